@@ -1,0 +1,180 @@
+#include "norma/autograd/gradcheck.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "norma/autograd/tape.h"
+#include "norma/core/memory.h"
+#include "norma/core/random.h"
+
+namespace norma {
+namespace {
+
+using Function = std::function<Tensor(const std::vector<Tensor>&)>;
+
+struct PoisonedMemory {
+  bool before = cpu_memory().set_poison(true);
+  ~PoisonedMemory() { cpu_memory().set_poison(before); }
+};
+
+double dot(const Tensor& a, const Tensor& b) {
+  const std::vector<double> x = a.to_vector<double>(), y = b.to_vector<double>();
+  double sum = 0;
+  for (size_t i = 0; i < x.size(); ++i) sum += x[i] * y[i];
+  return sum;
+}
+
+bool same_bits(const Tensor& a, const Tensor& b) {
+  const std::vector<double> x = a.to_vector<double>(), y = b.to_vector<double>();
+  return x.size() == y.size() && std::memcmp(x.data(), y.data(), x.size() * sizeof(double)) == 0;
+}
+
+std::string index_text(int64_t place, const Shape& shape) {
+  Shape index = shape;
+  for (int i = shape.rank() - 1; i >= 0; --i) {
+    index[i] = place % shape[i];
+    place /= shape[i];
+  }
+  return index.str();
+}
+
+class Check {
+ public:
+  Check(const Function& f, const std::vector<Tensor>& inputs, const GradcheckOptions& options)
+      : f_(f), options_(options), generator_(options.seed) {
+    for (const Tensor& input : inputs) {
+      check(input.dtype() != f32, "gradcheck", "wants f64 inputs, not f32: shape {}", input.shape());
+      Tensor x = input.to(cpu_device).clone();
+      if (x.is_floating()) {
+        for (double& value : elements(x)) value = away_from_kinks(value);
+        x.set_requires_grad();
+      }
+      inputs_.push_back(x);
+    }
+  }
+
+  GradcheckResult run() {
+    const PoisonedMemory poisoned;
+    const Tensor y = f_(inputs_).detach();
+    check(y.dtype() == f64, "gradcheck", "f returns {} ({}), want f64", y.shape(), y.dtype());
+    upstream_ = randn(y.shape(), generator_, f64);
+    if (!same_bits(y, f_(inputs_))) return failed("f gives other bits when it is called again");
+
+    const std::vector<Tensor> gradients = sweep({});
+    std::vector<Tensor> initial;
+    for (const Tensor& x : inputs_) initial.push_back(x.is_floating() ? randn(x.shape(), generator_, f64) : Tensor());
+    const std::vector<Tensor> added = sweep(initial);
+
+    for (size_t i = 0; i < inputs_.size() && result_.ok; ++i) {
+      if (!inputs_[i].is_floating()) continue;
+      compare_added(i, gradients[i], initial[i], added[i]);
+      if (inputs_[i].numel() <= options_.max_elements) by_elements(i, gradients[i]);
+      else by_directions(i, gradients[i]);
+    }
+    return result_;
+  }
+
+ private:
+  static std::span<double> elements(const Tensor& x) {
+    return {x.mutable_data<double>(), static_cast<size_t>(x.numel())};
+  }
+
+  double away_from_kinks(double value) const {
+    for (double kink : options_.kinks)
+      if (std::abs(value - kink) < options_.margin) value = kink + (value < kink ? -1 : 1) * options_.margin;
+    return value;
+  }
+
+  std::vector<Tensor> sweep(const std::vector<Tensor>& initial) {
+    for (size_t i = 0; i < inputs_.size(); ++i)
+      if (inputs_[i].is_floating()) inputs_[i].set_grad(initial.empty() ? Tensor() : initial[i].clone());
+    Tape tape;
+    const Tensor y = f_(inputs_);
+    tape.backward(y, {.seed = upstream_});
+    std::vector<Tensor> gradients;
+    for (const Tensor& x : inputs_) {
+      gradients.push_back(x.is_floating() ? x.grad() : Tensor());
+      if (x.is_floating() && !gradients.back().defined()) gradients.back() = zeros(x.shape(), f64);
+      if (x.is_floating()) x.set_grad(Tensor());
+    }
+    return gradients;
+  }
+
+  double loss() { return dot(f_(inputs_), upstream_); }
+
+  // The derivative of the loss along `direction`, seen from input i.
+  double numeric(size_t i, const std::vector<double>& direction, double step) {
+    const std::span<double> x = elements(inputs_[i]);
+    const std::vector<double> before(x.begin(), x.end());
+    const auto at = [&](double distance) {
+      for (size_t k = 0; k < x.size(); ++k) x[k] = before[k] + distance * direction[k];
+      const double value = loss();
+      std::copy(before.begin(), before.end(), x.begin());
+      return value;
+    };
+    return (at(step) - at(-step)) / (2 * step);
+  }
+
+  void by_elements(size_t i, const Tensor& gradient) {
+    const std::vector<double> analytic = gradient.to_vector<double>();
+    std::vector<double> direction(analytic.size(), 0.0);
+    for (size_t k = 0; k < analytic.size() && result_.ok; ++k) {
+      direction[k] = 1;
+      const double scale = std::max(1.0, std::abs(elements(inputs_[i])[k]));
+      compare(i, analytic[k], numeric(i, direction, options_.step * scale),
+              [&] { return index_text(static_cast<int64_t>(k), gradient.shape()); });
+      direction[k] = 0;
+    }
+  }
+
+  void by_directions(size_t i, const Tensor& gradient) {
+    for (int d = 0; d < options_.directions && result_.ok; ++d) {
+      const Tensor direction = randn(gradient.shape(), generator_, f64);
+      compare(i, dot(gradient, direction), numeric(i, direction.to_vector<double>(), options_.step),
+              [&] { return fmt::format("along random direction {}", d); });
+    }
+  }
+
+  void compare_added(size_t i, const Tensor& gradient, const Tensor& initial, const Tensor& sum) {
+    const auto g = gradient.to_vector<double>(), before = initial.to_vector<double>(), after = sum.to_vector<double>();
+    for (size_t k = 0; k < g.size(); ++k) {
+      if (std::abs(after[k] - (before[k] + g[k])) <= 1e-12 * (1 + std::abs(before[k]) + std::abs(g[k]))) continue;
+      failed(fmt::format("input {} of shape {} at {}: the sweep must add {} to an initial gradient of {}, it left {}",
+                         i, gradient.shape(), index_text(static_cast<int64_t>(k), gradient.shape()), g[k], before[k],
+                         after[k]));
+      return;
+    }
+  }
+
+  template <class Where>
+  void compare(size_t i, double analytic, double numeric, Where where) {
+    const double allowed = options_.absolute + options_.relative * std::max(std::abs(analytic), std::abs(numeric));
+    const double error = std::abs(analytic - numeric) / allowed;
+    result_.worst = std::isnan(error) ? error : std::max(result_.worst, error);
+    if (!(error <= 1))
+      failed(fmt::format("input {} of shape {} at {}: analytic gradient {:.12g}, numeric {:.12g}", i,
+                         inputs_[i].shape(), where(), analytic, numeric));
+  }
+
+  GradcheckResult failed(std::string message) {
+    if (result_.ok) result_.message = "gradcheck: " + std::move(message);
+    result_.ok = false;
+    return result_;
+  }
+
+  const Function& f_;
+  const GradcheckOptions& options_;
+  Generator generator_;
+  std::vector<Tensor> inputs_;
+  Tensor upstream_;
+  GradcheckResult result_;
+};
+
+}  // namespace
+
+GradcheckResult gradcheck(const Function& f, const std::vector<Tensor>& inputs, const GradcheckOptions& options) {
+  return Check(f, inputs, options).run();
+}
+
+}  // namespace norma

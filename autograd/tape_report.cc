@@ -1,0 +1,52 @@
+// What a tape tells about itself: the graph and the profile. Not part of recording or of the sweep.
+#include <algorithm>
+#include <vector>
+
+#include "norma/autograd/tape.h"
+
+namespace norma {
+
+std::string Tape::dot() const {
+  std::string text = "digraph tape {\n  rankdir=LR; node [fontname=\"sans-serif\", fontsize=10];\n";
+  for (const auto& [_, leaf] : leaves_)
+    text += fmt::format("  v{} [shape=box, style=filled, fillcolor=\"#e8f0fe\", label=\"leaf {}\\n{} {}\"];\n", leaf.id,
+                        leaf.id, leaf.tensor.shape(), leaf.tensor.dtype());
+  std::map<int64_t, size_t> maker;  // value -> entry
+  for (size_t i = 0; i < entries_.size(); ++i) {
+    text += fmt::format("  e{} [shape=ellipse, label=\"{}\"];\n", i, entries_[i].op);
+    for (const Value& x : entries_[i].inputs) {
+      if (x.id < 0) continue;
+      const auto made = maker.find(x.id);
+      const std::string from = made == maker.end() ? fmt::format("v{}", x.id) : fmt::format("e{}", made->second);
+      text += fmt::format("  {} -> e{} [label=\"{}\", fontsize=8];\n", from, i, x.shape);
+    }
+    for (const Value& y : entries_[i].outputs) maker[y.id] = i;
+  }
+  return text + "}\n";
+}
+
+std::string Tape::table(const Profile& profile) {
+  std::vector<std::pair<std::string, ProfileRow>> rows(profile.begin(), profile.end());
+  const auto time = [](const ProfileRow& row) { return row.forward_seconds + row.backward_seconds; };
+  std::sort(rows.begin(), rows.end(), [&](const auto& a, const auto& b) { return time(a.second) > time(b.second); });
+  std::string text = fmt::format("{:<20} {:>6} {:>12} {:>12} {:>11} {:>11}\n", "op", "calls", "forward ms",
+                                 "backward ms", "moved MB", "saved MB");
+  ProfileRow sum;
+  const auto line = [&](const std::string& name, const ProfileRow& row) {
+    text += fmt::format("{:<20} {:>6} {:>12.3f} {:>12.3f} {:>11.2f} {:>11.2f}\n", name, row.calls,
+                        1e3 * row.forward_seconds, 1e3 * row.backward_seconds,
+                        1e-6 * static_cast<double>(row.bytes_moved), 1e-6 * static_cast<double>(row.bytes_saved));
+  };
+  for (const auto& [name, row] : rows) {
+    line(name, row);
+    sum.calls += row.calls;
+    sum.forward_seconds += row.forward_seconds;
+    sum.backward_seconds += row.backward_seconds;
+    sum.bytes_moved += row.bytes_moved;
+    sum.bytes_saved += row.bytes_saved;
+  }
+  line("sum", sum);
+  return text;
+}
+
+}  // namespace norma

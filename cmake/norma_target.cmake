@@ -1,0 +1,19 @@
+# Flags shared by every target of this project: C++20, warnings, the CPU's instruction set, sanitizers.
+
+function(norma_cxx_settings target)
+  target_compile_features(${target} PUBLIC cxx_std_20)
+  set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual
+                         $<$<BOOL:${NORMA_WERROR}>:-Werror>)
+  if(NORMA_NATIVE)
+    target_compile_options(${target} PRIVATE -march=native)
+  endif()
+  if(NORMA_SANITIZE)
+    target_compile_options(${target} PUBLIC -fsanitize=${NORMA_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+    target_link_options(${target} PUBLIC -fsanitize=${NORMA_SANITIZE})
+  endif()
+  if(NORMA_COVERAGE)
+    target_compile_options(${target} PUBLIC --coverage)
+    target_link_options(${target} PUBLIC --coverage)
+  endif()
+endfunction()

@@ -1,0 +1,75 @@
+// The CPU's backend, and the choice between devices.
+#include "norma/core/backend.h"
+
+#include <cstring>
+
+#include "norma/core/memory.h"
+#include "norma/core/strided.h"
+
+namespace norma {
+namespace {
+
+class CpuBackend final : public Backend {
+ public:
+  void* allocate(size_t bytes) override { return cpu_memory().allocate(bytes); }
+  void release(void* block, size_t bytes) noexcept override { cpu_memory().release(block, bytes); }
+
+  void copy(const Tensor& from, const Tensor& to) override {
+    dispatch(to.dtype(), [&]<class T>() {
+      T* target = to.mutable_data<T>();
+      const StridedLoop<2> loop(to.shape(), {to.strides(), from.strides()});
+      dispatch(from.dtype(), [&]<class S>() {
+        const S* source = from.data<S>();
+        loop([&](auto at, int64_t n) {
+          T* t = target + at[0];
+          const S* s = source + at[1];
+          if (std::is_same_v<S, T> && loop.inner[0] == 1 && loop.inner[1] == 1) {
+            std::memcpy(t, s, static_cast<size_t>(n) * sizeof(T));
+          } else {
+            for (int64_t i = 0; i < n; ++i) t[i * loop.inner[0]] = static_cast<T>(s[i * loop.inner[1]]);
+          }
+        });
+      });
+    });
+  }
+
+  void copy_from_host(const void* host, void* block, size_t bytes) override { std::memcpy(block, host, bytes); }
+  void copy_to_host(const void* block, void* host, size_t bytes) override { std::memcpy(host, block, bytes); }
+
+  void fill(const Tensor& to, double value) override {
+    dispatch(to.dtype(), [&]<class T>() {
+      T* target = to.mutable_data<T>();
+      const StridedLoop<1> loop(to.shape(), {to.strides()});
+      loop([&](auto at, int64_t n) {
+        for (int64_t i = 0; i < n; ++i) target[at[0] + i * loop.inner[0]] = static_cast<T>(value);
+      });
+    });
+  }
+
+  void add_into(const Tensor& to, const Tensor& from) override {
+    dispatch_floating("add_into", to.dtype(), [&]<class T>() {
+      T* target = to.mutable_data<T>();
+      const T* source = from.data<T>();
+      const StridedLoop<2> loop(to.shape(), {to.strides(), from.strides()});
+      loop([&](auto at, int64_t n) {
+        T* t = target + at[0];
+        const T* s = source + at[1];
+        if (loop.inner[0] == 1 && loop.inner[1] == 1) {
+          for (int64_t i = 0; i < n; ++i) t[i] += s[i];
+        } else {
+          for (int64_t i = 0; i < n; ++i) t[i * loop.inner[0]] += s[i * loop.inner[1]];
+        }
+      });
+    });
+  }
+};
+
+}  // namespace
+
+Backend& backend(Device device) {
+  static CpuBackend* const cpu = new CpuBackend;  // never destroyed: tensors with static lifetime may outlive any order
+  if (device.is_cuda()) fail_without_cuda("device");
+  return *cpu;
+}
+
+}  // namespace norma

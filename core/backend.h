@@ -1,0 +1,30 @@
+// Backend: the little that core and autograd need of a device, so that moving a tensor or summing the gradients of a
+// fan-out needs no kernel of a higher floor.
+#pragma once
+
+#include <cstddef>
+
+#include "norma/core/device.h"
+
+namespace norma {
+
+class Tensor;
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual void* allocate(size_t bytes) = 0;
+  virtual void release(void* block, size_t bytes) noexcept = 0;
+  // to[i] = from[i], converting the dtype; same shape, any strides, both on this device.
+  virtual void copy(const Tensor& from, const Tensor& to) = 0;
+  // Whole blocks to and from host memory.
+  virtual void copy_from_host(const void* host, void* block, size_t bytes) = 0;
+  virtual void copy_to_host(const void* block, void* host, size_t bytes) = 0;
+  virtual void fill(const Tensor& to, double value) = 0;
+  // to[i] += from[i]; same shape and floating dtype, any strides.
+  virtual void add_into(const Tensor& to, const Tensor& from) = 0;
+};
+
+Backend& backend(Device device);  // throws where the device's backend is not built
+
+}  // namespace norma

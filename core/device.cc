@@ -1,0 +1,28 @@
+#include "norma/core/device.h"
+
+#include <charconv>
+
+namespace norma {
+
+Device Device::parse(std::string_view text) {
+  if (text == "cpu") return {};
+  if (text.starts_with("cuda")) {
+    Device device{Kind::cuda, 0};
+    if (text == "cuda") return device;
+    const std::string_view digits = text.substr(4);
+    const char* end = digits.data() + digits.size();
+    if (digits.size() > 1 && digits[0] == ':') {
+      const auto [stop, error] = std::from_chars(digits.data() + 1, end, device.index);
+      if (error == std::errc{} && stop == end && device.index >= 0) return device;
+    }
+  }
+  fail("device", "'{}' is not a device: want cpu, cuda or cuda:N", text);
+}
+
+std::string Device::str() const { return is_cpu() ? "cpu" : fmt::format("cuda:{}", index); }
+
+void fail_without_cuda(std::string_view op) {
+  fail(op, "this build of norma has no CUDA backend: use the device cpu (--device cpu)");
+}
+
+}  // namespace norma

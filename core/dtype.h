@@ -1,0 +1,61 @@
+// Element types, and the switch from a dtype at run time to a C++ type.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include "norma/core/error.h"
+
+namespace norma {
+
+enum class DType : uint8_t { f32, f64, i64, u8, boolean };
+inline constexpr DType f32 = DType::f32, f64 = DType::f64, i64 = DType::i64, u8 = DType::u8, boolean = DType::boolean;
+
+constexpr size_t size_of(DType dtype) { return dtype == f32 ? 4 : dtype == f64 || dtype == i64 ? 8 : 1; }
+constexpr bool is_floating(DType dtype) { return dtype == f32 || dtype == f64; }
+
+constexpr std::string_view name_of(DType dtype) {
+  constexpr std::string_view names[] = {"f32", "f64", "i64", "u8", "bool"};
+  return names[static_cast<int>(dtype)];
+}
+
+template <class T>
+constexpr DType dtype_of() {
+  if constexpr (std::is_same_v<T, float>) return f32;
+  else if constexpr (std::is_same_v<T, double>) return f64;
+  else if constexpr (std::is_same_v<T, int64_t>) return i64;
+  else if constexpr (std::is_same_v<T, uint8_t>) return u8;
+  else {
+    static_assert(std::is_same_v<T, bool>, "not an element type of norma");
+    return boolean;
+  }
+}
+
+// Calls f.operator()<T>() with the C++ type of `dtype`:  dispatch(x.dtype(), [&]<class T>() { ... });
+template <class F>
+decltype(auto) dispatch(DType dtype, F&& f) {
+  switch (dtype) {
+    case f32: return f.template operator()<float>();
+    case f64: return f.template operator()<double>();
+    case i64: return f.template operator()<int64_t>();
+    case u8: return f.template operator()<uint8_t>();
+    default: return f.template operator()<bool>();
+  }
+}
+
+// The same for the two floating types; anything else is an error in the name of `op`.
+template <class F>
+decltype(auto) dispatch_floating(std::string_view op, DType dtype, F&& f) {
+  check(is_floating(dtype), op, "dtype {} is not a floating one (f32, f64)", name_of(dtype));
+  return dtype == f32 ? f.template operator()<float>() : f.template operator()<double>();
+}
+
+}  // namespace norma
+
+template <>
+struct fmt::formatter<norma::DType> : fmt::formatter<std::string_view> {
+  auto format(norma::DType dtype, fmt::format_context& context) const {
+    return fmt::formatter<std::string_view>::format(norma::name_of(dtype), context);
+  }
+};

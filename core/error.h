@@ -1,0 +1,31 @@
+// The one exception norma throws, and the one helper that throws it.
+// Messages have one form: `[op] what is wrong, with the offending shapes`.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace norma {
+
+class Error : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+template <class... Args>
+[[noreturn]] void fail(std::string_view op, fmt::format_string<Args...> text, Args&&... args) {
+  throw Error(fmt::format("[{}] {}", op, fmt::format(text, std::forward<Args>(args)...)));
+}
+
+// Throws unless `ok`. The message is only formatted when it is needed.
+template <class... Args>
+void check(bool ok, std::string_view op, fmt::format_string<Args...> text, Args&&... args) {
+  if (!ok) [[unlikely]]
+    fail(op, text, std::forward<Args>(args)...);
+}
+
+}  // namespace norma

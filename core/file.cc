@@ -1,0 +1,82 @@
+#include "norma/core/file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "norma/core/error.h"
+
+namespace norma {
+namespace {
+
+// A file descriptor that closes itself, and removes its temporary file unless that was renamed.
+struct Descriptor {
+  int fd = -1;
+  std::string temporary;
+  ~Descriptor() {
+    if (fd >= 0) ::close(fd);
+    if (!temporary.empty()) ::unlink(temporary.c_str());
+  }
+};
+
+void write_all(int fd, std::span<const std::byte> bytes, const std::string& path) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(fd, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    check(written > 0, "file", "cannot write '{}': {}", path, std::strerror(errno));
+    bytes = bytes.subspan(static_cast<size_t>(written));
+  }
+}
+
+}  // namespace
+
+std::vector<std::byte> read_file(const std::string& path, size_t max_bytes) {
+  Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC), {}};
+  check(file.fd >= 0, "file", "cannot open '{}': {}", path, std::strerror(errno));
+  struct stat info {};
+  check(::fstat(file.fd, &info) == 0 && S_ISREG(info.st_mode), "file", "'{}' is not a regular file", path);
+  const size_t size = static_cast<size_t>(info.st_size);
+  check(size <= max_bytes, "file", "'{}' has {} bytes, more than the {} allowed", path, size, max_bytes);
+  std::vector<std::byte> bytes(size);
+  size_t have = 0;
+  while (have < size) {
+    const ssize_t got = ::read(file.fd, bytes.data() + have, size - have);
+    if (got < 0 && errno == EINTR) continue;
+    check(got > 0, "file", "cannot read '{}' at byte {}: {}", path, have, got < 0 ? std::strerror(errno) : "it shrank");
+    have += static_cast<size_t>(got);
+  }
+  return bytes;
+}
+
+void write_file_atomic(const std::string& path, std::span<const std::span<const std::byte>> parts) {
+  Descriptor file;
+  std::string temporary = path + ".XXXXXX";
+  file.fd = ::mkostemp(temporary.data(), O_CLOEXEC);
+  check(file.fd >= 0, "file", "cannot create '{}': {}", temporary, std::strerror(errno));
+  file.temporary = temporary;
+  for (const auto& part : parts) write_all(file.fd, part, path);
+  struct stat old {};
+  const mode_t mask = ::umask(0);
+  ::umask(mask);
+  const mode_t mode = ::stat(path.c_str(), &old) == 0 ? old.st_mode & 07777 : 0666 & ~mask;
+  check(::fchmod(file.fd, mode) == 0 && ::fsync(file.fd) == 0, "file", "cannot write '{}': {}", path,
+        std::strerror(errno));
+  check(::rename(temporary.c_str(), path.c_str()) == 0, "file", "cannot rename '{}' to '{}': {}", temporary, path,
+        std::strerror(errno));
+  file.temporary.clear();
+  // The rename itself must reach the disk too.
+  const size_t slash = path.rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  const Descriptor directory{::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC), {}};
+  if (directory.fd >= 0) ::fsync(directory.fd);
+}
+
+void write_file_atomic(const std::string& path, std::string_view text) {
+  const std::span<const std::byte> part = std::as_bytes(std::span(text.data(), text.size()));
+  write_file_atomic(path, std::span(&part, 1));
+}
+
+}  // namespace norma

@@ -1,0 +1,108 @@
+#include "norma/core/memory.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <utility>
+
+namespace norma {
+namespace {
+
+// Size classes: eight steps to an octave (at most 12.5 % is lost to rounding), from 64 bytes up.
+constexpr size_t kMinBlock = 64;
+constexpr int kStepsPerOctave = 8;
+constexpr size_t kHugePage = size_t{2} << 20;
+
+struct SizeClass {
+  size_t bytes;
+  size_t index;
+};
+
+SizeClass size_class(size_t bytes) {
+  if (bytes <= kMinBlock * kStepsPerOctave) {  // small blocks: whole cache lines
+    const size_t lines = std::max<size_t>(1, (bytes + kMinBlock - 1) / kMinBlock);
+    return {lines * kMinBlock, lines - 1};
+  }
+  const int octave = std::bit_width(bytes - 1) - 1;  // 2^octave < bytes <= 2^(octave+1)
+  const size_t step = (size_t{1} << octave) / kStepsPerOctave;
+  const size_t rounded = (bytes + step - 1) / step * step;
+  const size_t above = (rounded - (size_t{1} << octave)) / step;  // 1 ... 8
+  return {rounded, static_cast<size_t>(octave - 9) * kStepsPerOctave + above + kStepsPerOctave - 1};
+}
+
+void* system_allocate(size_t bytes) {
+  const size_t alignment = bytes >= kHugePage ? kHugePage : kMinBlock;
+  void* block = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+  if (!block) throw std::bad_alloc();
+  if (bytes >= kHugePage) madvise(block, bytes, MADV_HUGEPAGE);  // fewer TLB misses; failure is harmless
+  return block;
+}
+
+}  // namespace
+
+void* MemoryPool::allocate(size_t bytes) {
+  const SizeClass wanted = size_class(bytes);
+  void* block = nullptr;
+  bool poison;
+  {
+    std::lock_guard lock(mutex_);
+    auto& list = free_[wanted.index];
+    if (!list.empty()) {
+      block = list.back();
+      list.pop_back();
+    } else {
+      block = system_allocate(wanted.bytes);
+      ++stats_.system_calls;
+      stats_.bytes_reserved += static_cast<int64_t>(wanted.bytes);
+    }
+    ++stats_.allocations;
+    stats_.bytes_in_use += static_cast<int64_t>(wanted.bytes);
+    stats_.peak_bytes = std::max(stats_.peak_bytes, stats_.bytes_in_use);
+    poison = poison_;
+  }
+  if (poison) std::memset(block, 0xFF, wanted.bytes);
+  return block;
+}
+
+void MemoryPool::release(void* block, size_t bytes) noexcept {
+  if (!block) return;
+  const SizeClass given = size_class(bytes);
+  std::lock_guard lock(mutex_);
+  free_[given.index].push_back(block);
+  stats_.bytes_in_use -= static_cast<int64_t>(given.bytes);
+}
+
+MemoryStats MemoryPool::stats() const {
+  std::lock_guard lock(mutex_);
+  return stats_;
+}
+
+void MemoryPool::reset_peak() {
+  std::lock_guard lock(mutex_);
+  stats_.peak_bytes = stats_.bytes_in_use;
+}
+
+void MemoryPool::trim() {
+  std::lock_guard lock(mutex_);
+  for (auto& list : free_) {
+    for (void* block : list) std::free(block);
+    list.clear();
+  }
+  stats_.bytes_reserved = stats_.bytes_in_use;
+}
+
+bool MemoryPool::set_poison(bool on) {
+  std::lock_guard lock(mutex_);
+  return std::exchange(poison_, on);
+}
+
+MemoryPool& cpu_memory() {
+  static MemoryPool* const pool = new MemoryPool;
+  return *pool;
+}
+
+}  // namespace norma

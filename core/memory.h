@@ -1,0 +1,62 @@
+// The CPU's pooled allocator: blocks go back to free lists by size class, so that a training step in its steady state
+// makes no system allocation. Thread-safe.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <vector>
+
+namespace norma {
+
+struct MemoryStats {
+  int64_t bytes_in_use = 0;    // handed out now (rounded to size classes)
+  int64_t peak_bytes = 0;      // the most ever in use since start or reset_peak()
+  int64_t bytes_reserved = 0;  // taken from the system: in use + free lists
+  int64_t allocations = 0;     // requests served
+  int64_t system_calls = 0;    // requests that had to go to the system
+};
+
+class MemoryPool {
+ public:
+  // At least `bytes` bytes, aligned to 64 (one cache line, one AVX-512 register); contents are unspecified.
+  void* allocate(size_t bytes);
+  void release(void* block, size_t bytes) noexcept;  // `bytes` as given to allocate
+
+  MemoryStats stats() const;
+  void reset_peak();
+  void trim();  // gives the free lists back to the system
+
+  // Fills every block handed out with 0xFF (a NaN in f32 and f64), so that a kernel which reads or leaves
+  // uninitialised memory is seen. For tests; gradcheck turns it on.
+  bool set_poison(bool on);  // returns the former value
+
+ private:
+  mutable std::mutex mutex_;
+  std::array<std::vector<void*>, 512> free_;  // by size class
+  MemoryStats stats_;
+  bool poison_ = false;
+};
+
+MemoryPool& cpu_memory();  // the process's one pool; never destroyed, since tensors with static lifetime may use it
+
+// A standard allocator over the pool, for containers that grow in every step.
+template <class T>
+struct PoolAllocator {
+  using value_type = T;
+  PoolAllocator() = default;
+  template <class U>
+  PoolAllocator(const PoolAllocator<U>&) {}
+  T* allocate(size_t n) { return static_cast<T*>(cpu_memory().allocate(n * sizeof(T))); }
+  void deallocate(T* p, size_t n) noexcept { cpu_memory().release(p, n * sizeof(T)); }
+  template <class U>
+  bool operator==(const PoolAllocator<U>&) const {
+    return true;
+  }
+};
+
+template <class T>
+using PoolVector = std::vector<T, PoolAllocator<T>>;
+
+}  // namespace norma

@@ -1,0 +1,51 @@
+// The thread pool. Work is cut into *slots*, whose number and bounds depend on the size of the work alone, never on the
+// number of threads; partial results belong to slots and are merged in slot order. So results have the same bits
+// whatever the thread count. One pool in the process, shared by all callers.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+
+namespace norma {
+
+// Threads that work on a parallel region, the caller's included. Default: $NORMA_NUM_THREADS, or every core.
+int num_threads();
+void set_num_threads(int count);  // >= 1; not to be called from inside a parallel region
+
+inline constexpr int kMaxSlots = 64;
+
+// How many slots n items are cut into when a slot should hold at least `grain` items.
+inline int slot_count(int64_t n, int64_t grain, int max_slots = kMaxSlots) {
+  return static_cast<int>(std::clamp<int64_t>(n / std::max<int64_t>(grain, 1), 1, max_slots));
+}
+
+namespace detail {
+void run_slots(int slots, void (*function)(void* context, int slot), void* context);
+}
+
+// Calls f(slot) for each slot in [0, slots), on several threads. A nested call, or one made while another thread holds
+// the pool, runs on the calling thread. An exception in a slot is rethrown (that of the lowest slot).
+template <class F>
+void parallel_slots(int slots, F&& f) {
+  using Function = std::remove_reference_t<F>;
+  detail::run_slots(
+      slots, [](void* context, int slot) { (*static_cast<Function*>(context))(slot); },
+      const_cast<std::remove_const_t<Function>*>(std::addressof(f)));
+}
+
+// Calls f(slot, begin, end) for consecutive ranges that cover [0, n).
+template <class F>
+void parallel_ranges(int64_t n, int64_t grain, F&& f, int max_slots = kMaxSlots) {
+  if (n <= 0) return;
+  const int slots = slot_count(n, grain, max_slots);
+  parallel_slots(slots, [&](int slot) { f(slot, n * slot / slots, n * (slot + 1) / slots); });
+}
+
+// Calls f(begin, end) for consecutive ranges that cover [0, n), for work without partial sums.
+template <class F>
+void parallel_for(int64_t n, int64_t grain, F&& f) {
+  parallel_ranges(n, grain, [&](int, int64_t begin, int64_t end) { f(begin, end); });
+}
+
+}  // namespace norma

@@ -1,0 +1,53 @@
+// Random numbers: one counter-based generator, Philox 4x32-10 (Salmon et al., "Parallel random numbers: as easy as
+// 1, 2, 3", 2011). Number i of a stream is a function of (seed, stream, i) alone, so tensors are filled in parallel,
+// and the stream is the same on every device.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "norma/core/tensor.h"
+
+namespace norma {
+
+// The i-th block of four 32-bit words of a stream.
+std::array<uint32_t, 4> philox(uint64_t seed, uint64_t stream, uint64_t index);
+
+class Generator {
+ public:
+  struct State {
+    uint64_t seed = 0, stream = 0, position = 0;  // position: blocks consumed
+    bool operator==(const State&) const = default;
+  };
+
+  explicit Generator(uint64_t seed = 0, uint64_t stream = 0) : state_{seed, stream, 0} {}
+
+  // Scalars; each takes one block.
+  double uniform();  // in (0, 1)
+  double uniform(double low, double high) { return low + (high - low) * uniform(); }
+  double normal();           // mean 0, standard deviation 1
+  int64_t below(int64_t n);  // in [0, n), n >= 1, without bias
+
+  // Tensors of floating dtype: element i takes word i % 4 of block i / 4; f32 and f64 get the same values (rounded).
+  void fill_uniform(const Tensor& x, double low = 0, double high = 1);
+  void fill_normal(const Tensor& x, double mean = 0, double deviation = 1);
+  std::vector<int64_t> permutation(int64_t n);  // Fisher-Yates
+
+  // Takes `blocks` blocks for the caller's own use and returns where they begin. Thread-safe.
+  State reserve(int64_t blocks);
+
+  State state() const { return state_; }
+  void set_state(const State& state) { state_ = state; }
+
+ private:
+  State state_;
+};
+
+// What dropout and the layers' initialisation draw from unless given another.
+Generator& default_generator();
+inline void manual_seed(uint64_t seed) { default_generator() = Generator(seed); }
+
+Tensor rand(const Shape& shape, Generator& generator = default_generator(), DType dtype = f32);   // U(0, 1)
+Tensor randn(const Shape& shape, Generator& generator = default_generator(), DType dtype = f32);  // N(0, 1)
+
+}  // namespace norma

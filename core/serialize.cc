@@ -1,0 +1,168 @@
+#include "norma/core/serialize.h"
+
+#include <algorithm>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "norma/core/file.h"
+
+namespace norma {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::string_view kDTypeNames[] = {"F32", "F64", "I64", "U8", "BOOL"};  // in the order of DType
+constexpr size_t kMaxHeader = 100'000'000;                                       // the format's own limit
+
+DType parse_dtype(const std::string& text, const std::string& file, const std::string& name) {
+  for (size_t i = 0; i < std::size(kDTypeNames); ++i)
+    if (text == kDTypeNames[i]) return static_cast<DType>(i);
+  fail("safetensors", "'{}': tensor '{}' has dtype '{}'; norma reads F32, F64, I64, U8 and BOOL", file, name, text);
+}
+
+struct Header {
+  std::string name;
+  DType dtype;
+  Shape shape;
+  uint64_t begin, end;
+};
+
+uint64_t whole_number(const Json& value, const std::string& file, const std::string& name) {
+  check(value.is_number_unsigned(), "safetensors", "'{}': tensor '{}': '{}' is not a whole number", file, name,
+        value.dump(-1, ' ', false, Json::error_handler_t::replace));
+  return value.get<uint64_t>();
+}
+
+Header parse_entry(const std::string& name, const Json& entry, const std::string& file) {
+  check(entry.is_object() && entry.size() == 3 && entry.contains("dtype") && entry.contains("shape") &&
+            entry.contains("data_offsets") && entry["dtype"].is_string() && entry["shape"].is_array() &&
+            entry["data_offsets"].is_array() && entry["data_offsets"].size() == 2,
+        "safetensors", "'{}': tensor '{}' wants exactly dtype, shape and two data_offsets", file, name);
+  Header header{name,
+                parse_dtype(entry["dtype"].get<std::string>(), file, name),
+                {},
+                whole_number(entry["data_offsets"][0], file, name),
+                whole_number(entry["data_offsets"][1], file, name)};
+  check(entry["shape"].size() <= Shape::kMaxRank, "safetensors", "'{}': tensor '{}' has rank {}, at most {} is read",
+        file, name, entry["shape"].size(), int{Shape::kMaxRank});
+  uint64_t bytes = size_of(header.dtype);
+  for (const Json& extent : entry["shape"]) {
+    const uint64_t n = whole_number(extent, file, name);
+    check(n < uint64_t{1} << 62 && !__builtin_mul_overflow(bytes, n, &bytes), "safetensors",
+          "'{}': the shape of tensor '{}' is too large", file, name);
+    header.shape.push_back(static_cast<int64_t>(n));
+  }
+  check(header.begin <= header.end && header.end - header.begin == bytes, "safetensors",
+        "'{}': tensor '{}' of shape {} ({}) wants {} bytes, its offsets are [{}, {})", file, name, header.shape,
+        header.dtype, bytes, header.begin, header.end);
+  return header;
+}
+
+Json parse_json(std::span<const std::byte> bytes, const std::string& file) {
+  std::vector<std::set<std::string>> keys;
+  bool repeated = false;
+  const auto watch = [&](int, Json::parse_event_t event, Json& value) {
+    if (event == Json::parse_event_t::object_start) keys.emplace_back();
+    else if (event == Json::parse_event_t::object_end) keys.pop_back();
+    else if (event == Json::parse_event_t::key) repeated |= !keys.back().insert(value.get<std::string>()).second;
+    return true;
+  };
+  const char* text = reinterpret_cast<const char*>(bytes.data());
+  Json json;
+  try {
+    json = Json::parse(text, text + bytes.size(), watch);
+  } catch (const nlohmann::json::exception& error) {
+    fail("safetensors", "'{}': the header is not JSON: {}", file, error.what());
+  }
+  check(json.is_object(), "safetensors", "'{}': the header is not a JSON object", file);
+  check(!repeated, "safetensors", "'{}': the header names a tensor twice", file);
+  return json;
+}
+
+}  // namespace
+
+const Tensor* TensorFile::find(std::string_view name) const {
+  const auto found =
+      std::find_if(tensors.begin(), tensors.end(), [&](const auto& entry) { return entry.first == name; });
+  return found == tensors.end() ? nullptr : &found->second;
+}
+
+TensorFile parse_safetensors(std::span<const std::byte> bytes, const std::string& name) {
+  check(bytes.size() >= 8, "safetensors", "'{}' has {} bytes: too short for a header", name, bytes.size());
+  uint64_t length = 0;
+  for (size_t i = 0; i < 8; ++i) length |= std::to_integer<uint64_t>(bytes[i]) << 8 * i;
+  check(length <= bytes.size() - 8 && length <= kMaxHeader, "safetensors",
+        "'{}': a header of {} bytes at offset 8 in a file of {} bytes", name, length, bytes.size());
+  const Json json = parse_json(bytes.subspan(8, length), name);
+  const std::span<const std::byte> data = bytes.subspan(8 + length);
+
+  TensorFile result;
+  std::vector<Header> headers;
+  for (const auto& [key, entry] : json.items()) {
+    if (key != "__metadata__") {
+      headers.push_back(parse_entry(key, entry, name));
+      continue;
+    }
+    check(entry.is_object(), "safetensors", "'{}': __metadata__ is not an object", name);
+    for (const auto& [meta, value] : entry.items()) {
+      check(value.is_string(), "safetensors", "'{}': metadata '{}' is not a string", name, meta);
+      result.metadata[meta] = value.get<std::string>();
+    }
+  }
+  std::stable_sort(headers.begin(), headers.end(), [](const Header& a, const Header& b) {
+    return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
+  });
+  uint64_t place = 0;
+  for (const Header& header : headers) {
+    check(header.begin == place, "safetensors", "'{}': tensor '{}' begins at {}, but the data before it end at {}",
+          name, header.name, header.begin, place);
+    check(header.end <= data.size(), "safetensors", "'{}': tensor '{}' ends at {}, the data have {} bytes (truncated?)",
+          name, header.name, header.end, data.size());
+    place = header.end;
+  }
+  check(place == data.size(), "safetensors", "'{}': {} bytes of data, the header accounts for {}", name, data.size(),
+        place);
+
+  for (const Header& header : headers) {
+    const Tensor x(header.shape, header.dtype);
+    const std::span<const std::byte> source = data.subspan(header.begin, header.end - header.begin);
+    if (header.dtype == boolean)
+      check(std::all_of(source.begin(), source.end(), [](std::byte b) { return b <= std::byte{1}; }), "safetensors",
+            "'{}': tensor '{}' is BOOL but holds other bytes than 0 and 1", name, header.name);
+    if (!source.empty()) std::memcpy(x.storage()->data(), source.data(), source.size());
+    result.tensors.emplace_back(header.name, x);
+  }
+  return result;
+}
+
+TensorFile load_safetensors(const std::string& path) { return parse_safetensors(read_file(path), path); }
+
+void save_safetensors(const std::string& path, const NamedTensors& tensors,
+                      const std::map<std::string, std::string>& metadata) {
+  Json header = Json::object();
+  if (!metadata.empty()) header["__metadata__"] = metadata;
+  std::vector<Tensor> kept;  // what the parts below point into
+  std::vector<std::span<const std::byte>> parts(2);
+  uint64_t place = 0;
+  for (const auto& [name, x] : tensors) {
+    check(!header.contains(name), "safetensors", "two tensors are named '{}'", name);
+    const Tensor& host = kept.emplace_back(x.to(cpu_device).contiguous());
+    const size_t bytes = static_cast<size_t>(x.numel()) * size_of(x.dtype());
+    header[name] = {{"dtype", kDTypeNames[static_cast<size_t>(x.dtype())]},
+                    {"shape", std::vector<int64_t>(x.shape().begin(), x.shape().end())},
+                    {"data_offsets", {place, place + bytes}}};
+    const auto* start = static_cast<const std::byte*>(host.storage()->data());
+    parts.emplace_back(start + host.offset() * static_cast<int64_t>(size_of(x.dtype())), bytes);
+    place += bytes;
+  }
+  std::string text = header.dump();
+  text.resize((text.size() + 7) / 8 * 8, ' ');  // so that the data begin at a multiple of eight
+  std::array<std::byte, 8> length;
+  for (size_t i = 0; i < 8; ++i) length[i] = static_cast<std::byte>(text.size() >> 8 * i);
+  parts[0] = length;
+  parts[1] = std::as_bytes(std::span(text));
+  write_file_atomic(path, parts);
+}
+
+}  // namespace norma

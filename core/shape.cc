@@ -1,0 +1,89 @@
+#include "norma/core/shape.h"
+
+#include <algorithm>
+
+namespace norma {
+
+Shape::Shape(std::span<const int64_t> dims) {
+  check(dims.size() <= kMaxRank, "shape", "rank {} is above the limit of {}", dims.size(), int{kMaxRank});
+  std::copy(dims.begin(), dims.end(), dims_.begin());
+  rank_ = static_cast<int>(dims.size());
+}
+
+Shape Shape::filled(int rank, int64_t value) {
+  Shape result;
+  for (int i = 0; i < rank; ++i) result.push_back(value);
+  return result;
+}
+
+int64_t Shape::numel() const {
+  int64_t n = 1;
+  for (int64_t extent : *this) n *= extent;
+  return n;
+}
+
+int Shape::normalize_axis(int64_t axis, std::string_view op) const {
+  check(axis >= -rank_ && axis < rank_, op, "axis {} is out of range for shape {}", axis, *this);
+  return static_cast<int>(axis < 0 ? axis + rank_ : axis);
+}
+
+void Shape::push_back(int64_t extent) {
+  check(rank_ < kMaxRank, "shape", "rank {} is above the limit of {}", rank_ + 1, int{kMaxRank});
+  dims_[rank_++] = extent;
+}
+
+Shape Shape::without(int axis) const {
+  Shape result;
+  for (int i = 0; i < rank_; ++i)
+    if (i != axis) result.push_back(dims_[i]);
+  return result;
+}
+
+Shape Shape::with(int axis, int64_t extent) const {
+  Shape result = *this;
+  result[axis] = extent;
+  return result;
+}
+
+bool Shape::operator==(const Shape& other) const { return std::equal(begin(), end(), other.begin(), other.end()); }
+
+std::string Shape::str() const {
+  std::string text = "[";
+  for (int i = 0; i < rank_; ++i) {
+    if (i > 0) text += ", ";
+    text += std::to_string(dims_[i]);
+  }
+  text += ']';
+  return text;
+}
+
+Shape contiguous_strides(const Shape& shape) {
+  Shape strides = shape;
+  int64_t step = 1;
+  for (int i = shape.rank() - 1; i >= 0; --i) {
+    strides[i] = step;
+    step *= shape[i];
+  }
+  return strides;
+}
+
+Shape broadcast_shapes(std::string_view op, const Shape& a, const Shape& b) {
+  Shape result = a.rank() >= b.rank() ? a : b;
+  for (int i = 1; i <= std::min(a.rank(), b.rank()); ++i) {
+    const int64_t x = a[a.rank() - i], y = b[b.rank() - i];
+    check(x == y || x == 1 || y == 1, op, "shapes {} and {} do not broadcast: {} against {}", a, b, x, y);
+    result[result.rank() - i] = x == 1 ? y : x;
+  }
+  return result;
+}
+
+bool broadcastable_to(const Shape& from, const Shape& to) {
+  if (from.rank() > to.rank()) return false;
+  for (int i = 1; i <= from.rank(); ++i) {
+    const int64_t x = from[from.rank() - i];
+    if (x != 1 && x != to[to.rank() - i]) return false;
+  }
+  return true;
+}
+
+}  // namespace norma

@@ -1,0 +1,66 @@
+// Shape: the extents of a tensor's axes, kept in place (no heap), at most eight of them. Also used for strides.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <initializer_list>
+#include <span>
+#include <string>
+
+#include "norma/core/error.h"
+
+namespace norma {
+
+class Shape {
+ public:
+  static constexpr int kMaxRank = 8;
+
+  Shape() = default;
+  Shape(std::initializer_list<int64_t> dims) : Shape(std::span(dims.begin(), dims.size())) {}
+  explicit Shape(std::span<const int64_t> dims);
+  static Shape filled(int rank, int64_t value);
+
+  int rank() const { return rank_; }
+  int64_t numel() const;  // product of the extents; 1 for rank 0
+  int64_t operator[](int axis) const { return dims_[axis]; }
+  int64_t& operator[](int axis) { return dims_[axis]; }
+  int64_t back() const { return dims_[rank_ - 1]; }
+  int64_t dim(int axis) const { return dims_[normalize_axis(axis, "shape")]; }  // axis may be negative
+  int normalize_axis(int64_t axis, std::string_view op) const;                  // -1 is the last; checked
+
+  const int64_t* begin() const { return dims_.data(); }
+  const int64_t* end() const { return dims_.data() + rank_; }
+  void push_back(int64_t extent);
+  Shape without(int axis) const;
+  Shape with(int axis, int64_t extent) const;
+
+  bool operator==(const Shape& other) const;
+  std::string str() const;  // "[128, 28, 28, 1]"
+
+ private:
+  std::array<int64_t, kMaxRank> dims_{};
+  int rank_ = 0;
+};
+
+// Height and width of a kernel, a stride, a padding: one number stands for both.
+struct Pair {
+  int64_t h, w;
+  Pair(int64_t both) : h(both), w(both) {}
+  Pair(int64_t height, int64_t width) : h(height), w(width) {}
+  bool operator==(const Pair&) const = default;
+};
+
+Shape contiguous_strides(const Shape& shape);  // row-major
+
+// The shape two operands broadcast to (numpy's rule: axes aligned at the end, extents equal or 1).
+Shape broadcast_shapes(std::string_view op, const Shape& a, const Shape& b);
+bool broadcastable_to(const Shape& from, const Shape& to);
+
+}  // namespace norma
+
+template <>
+struct fmt::formatter<norma::Shape> : fmt::formatter<std::string_view> {
+  auto format(const norma::Shape& shape, fmt::format_context& context) const {
+    return fmt::formatter<std::string_view>::format(shape.str(), context);
+  }
+};

@@ -1,0 +1,75 @@
+// Walks several strided arrays of one shape together, as rows along the last axis. Axes that can be merged for all of
+// them are merged first, so contiguous operands become one long row. The host side of every elementwise kernel.
+#pragma once
+
+#include <array>
+
+#include "norma/core/parallel.h"
+#include "norma/core/shape.h"
+#include "norma/core/tensor.h"
+
+namespace norma {
+
+template <size_t K>
+class StridedLoop {
+ public:
+  // `strides[k]` has the rank of `shape`, with 0 where operand k is broadcast.
+  StridedLoop(const Shape& shape, const std::array<Shape, K>& strides) {
+    for (int axis = 0; axis < shape.rank(); ++axis) {
+      if (shape[axis] == 1) continue;
+      const int last = shape_.rank() - 1;
+      bool merge = last >= 0;
+      for (size_t k = 0; k < K && merge; ++k) merge = strides_[k][last] == strides[k][axis] * shape[axis];
+      if (merge) shape_[last] *= shape[axis];
+      else shape_.push_back(shape[axis]);
+      for (size_t k = 0; k < K; ++k) {
+        if (merge) strides_[k][last] = strides[k][axis];
+        else strides_[k].push_back(strides[k][axis]);
+      }
+    }
+    if (shape_.rank() == 0) {
+      shape_.push_back(1);
+      for (Shape& s : strides_) s.push_back(0);
+    }
+    for (size_t k = 0; k < K; ++k) inner[k] = strides_[k].back();
+  }
+
+  std::array<int64_t, K> inner;  // strides within a row
+
+  // Calls f(offsets, n) for rows, or parts of rows, that cover the index space; in parallel.
+  template <class F>
+  void operator()(F&& f) const {
+    const int64_t length = shape_.back();
+    parallel_for(shape_.numel(), 4096, [&](int64_t begin, int64_t end) {
+      while (begin < end) {
+        const int64_t n = std::min(end - begin, length - begin % length);
+        f(offsets(begin), n);
+        begin += n;
+      }
+    });
+  }
+
+ private:
+  std::array<int64_t, K> offsets(int64_t index) const {
+    std::array<int64_t, K> result{};
+    for (int axis = shape_.rank() - 1; axis >= 0; --axis) {
+      const int64_t i = index % shape_[axis];
+      index /= shape_[axis];
+      for (size_t k = 0; k < K; ++k) result[k] += i * strides_[k][axis];
+    }
+    return result;
+  }
+
+  Shape shape_;
+  std::array<Shape, K> strides_;
+};
+
+// The strides with which x is read when broadcast to `shape`.
+inline Shape broadcast_strides(const Tensor& x, const Shape& shape) {
+  Shape strides = Shape::filled(shape.rank(), 0);
+  for (int i = 1; i <= x.rank(); ++i)
+    if (x.shape()[x.rank() - i] != 1) strides[shape.rank() - i] = x.strides()[x.rank() - i];
+  return strides;
+}
+
+}  // namespace norma

@@ -1,0 +1,243 @@
+#include "norma/core/tensor.h"
+
+#include <cstring>
+
+#include "norma/core/backend.h"
+#include "norma/core/strided.h"
+
+namespace norma {
+
+Storage::Storage(size_t bytes, Device device)
+    : data_(backend(device).allocate(bytes)), bytes_(bytes), device_(device) {}
+
+Storage::~Storage() { backend(device_).release(data_, bytes_); }
+
+Tensor::Tensor(const Shape& shape, DType dtype, Device device) {
+  int64_t elements = 1;
+  for (int64_t extent : shape) {
+    check(extent >= 0, "tensor", "negative extent in shape {}", shape);
+    check(!__builtin_mul_overflow(elements, extent, &elements) && elements < int64_t{1} << 46, "tensor",
+          "shape {} is too large", shape);
+  }
+  impl_ = std::make_shared<Impl>();
+  impl_->shape = shape;
+  impl_->strides = contiguous_strides(shape);
+  impl_->dtype = dtype;
+  impl_->storage = std::make_shared<Storage>(static_cast<size_t>(elements) * size_of(dtype), device);
+}
+
+Tensor::Tensor(std::shared_ptr<Storage> storage, const Shape& shape, const Shape& strides, int64_t offset, DType dtype)
+    : impl_(std::make_shared<Impl>()) {
+  impl_->shape = shape;
+  impl_->strides = strides;
+  impl_->offset = offset;
+  impl_->dtype = dtype;
+  impl_->storage = std::move(storage);
+}
+
+bool Tensor::is_contiguous() const {
+  int64_t step = 1;
+  for (int i = rank() - 1; i >= 0; --i) {
+    if (shape()[i] != 1 && strides()[i] != step) return numel() == 0;
+    step *= shape()[i];
+  }
+  return true;
+}
+
+const void* Tensor::raw(DType wanted) const {
+  check(dtype() == wanted, "tensor", "{} elements asked of a tensor of {}: shape {}", wanted, dtype(), shape());
+  check(device().is_cpu(), "tensor", "data() of a tensor on {}: move it with to(cpu_device) first", device());
+  return static_cast<const char*>(storage()->data()) + offset() * static_cast<int64_t>(size_of(wanted));
+}
+
+void* Tensor::raw_mutable(DType wanted) const {
+  check(!storage()->pinned(), "tensor",
+        "in-place write into a tensor that a pending tape entry has saved (op '{}'): run backward or end the tape "
+        "first, or write into a clone(): shape {}",
+        storage()->pinned_by(), shape());
+  return const_cast<void*>(raw(wanted));
+}
+
+double Tensor::item() const {
+  check(numel() == 1, "item", "wants one element, the tensor has shape {}", shape());
+  return to_vector<double>()[0];
+}
+
+double Tensor::at(std::span<const int64_t> index) const {
+  check(static_cast<int>(index.size()) == rank(), "at", "{} indices for shape {}", index.size(), shape());
+  int64_t place = offset();
+  for (int i = 0; i < rank(); ++i) {
+    const int64_t k = index[static_cast<size_t>(i)];
+    check(k >= 0 && k < shape()[i], "at", "index {} on axis {} is out of range: shape {}", k, i, shape());
+    place += k * strides()[i];
+  }
+  return Tensor(storage(), {}, {}, place, dtype()).item();
+}
+
+template <class T>
+std::vector<T> Tensor::to_vector() const {
+  const Tensor host = to(cpu_device).contiguous();
+  std::vector<T> values(static_cast<size_t>(numel()));
+  dispatch(dtype(), [&]<class S>() {
+    const S* source = host.data<S>();
+    for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<T>(source[i]);
+  });
+  return values;
+}
+template std::vector<float> Tensor::to_vector() const;
+template std::vector<double> Tensor::to_vector() const;
+template std::vector<int64_t> Tensor::to_vector() const;
+template std::vector<uint8_t> Tensor::to_vector() const;
+template std::vector<bool> Tensor::to_vector() const;
+
+Tensor Tensor::contiguous() const { return is_contiguous() ? *this : clone(); }
+
+Tensor Tensor::clone() const {
+  Tensor copy = empty_like(*this);
+  backend(device()).copy(*this, copy);
+  return copy;
+}
+
+Tensor Tensor::to(DType wanted) const {
+  if (wanted == dtype()) return *this;
+  Tensor copy(shape(), wanted, device());
+  backend(device()).copy(*this, copy);
+  return copy;
+}
+
+Tensor Tensor::to(Device wanted) const {
+  if (wanted == device()) return *this;
+  const Tensor source = contiguous();
+  Tensor copy(shape(), dtype(), wanted);
+  const size_t bytes = static_cast<size_t>(numel()) * size_of(dtype());
+  const char* from =
+      static_cast<const char*>(source.storage()->data()) + source.offset() * static_cast<int64_t>(size_of(dtype()));
+  if (wanted.is_cpu()) backend(device()).copy_to_host(from, copy.storage()->data(), bytes);
+  else if (device().is_cpu()) backend(wanted).copy_from_host(from, copy.storage()->data(), bytes);
+  else return to(cpu_device).to(wanted);
+  return copy;
+}
+
+Tensor Tensor::detach() const { return Tensor(storage(), shape(), strides(), offset(), dtype()); }
+
+void Tensor::fill(double value) const {
+  check(!storage()->pinned(), "fill", "writes into a tensor that a pending tape entry has saved (op '{}'): shape {}",
+        storage()->pinned_by(), shape());
+  backend(device()).fill(*this, value);
+}
+
+void Tensor::copy_from(const Tensor& source) const {
+  check(source.shape() == shape(), "copy_from", "shapes differ: {} into {}", source.shape(), shape());
+  check(!storage()->pinned(), "copy_from",
+        "writes into a tensor that a pending tape entry has saved (op '{}'): shape {}", storage()->pinned_by(),
+        shape());
+  backend(device()).copy(source.to(device()), *this);
+}
+
+Tensor& Tensor::set_requires_grad(bool on) {
+  check(is_floating(), "requires_grad", "only floating tensors have gradients, this is {}", dtype());
+  check(impl().node.tape == 0, "requires_grad",
+        "only for leaves; this value was made by a recorded op: detach() it first");
+  impl().requires_grad = on;
+  return *this;
+}
+
+void Tensor::set_grad(const Tensor& grad) const {
+  if (grad.defined()) {
+    check(grad.shape() == shape() && grad.dtype() == dtype() && grad.device() == device(), "set_grad",
+          "a gradient of shape {} ({}, {}) for a tensor of shape {} ({}, {})", grad.shape(), grad.dtype(),
+          grad.device(), shape(), dtype(), device());
+  }
+  impl().grad = grad.impl_;
+}
+
+Tensor full(const Shape& shape, double value, DType dtype, Device device) {
+  Tensor x(shape, dtype, device);
+  backend(device).fill(x, value);
+  return x;
+}
+
+Tensor arange(int64_t n, DType dtype) {
+  Tensor x({n}, dtype);
+  dispatch(dtype, [&]<class T>() {
+    T* data = x.mutable_data<T>();
+    for (int64_t i = 0; i < n; ++i) data[i] = static_cast<T>(i);
+  });
+  return x;
+}
+
+template <class T>
+Tensor tensor(std::span<const T> values, const Shape& shape) {
+  check(static_cast<int64_t>(values.size()) == shape.numel(), "tensor", "{} values for shape {}", values.size(), shape);
+  Tensor x(shape, dtype_of<T>());
+  std::copy(values.begin(), values.end(), x.mutable_data<T>());
+  return x;
+}
+template Tensor tensor(std::span<const float>, const Shape&);
+template Tensor tensor(std::span<const double>, const Shape&);
+template Tensor tensor(std::span<const int64_t>, const Shape&);
+template Tensor tensor(std::span<const uint8_t>, const Shape&);
+template Tensor tensor(std::span<const bool>, const Shape&);
+
+namespace view {
+
+Shape infer_shape(const Shape& from, const Shape& wanted) {
+  Shape shape = wanted;
+  int unknown = -1;
+  int64_t known = 1;
+  for (int i = 0; i < shape.rank(); ++i) {
+    if (shape[i] == -1) {
+      check(unknown < 0, "reshape", "more than one -1 in {}", wanted);
+      unknown = i;
+    } else {
+      known *= shape[i];
+    }
+  }
+  if (unknown >= 0) {
+    check(known > 0 && from.numel() % known == 0, "reshape", "{} does not fit into {}", from, wanted);
+    shape[unknown] = from.numel() / known;
+  }
+  check(shape.numel() == from.numel(), "reshape", "{} has {} elements, {} wants {}", from, from.numel(), wanted,
+        shape.numel());
+  return shape;
+}
+
+Tensor reshape(const Tensor& x, const Shape& wanted) {
+  const Shape shape = infer_shape(x.shape(), wanted);
+  const Tensor source = x.contiguous();
+  return Tensor(source.storage(), shape, contiguous_strides(shape), source.offset(), x.dtype());
+}
+
+Tensor permute(const Tensor& x, const Shape& axes) {
+  check(axes.rank() == x.rank(), "permute", "{} axes {} for shape {}", axes.rank(), axes, x.shape());
+  Shape shape = x.shape(), strides = x.strides();
+  unsigned seen = 0;
+  for (int i = 0; i < x.rank(); ++i) {
+    const int axis = x.shape().normalize_axis(axes[i], "permute");
+    check(!(seen >> axis & 1), "permute", "axis {} stands twice in {}: shape {}", axis, axes, x.shape());
+    seen |= 1u << axis;
+    shape[i] = x.shape()[axis];
+    strides[i] = x.strides()[axis];
+  }
+  return Tensor(x.storage(), shape, strides, x.offset(), x.dtype());
+}
+
+Tensor slice(const Tensor& x, int axis, int64_t start, int64_t stop, int64_t step) {
+  axis = x.shape().normalize_axis(axis, "slice");
+  const int64_t n = x.shape()[axis];
+  check(step >= 1, "slice", "step {}: want at least 1", step);
+  check(start >= 0 && start <= stop && stop <= n, "slice", "[{}, {}) is out of range on axis {}: shape {}", start, stop,
+        axis, x.shape());
+  Shape strides = x.strides();
+  strides[axis] *= step;
+  return Tensor(x.storage(), x.shape().with(axis, (stop - start + step - 1) / step), strides,
+                x.offset() + start * x.strides()[axis], x.dtype());
+}
+
+Tensor expand(const Tensor& x, const Shape& shape) {
+  check(broadcastable_to(x.shape(), shape), "expand", "{} does not broadcast to {}", x.shape(), shape);
+  return Tensor(x.storage(), shape, broadcast_strides(x, shape), x.offset(), x.dtype());
+}
+
+}  // namespace view
+}  // namespace norma

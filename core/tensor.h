@@ -1,0 +1,185 @@
+// Tensor: a shared handle to a strided array. Copying a Tensor copies the handle, not the data.
+// It is not the place of differentiable operations: those are free functions in ops/, recorded by the tape. The view
+// functions below (namespace view) and the members here move data without recording anything.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "norma/core/device.h"
+#include "norma/core/dtype.h"
+#include "norma/core/shape.h"
+
+namespace norma {
+
+// A block of device memory. `pins` counts the pending tape entries that have saved it: while there are any, writing
+// into it is an error (the gradient would be computed from other values than the forward pass saw).
+class Storage {
+ public:
+  Storage(size_t bytes, Device device);
+  ~Storage();
+  Storage(const Storage&) = delete;
+  Storage& operator=(const Storage&) = delete;
+
+  void* data() const { return data_; }
+  size_t bytes() const { return bytes_; }
+  Device device() const { return device_; }
+
+  void pin(const char* op) {
+    pinned_by_.store(op, std::memory_order_relaxed);
+    pins_.fetch_add(1, std::memory_order_relaxed);
+  }
+  void unpin() { pins_.fetch_sub(1, std::memory_order_relaxed); }
+  bool pinned() const { return pins_.load(std::memory_order_relaxed) > 0; }
+  const char* pinned_by() const { return pinned_by_.load(std::memory_order_relaxed); }
+
+ private:
+  void* data_;
+  size_t bytes_;
+  Device device_;
+  std::atomic<int> pins_{0};
+  std::atomic<const char*> pinned_by_{nullptr};
+};
+
+class Tensor {
+ public:
+  Tensor() = default;  // undefined: no shape, no data
+  // Uninitialised, contiguous.
+  explicit Tensor(const Shape& shape, DType dtype = f32, Device device = cpu_device);
+  // A view: shares `storage`. Offset and strides are counted in elements.
+  Tensor(std::shared_ptr<Storage> storage, const Shape& shape, const Shape& strides, int64_t offset, DType dtype);
+
+  bool defined() const { return impl_ != nullptr; }
+  const Shape& shape() const { return impl().shape; }
+  const Shape& strides() const { return impl().strides; }
+  int rank() const { return shape().rank(); }
+  int64_t dim(int axis) const { return shape().dim(axis); }  // negative counts from the end
+  int64_t numel() const { return shape().numel(); }
+  int64_t offset() const { return impl().offset; }
+  DType dtype() const { return impl().dtype; }
+  Device device() const { return impl().storage->device(); }
+  bool is_floating() const { return norma::is_floating(dtype()); }
+  bool is_contiguous() const;
+  const std::shared_ptr<Storage>& storage() const { return impl().storage; }
+
+  // Elements, on the CPU only; T must be the dtype. mutable_data throws while a pending tape entry has saved the
+  // storage.
+  template <class T>
+  const T* data() const {
+    return static_cast<const T*>(raw(dtype_of<T>()));
+  }
+  template <class T>
+  T* mutable_data() const {
+    return static_cast<T*>(raw_mutable(dtype_of<T>()));
+  }
+  double item() const;  // the value of a one-element tensor, whatever its dtype
+  double at(std::span<const int64_t> index) const;
+  double at(std::initializer_list<int64_t> index) const { return at(std::span(index.begin(), index.size())); }
+  template <class T>
+  std::vector<T> to_vector() const;  // row-major copy on the host, converted to T
+
+  // Copies where needed, else the same tensor. None of these is recorded (ops/shape.h and ops/cast.h have those that
+  // are).
+  Tensor contiguous() const;
+  Tensor to(DType dtype) const;
+  Tensor to(Device device) const;
+  Tensor clone() const;  // always a fresh, contiguous copy
+  // The same data, without the tape's knowledge of it.
+  Tensor detach() const;
+
+  // In place, for whoever owns the data; an error while a pending tape entry has saved it.
+  void fill(double value) const;
+  void copy_from(const Tensor& source) const;  // same shape; converts dtype and device
+
+  // --- What autograd knows about this value (see autograd/tape.h).
+  bool requires_grad() const { return impl_ && (impl_->requires_grad || impl_->node.tape != 0); }
+  bool is_leaf() const { return node().tape == 0; }    // not made by a recorded op
+  Tensor& set_requires_grad(bool on = true);           // leaves of floating dtype only
+  Tensor grad() const { return Tensor(impl().grad); }  // undefined until a sweep reached this leaf
+  void set_grad(const Tensor& grad) const;             // same shape; an undefined tensor clears it
+  struct Node {
+    uint64_t tape = 0;  // serial number of the tape that recorded the op which made this value; 0: none
+    int64_t id = -1;    // the value's number on that tape
+  };
+  Node node() const { return impl_ ? impl_->node : Node{}; }
+  void set_node(Node node) const { impl().node = node; }
+  const void* identity() const { return impl_.get(); }  // equal for handles of the same tensor
+
+  std::string str() const;  // as numpy prints it, with dtype and shape
+
+ private:
+  struct Impl {
+    Shape shape, strides;
+    int64_t offset = 0;
+    DType dtype = f32;
+    bool requires_grad = false;
+    std::shared_ptr<Storage> storage;
+    Node node;
+    std::shared_ptr<Impl> grad;
+  };
+  explicit Tensor(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+  Impl& impl() const {
+    check(impl_ != nullptr, "tensor", "an undefined tensor was used");
+    return *impl_;
+  }
+  const void* raw(DType wanted) const;
+  void* raw_mutable(DType wanted) const;
+
+  std::shared_ptr<Impl> impl_;
+};
+
+// Makers. Contents of empty() are unspecified.
+inline Tensor empty(const Shape& shape, DType dtype = f32, Device device = cpu_device) {
+  return Tensor(shape, dtype, device);
+}
+inline Tensor empty_like(const Tensor& x) { return Tensor(x.shape(), x.dtype(), x.device()); }
+Tensor full(const Shape& shape, double value, DType dtype = f32, Device device = cpu_device);
+inline Tensor zeros(const Shape& shape, DType dtype = f32, Device device = cpu_device) {
+  return full(shape, 0, dtype, device);
+}
+inline Tensor ones(const Shape& shape, DType dtype = f32, Device device = cpu_device) {
+  return full(shape, 1, dtype, device);
+}
+inline Tensor zeros_like(const Tensor& x) { return zeros(x.shape(), x.dtype(), x.device()); }
+inline Tensor ones_like(const Tensor& x) { return ones(x.shape(), x.dtype(), x.device()); }
+inline Tensor scalar(double value, DType dtype = f32) { return full({}, value, dtype); }
+Tensor arange(int64_t n, DType dtype = i64);  // 0, 1, ... n-1
+// From values in row-major order; their number must be shape.numel().
+template <class T>
+Tensor tensor(std::span<const T> values, const Shape& shape);
+template <class T>
+Tensor tensor(std::initializer_list<T> values, const Shape& shape) {
+  return tensor(std::span<const T>(values.begin(), values.size()), shape);
+}
+template <class T>
+Tensor tensor(std::initializer_list<T> values) {
+  return tensor(values, {static_cast<int64_t>(values.size())});
+}
+template <class T>
+Tensor tensor(const std::vector<T>& values, const Shape& shape) {
+  return tensor(std::span<const T>(values), shape);
+}
+
+// Views: same storage, nothing copied, nothing recorded.
+namespace view {
+Tensor reshape(const Tensor& x, const Shape& shape);  // copies if x is not contiguous; one extent may be -1
+Tensor permute(const Tensor& x, const Shape& axes);
+Tensor slice(const Tensor& x, int axis, int64_t start, int64_t stop, int64_t step = 1);
+Tensor expand(const Tensor& x, const Shape& shape);         // broadcasts with strides of 0
+Shape infer_shape(const Shape& from, const Shape& wanted);  // resolves a -1
+}  // namespace view
+
+}  // namespace norma
+
+template <>
+struct fmt::formatter<norma::Tensor> : fmt::formatter<std::string_view> {
+  auto format(const norma::Tensor& x, fmt::format_context& context) const {
+    return fmt::formatter<std::string_view>::format(x.str(), context);
+  }
+};

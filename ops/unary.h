@@ -1,0 +1,54 @@
+// Elementwise functions of one tensor. y has the shape and dtype of x (f32 or f64); strided inputs are fine.
+#pragma once
+
+#include "norma/ops/kernel.h"
+
+namespace norma {
+
+Tensor neg(const Tensor& x);
+Tensor exp(const Tensor& x);
+Tensor log(const Tensor& x);  // natural; -inf at 0, NaN below
+Tensor sqrt(const Tensor& x);
+Tensor rsqrt(const Tensor& x);  // 1 / sqrt(x)
+Tensor abs(const Tensor& x);    // gradient sign(x): 0 at 0
+Tensor square(const Tensor& x);
+Tensor clamp(const Tensor& x, double low, double high);  // gradient 1 in [low, high], 0 outside
+Tensor tanh(const Tensor& x);
+Tensor sigmoid(const Tensor& x);  // 1 / (1 + exp(-x))
+Tensor relu(const Tensor& x);     // max(x, 0); gradient 0 at 0
+Tensor leaky_relu(const Tensor& x, double slope = 0.01);
+// x * Phi(x), Phi the normal distribution function (Hendrycks & Gimpel 2016).
+Tensor gelu(const Tensor& x);
+// Its approximation x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).
+Tensor gelu_tanh(const Tensor& x);
+Tensor silu(const Tensor& x);  // x * sigmoid(x)
+
+enum class Unary : uint8_t {
+  neg,
+  exp,
+  log,
+  sqrt,
+  rsqrt,
+  abs,
+  square,
+  clamp,
+  tanh,
+  sigmoid,
+  relu,
+  leaky_relu,
+  gelu,
+  gelu_tanh,
+  silu
+};
+struct UnaryParams {
+  double a = 0, b = 0;  // clamp: low, high; leaky_relu: slope
+};
+
+// y = f(x).  x any strides, y contiguous.
+NORMA_KERNEL(unary, Unary f, UnaryParams params, const Tensor& x, const Tensor& y)
+// dx (+)= dy * f'. `saved` is what unary_saves_output(f) says: the output y or the input x.
+NORMA_KERNEL(unary_backward, Unary f, UnaryParams params, const Tensor& dy, const Tensor& saved, const Tensor& dx,
+             bool add)
+bool unary_saves_output(Unary f);
+
+}  // namespace norma
