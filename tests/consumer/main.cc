@@ -1,0 +1,14 @@
+// A program of a user: the umbrella header, an op, a gradient.
+#include <norma/norma.h>
+
+#include <cstdio>
+
+int main() {
+  norma::Tensor x = norma::tensor<float>({-1, 2, 3});
+  x.set_requires_grad();
+  norma::Tape tape;
+  const norma::Tensor y = norma::relu(x);
+  tape.backward(y, {.seed = norma::ones({3})});
+  std::printf("%s\n", x.grad().str().c_str());
+  return x.grad().to_vector<float>() == std::vector<float>{0, 1, 1} ? 0 : 1;
+}
