@@ -9,4 +9,8 @@
 #include "norma/core/random.h"
 #include "norma/core/serialize.h"
 #include "norma/core/tensor.h"
+#include "norma/ops/cast.h"
+#include "norma/ops/concat.h"
+#include "norma/ops/index.h"
 #include "norma/ops/unary.h"
+#include "norma/ops/views.h"

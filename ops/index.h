@@ -1,0 +1,27 @@
+// Elements chosen by an index tensor (i64), and its one-hot code. An index outside of the axis is an error that says
+// which and where; negative ones do not count from the end.
+#pragma once
+
+#include "norma/ops/kernel.h"
+
+namespace norma {
+
+// y[.., i, ..] = x[.., index[.., i, ..], ..] along `axis`; index has x's shape but for that axis. x of any dtype.
+// What is picked twice gets both gradients, added in the order of the index.
+Tensor gather(const Tensor& x, int64_t axis, const Tensor& index);
+// Whole entries of an axis: index [m], y has extent m on `axis`.
+Tensor index_select(const Tensor& x, int64_t axis, const Tensor& index);
+// index [...] with values in [0, classes) -> [..., classes]: 1 at the index, else 0.
+Tensor one_hot(const Tensor& index, int64_t classes, DType dtype = f32);
+
+// Throws in the name of `op` where an element of index (any shape, contiguous) is outside of [0, n).
+NORMA_KERNEL(check_index, const char* op, const Tensor& index, int64_t n)
+// y[o, i, k] = x[o, index[o, i, k], k].  x [outer, n, inner] and y [outer, m, inner] contiguous; index as y, any
+// strides (0 on outer and inner for index_select).
+NORMA_KERNEL(gather, const Tensor& x, const Tensor& index, const Tensor& y)
+// dx[o, index[o, i, k], k] += dy[o, i, k], i ascending; laid out as above.
+NORMA_KERNEL(gather_backward, const Tensor& dy, const Tensor& index, const Tensor& dx)
+// y[i, index[i]] = 1, else 0.  index [n] and y [n, classes] contiguous; y of any dtype.
+NORMA_KERNEL(one_hot, const Tensor& index, const Tensor& y)
+
+}  // namespace norma
