@@ -1,0 +1,15 @@
+// where: a choice between two tensors, element by element.
+#pragma once
+
+#include "norma/ops/kernel.h"
+
+namespace norma {
+
+// condition ? a : b.  condition is boolean, a and b have one dtype, any; the three broadcast. Gradients go where the
+// values came from.
+Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b);
+
+// condition, a, b broadcast to y's shape, any strides; y contiguous.
+NORMA_KERNEL(where, const Tensor& condition, const Tensor& a, const Tensor& b, const Tensor& y)
+
+}  // namespace norma
