@@ -1,0 +1,162 @@
+#include "norma/nn/data/transforms.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <numbers>
+
+#include "norma/core/memory.h"
+#include "norma/core/parallel.h"
+
+namespace norma::data {
+namespace {
+
+struct Size {
+  int64_t h, w, c;
+  int64_t pixels() const { return h * w * c; }
+};
+
+// A batch this small is not worth other threads: a loader's thread then leaves the pool to the network.
+constexpr int64_t kGrainPixels = 1 << 18;
+
+Size check_batch(const char* op, const Tensor& images, const SampleKeys* keys) {
+  check(images.dtype() == u8 && images.rank() == 4 && images.numel() > 0, op, "wants u8 [B, H, W, C], not {} ({})",
+        images.shape(), images.dtype());
+  if (keys)
+    check(static_cast<int64_t>(keys->samples.size()) == images.dim(0), op, "{} samples for images {}",
+          keys->samples.size(), images.shape());
+  return {images.dim(1), images.dim(2), images.dim(3)};
+}
+
+// f(from, to, size, generator) for each picture; `to` is uninitialised.
+template <class F>
+Transform each_image(const char* op, F f) {
+  return [op, f](const Tensor& images, const SampleKeys& keys) {
+    const Size size = check_batch(op, images, &keys);
+    const Tensor from = images.contiguous(), to(images.shape(), u8);
+    const uint8_t* in = from.data<uint8_t>();
+    uint8_t* out = to.mutable_data<uint8_t>();
+    parallel_for(images.dim(0), kGrainPixels / size.pixels(), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        Generator random = keys.generator(i);
+        f(in + i * size.pixels(), out + i * size.pixels(), size, random);
+      }
+    });
+    return to;
+  };
+}
+
+}  // namespace
+
+Generator SampleKeys::generator(int64_t i) const {
+  const uint64_t sample = static_cast<uint64_t>(samples[static_cast<size_t>(i)]);
+  Generator random(seed, static_cast<uint64_t>(epoch) << 40 | sample);
+  random.set_state({seed, random.state().stream, static_cast<uint64_t>(place) << 32});
+  return random;
+}
+
+Transform random_crop(int64_t padding) {
+  check(padding >= 0, "random_crop", "padding {} is negative", padding);
+  return each_image("random_crop", [=](const uint8_t* from, uint8_t* to, Size size, Generator& random) {
+    const int64_t dy = random.below(2 * padding + 1) - padding, dx = random.below(2 * padding + 1) - padding;
+    const int64_t left = std::clamp<int64_t>(-dx, 0, size.w), right = std::clamp<int64_t>(size.w - dx, left, size.w);
+    for (int64_t y = 0; y < size.h; ++y, to += size.w * size.c) {
+      if (y + dy < 0 || y + dy >= size.h || left == right) {
+        std::memset(to, 0, static_cast<size_t>(size.w * size.c));
+        continue;
+      }
+      std::memset(to, 0, static_cast<size_t>(left * size.c));
+      std::memcpy(to + left * size.c, from + ((y + dy) * size.w + left + dx) * size.c,
+                  static_cast<size_t>((right - left) * size.c));
+      std::memset(to + right * size.c, 0, static_cast<size_t>((size.w - right) * size.c));
+    }
+  });
+}
+
+Transform random_horizontal_flip(double p) {
+  check(p >= 0 && p <= 1, "random_horizontal_flip", "{} is no probability", p);
+  return each_image("random_horizontal_flip", [=](const uint8_t* from, uint8_t* to, Size size, Generator& random) {
+    if (random.uniform() >= p) {
+      std::memcpy(to, from, static_cast<size_t>(size.pixels()));
+      return;
+    }
+    for (int64_t y = 0; y < size.h; ++y)
+      for (int64_t x = 0; x < size.w; ++x, to += size.c)
+        std::copy_n(from + (y * size.w + size.w - 1 - x) * size.c, size.c, to);
+  });
+}
+
+Transform cutout(int64_t side) {
+  check(side >= 1, "cutout", "a square of side {}: want at least 1", side);
+  return each_image("cutout", [=](const uint8_t* from, uint8_t* to, Size size, Generator& random) {
+    std::memcpy(to, from, static_cast<size_t>(size.pixels()));
+    const int64_t top = random.below(size.h) - side / 2, left = random.below(size.w) - side / 2;
+    const int64_t begin = std::max<int64_t>(left, 0), end = std::min(left + side, size.w);
+    for (int64_t y = std::max<int64_t>(top, 0); y < std::min(top + side, size.h); ++y)
+      std::memset(to + (y * size.w + begin) * size.c, 0, static_cast<size_t>((end - begin) * size.c));
+  });
+}
+
+Transform random_affine(const AffineOptions& options) {
+  check(options.degrees >= 0 && options.shift >= 0 && options.smallest > 0 && options.largest >= options.smallest,
+        "random_affine", "degrees {}, shift {}, scale {} to {}: out of range", options.degrees, options.shift,
+        options.smallest, options.largest);
+  return each_image("random_affine", [=](const uint8_t* from, uint8_t* to, Size size, Generator& random) {
+    const double turn = random.uniform(-options.degrees, options.degrees) * std::numbers::pi / 180;
+    const double scale = random.uniform(options.smallest, options.largest);
+    const double shift_x = random.uniform(-options.shift, options.shift) * static_cast<double>(size.w);
+    const double shift_y = random.uniform(-options.shift, options.shift) * static_cast<double>(size.h);
+    const double middle_x = static_cast<double>(size.w - 1) / 2, middle_y = static_cast<double>(size.h - 1) / 2;
+    const float cosine = static_cast<float>(std::cos(turn) / scale), sine = static_cast<float>(std::sin(turn) / scale);
+    const auto pixel = [&](int64_t y, int64_t x, int64_t c) -> float {
+      return y < 0 || y >= size.h || x < 0 || x >= size.w ? 0 : from[(y * size.w + x) * size.c + c];
+    };
+    for (int64_t y = 0; y < size.h; ++y)
+      for (int64_t x = 0; x < size.w; ++x) {  // where does this pixel come from?
+        const float v = static_cast<float>(static_cast<double>(y) - middle_y - shift_y);
+        const float u = static_cast<float>(static_cast<double>(x) - middle_x - shift_x);
+        const float at_x = cosine * u + sine * v + static_cast<float>(middle_x);
+        const float at_y = cosine * v - sine * u + static_cast<float>(middle_y);
+        const int64_t x0 = static_cast<int64_t>(std::floor(at_x)), y0 = static_cast<int64_t>(std::floor(at_y));
+        const float fx = at_x - static_cast<float>(x0), fy = at_y - static_cast<float>(y0);
+        for (int64_t c = 0; c < size.c; ++c) {
+          const float above = pixel(y0, x0, c) * (1 - fx) + pixel(y0, x0 + 1, c) * fx;
+          const float below = pixel(y0 + 1, x0, c) * (1 - fx) + pixel(y0 + 1, x0 + 1, c) * fx;
+          *to++ = static_cast<uint8_t>(above * (1 - fy) + below * fy + 0.5f);
+        }
+      }
+  });
+}
+
+Tensor apply_transforms(std::span<const Transform> transforms, const Tensor& images, SampleKeys keys) {
+  Tensor result = images;
+  for (const Transform& transform : transforms) {
+    result = transform(result, keys);
+    ++keys.place;
+  }
+  return result;
+}
+
+Tensor to_float(const Tensor& images, const ChannelStats& stats) {
+  const Size size = check_batch("to_float", images, nullptr);
+  const size_t channels = static_cast<size_t>(size.c);
+  check(stats.mean.size() == channels && stats.deviation.size() == channels, "to_float",
+        "{} means and {} deviations for images {}", stats.mean.size(), stats.deviation.size(), images.shape());
+  PoolVector<std::array<float, 256>> table(channels);  // there are only 256 pixels
+  for (size_t c = 0; c < channels; ++c) {
+    check(stats.deviation[c] > 0, "to_float", "deviation {} of channel {}: want more than 0", stats.deviation[c], c);
+    for (size_t value = 0; value < 256; ++value)
+      table[c][value] = static_cast<float>((static_cast<double>(value) / 255 - stats.mean[c]) / stats.deviation[c]);
+  }
+  const Tensor from = images.contiguous(), to(images.shape(), f32);
+  const uint8_t* in = from.data<uint8_t>();
+  float* out = to.mutable_data<float>();
+  parallel_for(images.numel() / size.c, kGrainPixels / size.c, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin * size.c; i < end * size.c; i += size.c)
+      for (size_t c = 0; c < channels; ++c)
+        out[i + static_cast<int64_t>(c)] = table[c][in[i + static_cast<int64_t>(c)]];
+  });
+  return to;
+}
+
+}  // namespace norma::data

@@ -1,0 +1,52 @@
+// Transforms: what is done to pictures between the data set and the network. Random ones draw from a stream of their
+// own for each (seed, epoch, sample, place in the list), so that a picture comes out the same whatever batch it is in
+// and however many threads work.
+#pragma once
+
+#include <functional>
+#include <span>
+
+#include "norma/core/random.h"
+#include "norma/nn/data/dataset.h"
+
+namespace norma::data {
+
+// Says which samples of the data set a batch holds, and when.
+struct SampleKeys {
+  uint64_t seed = 0;
+  int64_t epoch = 0;                   // below 2^23
+  std::span<const int64_t> samples{};  // [B], each below 2^40
+  int64_t place = 0;                   // of the transform in its list
+
+  Generator generator(int64_t i) const;  // the stream for samples[i]
+};
+
+// Takes and returns u8 [B, H, W, C]; must not write into its input.
+using Transform = std::function<Tensor(const Tensor& images, const SampleKeys& keys)>;
+
+// Shifts by up to `padding` pixels, evenly, along both axes: what comes in from outside is black. (A picture padded all
+// around, then cropped to its former size.)
+Transform random_crop(int64_t padding);
+
+// Left to right, with probability p.
+Transform random_horizontal_flip(double p = 0.5);
+
+// Blackens a square of size x size pixels around a random pixel; what lies outside the picture is cut off.
+// DeVries and Taylor, "Improved regularization of convolutional neural networks with cutout", 2017.
+Transform cutout(int64_t size);
+
+// Rotation, shift and scaling about the middle, each drawn evenly from its range; bilinear, black outside.
+struct AffineOptions {
+  double degrees = 10;                   // turned by -degrees ... degrees
+  double shift = 0.1;                    // of the width and of the height, either way
+  double smallest = 0.9, largest = 1.1;  // scale
+};
+Transform random_affine(const AffineOptions& options = {});
+
+// The list one after the other, each with its place.
+Tensor apply_transforms(std::span<const Transform> transforms, const Tensor& images, SampleKeys keys);
+
+// f32 [B, H, W, C] of u8 pixels: (x / 255 - mean[c]) / deviation[c].
+Tensor to_float(const Tensor& images, const ChannelStats& stats);
+
+}  // namespace norma::data

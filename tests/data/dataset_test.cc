@@ -1,0 +1,85 @@
+// Data sets in memory, their statistics, and the drawn digits.
+#include "norma/nn/data/dataset.h"
+
+#include <set>
+
+#include "norma/nn/data/digits.h"
+#include "tests/golden.h"
+
+namespace norma::data {
+namespace {
+
+using namespace norma::test;
+
+TEST(Dataset, StatisticsAreThoseOfEachChannel) {
+  Tensor images({3, 5, 7, 2}, u8);
+  Generator generator(5);
+  double sum = 0, squares = 0;
+  const int64_t n = images.numel() / 2;
+  for (int64_t i = 0; i < n; ++i) {
+    const double value = static_cast<double>(generator.below(256));
+    images.mutable_data<uint8_t>()[2 * i] = static_cast<uint8_t>(value);
+    images.mutable_data<uint8_t>()[2 * i + 1] = 51;
+    sum += value / 255;
+    squares += value / 255 * value / 255;
+  }
+  const ChannelStats stats = channel_stats(images);
+  const double mean = sum / static_cast<double>(n);
+  EXPECT_NEAR(stats.mean[0], mean, 1e-12);
+  EXPECT_NEAR(stats.deviation[0], std::sqrt(squares / static_cast<double>(n) - mean * mean), 1e-12);
+  EXPECT_NEAR(stats.mean[1], 0.2, 1e-12);
+  EXPECT_EQ(stats.deviation[1], 1);  // constant
+  // A view has those of its elements.
+  const ChannelStats part = channel_stats(view::slice(images, 3, 1, 2));
+  EXPECT_EQ(part.mean, std::vector<double>{stats.mean[1]});
+  expect_error([&] { channel_stats(images.to(f32)); }, "[channel_stats] wants u8");
+}
+
+TEST(Dataset, FirstIsAView) {
+  const ImageDataset set = draw_digits(5, 1);
+  EXPECT_EQ(set.first(3).size(), 3);
+  EXPECT_EQ(set.first(3).images.storage(), set.images.storage());
+  EXPECT_TRUE(same_bits(set.first(9).labels, set.labels));
+  expect_error([&] { set.first(0); }, "want at least 1");
+}
+
+TEST(Dataset, ValidateNamesWhatIsWrong) {
+  const ImageDataset good = draw_digits(4, 1);
+  good.validate();
+  ImageDataset bad = good;
+  bad.images = good.images.to(f32);
+  expect_error([&] { bad.validate(); }, "'drawn digits': images [4, 28, 28, 1] (f32)");
+  bad = good;
+  bad.labels = arange(5);
+  expect_error([&] { bad.validate(); }, "labels [5] (i64) of images [4, 28, 28, 1]");
+  bad.labels = tensor<int64_t>({0, 1, 10, 2});
+  expect_error([&] { bad.validate(); }, "label 10 of sample 2, there are 10 classes");
+  bad.labels = tensor<int64_t>({0, 1, 2, -1});
+  expect_error([&] { bad.validate(); }, "label -1 of sample 3");
+}
+
+TEST(Digits, SampleDependsOnSeedAndNumberOnly) {
+  const ImageDataset few = draw_digits(7, 3), many = draw_digits(100, 3), other = draw_digits(100, 4);
+  EXPECT_TRUE(same_bits(few.images, many.first(7).images));
+  EXPECT_TRUE(same_bits(few.labels, many.first(7).labels));
+  EXPECT_FALSE(same_bits(other.labels, many.labels));
+  expect_error([&] { draw_digits(0, 1); }, "[draw_digits] 0 pictures");
+}
+
+TEST(Digits, EveryDigitIsDrawnAndLiesWithinThePicture) {
+  const ImageDataset set = draw_digits(1000, 1);
+  set.validate();
+  std::array<int, 10> count{};
+  for (int64_t i = 0; i < set.size(); ++i) {
+    ++count[static_cast<size_t>(set.labels.at({i}))];
+    int bright = 0;
+    for (int64_t y = 0; y < 28; ++y)
+      for (int64_t x = 0; x < 28; ++x) bright += set.images.at({i, y, x, 0}) > 100;
+    EXPECT_GT(bright, 12) << i;
+    EXPECT_LT(bright, 28 * 28 / 2) << i;
+  }
+  for (int digit : count) EXPECT_NEAR(digit, 100, 40);
+}
+
+}  // namespace
+}  // namespace norma::data
