@@ -1,0 +1,223 @@
+#include "norma/ops/pool2d.h"
+
+#include "norma/autograd/op.h"
+#include "norma/core/memory.h"
+#include "norma/core/parallel.h"
+
+namespace norma {
+namespace {
+
+PoolGeometry geometry_of(const Op& op, const Tensor& x, const Pool2dOptions& options) {
+  op.check_same({x});
+  op.check(x.rank() == 4 && x.dim(1) > 0 && x.dim(2) > 0, "wants [N, H, W, C] with pixels: shape {}", x.shape());
+  const Pair k = options.kernel, s = options.stride.value_or(k), p = options.padding;
+  op.check(k.h >= 1 && k.w >= 1, "kernel {} is empty: input {}", Shape{k.h, k.w}, x.shape());
+  op.check(s.h >= 1 && s.w >= 1, "stride {}: wants at least 1: input {}", Shape{s.h, s.w}, x.shape());
+  op.check(p.h >= 0 && p.w >= 0 && p.h <= k.h / 2 && p.w <= k.w / 2,
+           "padding {}: wants 0 to half of kernel {}: input {}", Shape{p.h, p.w}, Shape{k.h, k.w}, x.shape());
+  const int64_t h = x.dim(1), w = x.dim(2);
+  op.check(k.h <= h + 2 * p.h && k.w <= w + 2 * p.w, "kernel {} is larger than input {} padded by {}", Shape{k.h, k.w},
+           x.shape(), Shape{p.h, p.w});
+  return {x.dim(0), h, w, x.dim(3), (h + 2 * p.h - k.h) / s.h + 1, (w + 2 * p.w - k.w) / s.w + 1, k, s, p};
+}
+
+Shape output_shape(const PoolGeometry& g) { return {g.n, g.oh, g.ow, g.c}; }
+
+}  // namespace
+
+Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options) {
+  Op op("max_pool2d");
+  const PoolGeometry g = geometry_of(op, x, options);
+  Tensor y(output_shape(g), x.dtype(), x.device()), arg;
+  if (Op::records({x})) arg = Tensor(y.shape(), g.kernel.h * g.kernel.w <= 256 ? u8 : i64, x.device());
+  kernel::max_pool2d(g, x.contiguous(), y, arg);
+  return op.record({x}, y, [g, arg = op.save(arg)](const Tensor& dy, Sink& dx) {
+    const auto [grad, add] = dx.into(0);
+    kernel::max_pool2d_backward(g, dy.contiguous(), arg, grad, add);
+  });
+}
+
+Tensor avg_pool2d(const Tensor& x, const Pool2dOptions& options, bool count_include_pad) {
+  Op op("avg_pool2d");
+  const PoolGeometry g = geometry_of(op, x, options);
+  Tensor y(output_shape(g), x.dtype(), x.device());
+  kernel::avg_pool2d(g, count_include_pad, x.contiguous(), y);
+  return op.record({x}, y, [g, count_include_pad](const Tensor& dy, Sink& dx) {
+    const auto [grad, add] = dx.into(0);
+    kernel::avg_pool2d_backward(g, count_include_pad, dy.contiguous(), grad, add);
+  });
+}
+
+Tensor global_avg_pool(const Tensor& x) {
+  Op op("global_avg_pool");
+  op.check(x.rank() == 4, "wants [N, H, W, C]: shape {}", x.shape());
+  const PoolGeometry g = geometry_of(op, x, {.kernel = {x.dim(1), x.dim(2)}});
+  Tensor y({g.n, g.c}, x.dtype(), x.device());
+  kernel::avg_pool2d(g, false, x.contiguous(), y);
+  return op.record({x}, y, [g](const Tensor& dy, Sink& dx) {
+    const auto [grad, add] = dx.into(0);
+    kernel::avg_pool2d_backward(g, false, dy.contiguous(), grad, add);
+  });
+}
+
+namespace cpu {
+namespace {
+
+struct Range {
+  int64_t begin, end;
+  int64_t size() const { return end - begin; }
+};
+
+// Along one axis: the part of output o's window that is inside of the input.
+Range window(int64_t o, int64_t kernel, int64_t stride, int64_t padding, int64_t extent) {
+  const int64_t start = o * stride - padding;
+  return {std::max<int64_t>(start, 0), std::min(start + kernel, extent)};
+}
+Range window_h(const PoolGeometry& g, int64_t oy) { return window(oy, g.kernel.h, g.stride.h, g.padding.h, g.h); }
+Range window_w(const PoolGeometry& g, int64_t ox) { return window(ox, g.kernel.w, g.stride.w, g.padding.w, g.w); }
+
+// The output rows whose windows cover input row iy.
+Range covering(const PoolGeometry& g, int64_t iy) {
+  const int64_t at = iy + g.padding.h;
+  return {at < g.kernel.h ? 0 : (at - g.kernel.h) / g.stride.h + 1, std::min(at / g.stride.h + 1, g.oh)};
+}
+
+// The place in the window of output (oy, ox) of input (iy, 0), so that (iy, ix) is at ix beyond it.
+int64_t place(const PoolGeometry& g, int64_t oy, int64_t ox, int64_t iy) {
+  return (iy - oy * g.stride.h + g.padding.h) * g.kernel.w - ox * g.stride.w + g.padding.w;
+}
+
+double reciprocal_count(const PoolGeometry& g, bool count_include_pad, int64_t oy, int64_t ox) {
+  if (count_include_pad) return 1.0 / static_cast<double>(g.kernel.h * g.kernel.w);
+  return 1.0 / static_cast<double>(window_h(g, oy).size() * window_w(g, ox).size());
+}
+
+// Calls f(first row, last row + 1) on several threads: rows of `length` elements, `taps` visits an element.
+template <class F>
+void for_rows(int64_t rows, int64_t length, int64_t taps, F&& f) {
+  parallel_for(rows, 16384 / std::max<int64_t>(length * taps, 1) + 1, f);
+}
+
+template <class T, class Arg>
+void max_forward(const PoolGeometry& g, const T* x, T* y, Arg* arg) {
+  for_rows(g.n * g.oh, g.ow * g.c, g.kernel.h * g.kernel.w, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const int64_t image = row / g.oh, oy = row % g.oh;
+      const Range ys = window_h(g, oy);
+      for (int64_t ox = 0; ox < g.ow; ++ox) {
+        const Range xs = window_w(g, ox);
+        T* __restrict best = y + (row * g.ow + ox) * g.c;
+        Arg* __restrict winner = arg ? arg + (row * g.ow + ox) * g.c : nullptr;
+        for (int64_t iy = ys.begin; iy < ys.end; ++iy) {
+          for (int64_t ix = xs.begin; ix < xs.end; ++ix) {
+            const T* __restrict from = x + ((image * g.h + iy) * g.w + ix) * g.c;
+            const Arg k = static_cast<Arg>(place(g, oy, ox, iy) + ix);
+            const bool first = iy == ys.begin && ix == xs.begin;
+            if (winner && first) std::fill_n(winner, g.c, k);
+            if (first) {
+              std::copy_n(from, g.c, best);
+            } else if (winner) {
+              for (int64_t c = 0; c < g.c; ++c) {
+                const bool better = (from[c] > best[c]) | (from[c] != from[c]);  // a NaN wins and stays
+                best[c] = better ? from[c] : best[c];
+                winner[c] = better ? k : winner[c];
+              }
+            } else {
+              for (int64_t c = 0; c < g.c; ++c)
+                best[c] = (from[c] > best[c]) | (from[c] != from[c]) ? from[c] : best[c];
+            }
+          }
+        }
+      }
+    }
+  });
+}
+
+// Calls f(to, from, oy, ox, iy, ix) for every input pixel of a row and every window it is in, row by row: `to` is the
+// pixel of dx, `from` the offset of the window's output pixel. Rows of dx belong to one thread.
+template <class T, class F>
+void gather(const PoolGeometry& g, T* dx, bool add, F&& f) {
+  for_rows(g.n * g.h, g.w * g.c, 2, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const int64_t image = row / g.h, iy = row % g.h;
+      const Range oys = covering(g, iy);
+      if (!add) std::fill_n(dx + row * g.w * g.c, g.w * g.c, T(0));
+      for (int64_t oy = oys.begin; oy < oys.end; ++oy) {
+        for (int64_t ox = 0; ox < g.ow; ++ox) {
+          const Range xs = window_w(g, ox);
+          const int64_t from = ((image * g.oh + oy) * g.ow + ox) * g.c;
+          for (int64_t ix = xs.begin; ix < xs.end; ++ix) f(dx + (row * g.w + ix) * g.c, from, oy, ox, iy, ix);
+        }
+      }
+    }
+  });
+}
+
+template <class T, class Arg>
+void max_backward(const PoolGeometry& g, const T* dy, const Arg* arg, T* dx, bool add) {
+  gather(g, dx, add, [&](T* __restrict to, int64_t from, int64_t oy, int64_t ox, int64_t iy, int64_t ix) {
+    const T* __restrict d = dy + from;
+    const Arg* __restrict winner = arg + from;
+    const Arg k = static_cast<Arg>(place(g, oy, ox, iy) + ix);
+    for (int64_t c = 0; c < g.c; ++c) to[c] += winner[c] == k ? d[c] : T(0);
+  });
+}
+
+}  // namespace
+
+void max_pool2d(PoolGeometry g, const Tensor& x, const Tensor& y, const Tensor& arg) {
+  dispatch_floating("max_pool2d", x.dtype(), [&]<class T>() {
+    if (arg.defined() && arg.dtype() == i64)
+      max_forward(g, x.data<T>(), y.mutable_data<T>(), arg.mutable_data<int64_t>());
+    else max_forward(g, x.data<T>(), y.mutable_data<T>(), arg.defined() ? arg.mutable_data<uint8_t>() : nullptr);
+  });
+}
+
+void max_pool2d_backward(PoolGeometry g, const Tensor& dy, const Tensor& arg, const Tensor& dx, bool add) {
+  dispatch_floating("max_pool2d", dy.dtype(), [&]<class T>() {
+    if (arg.dtype() == i64) max_backward(g, dy.data<T>(), arg.data<int64_t>(), dx.mutable_data<T>(), add);
+    else max_backward(g, dy.data<T>(), arg.data<uint8_t>(), dx.mutable_data<T>(), add);
+  });
+}
+
+void avg_pool2d(PoolGeometry g, bool count_include_pad, const Tensor& x, const Tensor& y) {
+  dispatch_floating("avg_pool2d", x.dtype(), [&]<class T>() {
+    const T* in = x.data<T>();
+    T* out = y.mutable_data<T>();
+    for_rows(g.n * g.oh, g.ow * g.c, g.kernel.h * g.kernel.w, [&](int64_t begin, int64_t end) {
+      PoolVector<double> sums(static_cast<size_t>(g.c));
+      double* __restrict sum = sums.data();
+      for (int64_t row = begin; row < end; ++row) {
+        const int64_t image = row / g.oh, oy = row % g.oh;
+        const Range ys = window_h(g, oy);
+        for (int64_t ox = 0; ox < g.ow; ++ox) {
+          const Range xs = window_w(g, ox);
+          std::fill_n(sum, g.c, 0.0);
+          for (int64_t iy = ys.begin; iy < ys.end; ++iy) {
+            for (int64_t ix = xs.begin; ix < xs.end; ++ix) {
+              const T* __restrict from = in + ((image * g.h + iy) * g.w + ix) * g.c;
+              for (int64_t c = 0; c < g.c; ++c) sum[c] += from[c];
+            }
+          }
+          const double scale = reciprocal_count(g, count_include_pad, oy, ox);
+          T* __restrict to = out + (row * g.ow + ox) * g.c;
+          for (int64_t c = 0; c < g.c; ++c) to[c] = static_cast<T>(sum[c] * scale);
+        }
+      }
+    });
+  });
+}
+
+void avg_pool2d_backward(PoolGeometry g, bool count_include_pad, const Tensor& dy, const Tensor& dx, bool add) {
+  dispatch_floating("avg_pool2d", dy.dtype(), [&]<class T>() {
+    const T* d = dy.data<T>();
+    gather(g, dx.mutable_data<T>(), add, [&](T* __restrict to, int64_t from, int64_t oy, int64_t ox, int64_t, int64_t) {
+      const T* __restrict in = d + from;
+      const T scale = static_cast<T>(reciprocal_count(g, count_include_pad, oy, ox));
+      for (int64_t c = 0; c < g.c; ++c) to[c] += in[c] * scale;
+    });
+  });
+}
+
+}  // namespace cpu
+}  // namespace norma
