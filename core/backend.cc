@@ -26,7 +26,7 @@ class CpuBackend final : public Backend {
           if (std::is_same_v<S, T> && loop.inner[0] == 1 && loop.inner[1] == 1) {
             std::memcpy(t, s, static_cast<size_t>(n) * sizeof(T));
           } else {
-            for (int64_t i = 0; i < n; ++i) t[i * loop.inner[0]] = static_cast<T>(s[i * loop.inner[1]]);
+            for (int64_t i = 0; i < n; ++i) t[i * loop.inner[0]] = convert<T>(s[i * loop.inner[1]]);
           }
         });
       });
@@ -39,9 +39,10 @@ class CpuBackend final : public Backend {
   void fill(const Tensor& to, double value) override {
     dispatch(to.dtype(), [&]<class T>() {
       T* target = to.mutable_data<T>();
+      const T filling = convert<T>(value);
       const StridedLoop<1> loop(to.shape(), {to.strides()});
       loop([&](auto at, int64_t n) {
-        for (int64_t i = 0; i < n; ++i) target[at[0] + i * loop.inner[0]] = static_cast<T>(value);
+        for (int64_t i = 0; i < n; ++i) target[at[0] + i * loop.inner[0]] = filling;
       });
     });
   }

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <type_traits>
 
 #include "norma/core/error.h"
@@ -30,6 +31,18 @@ constexpr DType dtype_of() {
     static_assert(std::is_same_v<T, bool>, "not an element type of norma");
     return boolean;
   }
+}
+
+// A cast that is defined for every value: from floating to integer towards zero, no further than the type reaches, and
+// NaN to 0.
+template <class T, class S>
+constexpr T convert(S value) {
+  if constexpr (std::is_floating_point_v<S> && std::is_integral_v<T> && !std::is_same_v<T, bool>) {
+    constexpr T low = std::numeric_limits<T>::min(), high = std::numeric_limits<T>::max();
+    if (!(value > S(low))) return value == value ? low : T(0);
+    if (value >= S(high)) return high;
+  }
+  return static_cast<T>(value);
 }
 
 // Calls f.operator()<T>() with the C++ type of `dtype`:  dispatch(x.dtype(), [&]<class T>() { ... });

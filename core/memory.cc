@@ -6,8 +6,9 @@
 #include <bit>
 #include <cstdlib>
 #include <cstring>
-#include <new>
 #include <utility>
+
+#include "norma/core/error.h"
 
 namespace norma {
 namespace {
@@ -37,8 +38,7 @@ SizeClass size_class(size_t bytes) {
 void* system_allocate(size_t bytes) {
   const size_t alignment = bytes >= kHugePage ? kHugePage : kMinBlock;
   void* block = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
-  if (!block) throw std::bad_alloc();
-  if (bytes >= kHugePage) madvise(block, bytes, MADV_HUGEPAGE);  // fewer TLB misses; failure is harmless
+  if (block && bytes >= kHugePage) madvise(block, bytes, MADV_HUGEPAGE);  // fewer TLB misses; failure is harmless
   return block;
 }
 
@@ -56,6 +56,11 @@ void* MemoryPool::allocate(size_t bytes) {
       list.pop_back();
     } else {
       block = system_allocate(wanted.bytes);
+      if (!block) {
+        free_cached();
+        block = system_allocate(wanted.bytes);
+      }
+      check(block != nullptr, "memory", "cannot allocate {} bytes: {} are in use", wanted.bytes, stats_.bytes_in_use);
       ++stats_.system_calls;
       stats_.bytes_reserved += static_cast<int64_t>(wanted.bytes);
     }
@@ -88,6 +93,10 @@ void MemoryPool::reset_peak() {
 
 void MemoryPool::trim() {
   std::lock_guard lock(mutex_);
+  free_cached();
+}
+
+void MemoryPool::free_cached() {
   for (auto& list : free_) {
     for (void* block : list) std::free(block);
     list.clear();

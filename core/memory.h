@@ -20,7 +20,8 @@ struct MemoryStats {
 
 class MemoryPool {
  public:
-  // At least `bytes` bytes, aligned to 64 (one cache line, one AVX-512 register); contents are unspecified.
+  // At least `bytes` bytes, aligned to 64 (one cache line, one AVX-512 register); contents are unspecified. Throws
+  // Error where the system has none left, even after trim().
   void* allocate(size_t bytes);
   void release(void* block, size_t bytes) noexcept;  // `bytes` as given to allocate
 
@@ -33,6 +34,7 @@ class MemoryPool {
   bool set_poison(bool on);  // returns the former value
 
  private:
+  void free_cached();
   mutable std::mutex mutex_;
   std::array<std::vector<void*>, 512> free_;  // by size class
   MemoryStats stats_;

@@ -18,7 +18,8 @@ Shape Shape::filled(int rank, int64_t value) {
 
 int64_t Shape::numel() const {
   int64_t n = 1;
-  for (int64_t extent : *this) n *= extent;
+  for (int64_t extent : *this)
+    check(!__builtin_mul_overflow(n, extent, &n), "shape", "{} has more elements than can be counted", *this);
   return n;
 }
 

@@ -21,7 +21,7 @@ class Shape {
   static Shape filled(int rank, int64_t value);
 
   int rank() const { return rank_; }
-  int64_t numel() const;  // product of the extents; 1 for rank 0
+  int64_t numel() const;  // product of the extents; 1 for rank 0; an error if that is no int64_t
   int64_t operator[](int axis) const { return dims_[axis]; }
   int64_t& operator[](int axis) { return dims_[axis]; }
   int64_t back() const { return dims_[rank_ - 1]; }

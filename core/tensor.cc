@@ -1,6 +1,6 @@
 #include "norma/core/tensor.h"
 
-#include <cstring>
+#include <algorithm>
 
 #include "norma/core/backend.h"
 #include "norma/core/strided.h"
@@ -12,22 +12,44 @@ Storage::Storage(size_t bytes, Device device)
 
 Storage::~Storage() { backend(device_).release(data_, bytes_); }
 
-Tensor::Tensor(const Shape& shape, DType dtype, Device device) {
+namespace {
+
+// Throws unless strides, offsets and bytes of such a tensor can be counted, its empty axes taken for ones.
+void check_extents(const Shape& shape) {
   int64_t elements = 1;
   for (int64_t extent : shape) {
     check(extent >= 0, "tensor", "negative extent in shape {}", shape);
-    check(!__builtin_mul_overflow(elements, extent, &elements) && elements < int64_t{1} << 46, "tensor",
-          "shape {} is too large", shape);
+    check(!__builtin_mul_overflow(elements, std::max<int64_t>(extent, 1), &elements) && elements < int64_t{1} << 46,
+          "tensor", "shape {} is too large", shape);
   }
+}
+
+}  // namespace
+
+Tensor::Tensor(const Shape& shape, DType dtype, Device device) {
+  check_extents(shape);
   impl_ = std::make_shared<Impl>();
   impl_->shape = shape;
   impl_->strides = contiguous_strides(shape);
   impl_->dtype = dtype;
-  impl_->storage = std::make_shared<Storage>(static_cast<size_t>(elements) * size_of(dtype), device);
+  impl_->storage = std::make_shared<Storage>(static_cast<size_t>(shape.numel()) * size_of(dtype), device);
 }
 
 Tensor::Tensor(std::shared_ptr<Storage> storage, const Shape& shape, const Shape& strides, int64_t offset, DType dtype)
     : impl_(std::make_shared<Impl>()) {
+  check_extents(shape);
+  check(strides.rank() == shape.rank(), "tensor", "{} strides for shape {}", strides.rank(), shape);
+  int64_t last = offset;
+  bool inside = offset >= 0;
+  for (int i = 0; i < shape.rank(); ++i) {
+    int64_t reach = 0;
+    inside = inside && strides[i] >= 0 &&
+             !__builtin_mul_overflow(std::max<int64_t>(shape[i] - 1, 0), strides[i], &reach) &&
+             !__builtin_add_overflow(last, reach, &last);
+  }
+  check(shape.numel() == 0 || (inside && last < static_cast<int64_t>(storage->bytes() / size_of(dtype))), "tensor",
+        "a view of shape {} ({}), strides {}, offset {} reaches outside of its storage of {} bytes", shape, dtype,
+        strides, offset, storage->bytes());
   impl_->shape = shape;
   impl_->strides = strides;
   impl_->offset = offset;
@@ -80,7 +102,7 @@ std::vector<T> Tensor::to_vector() const {
   std::vector<T> values(static_cast<size_t>(numel()));
   dispatch(dtype(), [&]<class S>() {
     const S* source = host.data<S>();
-    for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<T>(source[i]);
+    for (size_t i = 0; i < values.size(); ++i) values[i] = convert<T>(source[i]);
   });
   return values;
 }
@@ -131,7 +153,8 @@ void Tensor::copy_from(const Tensor& source) const {
   check(!storage()->pinned(), "copy_from",
         "writes into a tensor that a pending tape entry has saved (op '{}'): shape {}", storage()->pinned_by(),
         shape());
-  backend(device()).copy(source.to(device()), *this);
+  const Tensor from = source.to(device());
+  backend(device()).copy(from.storage() == storage() ? from.clone() : from, *this);  // they may overlap
 }
 
 Tensor& Tensor::set_requires_grad(bool on) {
@@ -184,16 +207,15 @@ namespace view {
 Shape infer_shape(const Shape& from, const Shape& wanted) {
   Shape shape = wanted;
   int unknown = -1;
-  int64_t known = 1;
   for (int i = 0; i < shape.rank(); ++i) {
-    if (shape[i] == -1) {
-      check(unknown < 0, "reshape", "more than one -1 in {}", wanted);
-      unknown = i;
-    } else {
-      known *= shape[i];
-    }
+    check(shape[i] >= -1, "reshape", "negative extent in shape {}", wanted);
+    if (shape[i] != -1) continue;
+    check(unknown < 0, "reshape", "more than one -1 in {}", wanted);
+    unknown = i;
+    shape[i] = 1;
   }
   if (unknown >= 0) {
+    const int64_t known = shape.numel();
     check(known > 0 && from.numel() % known == 0, "reshape", "{} does not fit into {}", from, wanted);
     shape[unknown] = from.numel() / known;
   }
@@ -228,9 +250,9 @@ Tensor slice(const Tensor& x, int axis, int64_t start, int64_t stop, int64_t ste
   check(step >= 1, "slice", "step {}: want at least 1", step);
   check(start >= 0 && start <= stop && stop <= n, "slice", "[{}, {}) is out of range on axis {}: shape {}", start, stop,
         axis, x.shape());
-  Shape strides = x.strides();
-  strides[axis] *= step;
-  return Tensor(x.storage(), x.shape().with(axis, (stop - start + step - 1) / step), strides,
+  const int64_t count = start == stop ? 0 : (stop - start - 1) / step + 1;
+  const int64_t stride = x.strides()[axis] * std::min(step, std::max<int64_t>(n, 1));
+  return Tensor(x.storage(), x.shape().with(axis, count), x.strides().with(axis, stride),
                 x.offset() + start * x.strides()[axis], x.dtype());
 }
 

@@ -52,7 +52,7 @@ class Tensor {
   Tensor() = default;  // undefined: no shape, no data
   // Uninitialised, contiguous.
   explicit Tensor(const Shape& shape, DType dtype = f32, Device device = cpu_device);
-  // A view: shares `storage`. Offset and strides are counted in elements.
+  // A view: shares `storage`, and stays inside of it. Offset and strides are counted in elements.
   Tensor(std::shared_ptr<Storage> storage, const Shape& shape, const Shape& strides, int64_t offset, DType dtype);
 
   bool defined() const { return impl_ != nullptr; }
@@ -95,7 +95,7 @@ class Tensor {
 
   // In place, for whoever owns the data; an error while a pending tape entry has saved it.
   void fill(double value) const;
-  void copy_from(const Tensor& source) const;  // same shape; converts dtype and device
+  void copy_from(const Tensor& source) const;  // same shape; converts dtype and device; the two may overlap
 
   // --- What autograd knows about this value (see autograd/tape.h).
   bool requires_grad() const { return impl_ && (impl_->requires_grad || impl_->node.tape != 0); }

@@ -13,6 +13,12 @@
 #include "norma/core/serialize.h"
 #include "norma/norma.h"
 
+namespace norma {
+
+inline void PrintTo(const Shape& shape, std::ostream* out) { *out << shape.str(); }  // for gtest's messages
+
+}  // namespace norma
+
 namespace norma::test {
 
 // One case of a golden file: its attributes and its tensors, as `dtype` where they are floating.
