@@ -10,6 +10,14 @@
 
 #include "norma/core/error.h"
 
+// Under the address sanitizer, cached blocks and what lies beyond the bytes asked for are out of bounds.
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(block, bytes)
+#define ASAN_UNPOISON_MEMORY_REGION(block, bytes)
+#endif
+
 namespace norma {
 namespace {
 
@@ -61,6 +69,7 @@ void* MemoryPool::allocate(size_t bytes) {
         block = system_allocate(wanted.bytes);
       }
       check(block != nullptr, "memory", "cannot allocate {} bytes: {} are in use", wanted.bytes, stats_.bytes_in_use);
+      ASAN_POISON_MEMORY_REGION(block, wanted.bytes);
       ++stats_.system_calls;
       stats_.bytes_reserved += static_cast<int64_t>(wanted.bytes);
     }
@@ -69,13 +78,15 @@ void* MemoryPool::allocate(size_t bytes) {
     stats_.peak_bytes = std::max(stats_.peak_bytes, stats_.bytes_in_use);
     poison = poison_;
   }
-  if (poison) std::memset(block, 0xFF, wanted.bytes);
+  ASAN_UNPOISON_MEMORY_REGION(block, bytes);
+  if (poison) std::memset(block, 0xFF, bytes);
   return block;
 }
 
 void MemoryPool::release(void* block, size_t bytes) noexcept {
   if (!block) return;
   const SizeClass given = size_class(bytes);
+  ASAN_POISON_MEMORY_REGION(block, given.bytes);
   std::lock_guard lock(mutex_);
   free_[given.index].push_back(block);
   stats_.bytes_in_use -= static_cast<int64_t>(given.bytes);
