@@ -4,6 +4,7 @@
 
 #include "norma/autograd/op.h"
 #include "norma/core/backend.h"
+#include "norma/ops/binary.h"
 
 namespace norma {
 namespace {
@@ -70,6 +71,12 @@ Tensor slice(const Tensor& x, int64_t axis, int64_t start, int64_t stop, int64_t
     grad.fill(0);
     part.copy_from(dy);
   });
+}
+
+Tensor expand(const Tensor& x, const Shape& shape) {
+  const Op op("expand");
+  return op.record({x}, view::expand(x, shape),
+                   [from = x.shape()](const Tensor& dy, Sink& dx) { dx.give(0, sum_to(dy, from)); });
 }
 
 Tensor squeeze(const Tensor& x, int64_t axis) {

@@ -13,7 +13,8 @@ Tensor permute(const Tensor& x, const Shape& axes);       // axis i of the resul
 Tensor transpose(const Tensor& x, int64_t i, int64_t j);  // swaps two axes
 // Entries start, start + step, ... below stop; 0 <= start <= stop <= extent, step >= 1.
 Tensor slice(const Tensor& x, int64_t axis, int64_t start, int64_t stop, int64_t step = 1);
-Tensor squeeze(const Tensor& x, int64_t axis);    // removes an axis of extent 1
-Tensor unsqueeze(const Tensor& x, int64_t axis);  // inserts one; axis -1 puts it last
+Tensor expand(const Tensor& x, const Shape& shape);  // broadcasts; the gradient is summed over what was repeated
+Tensor squeeze(const Tensor& x, int64_t axis);       // removes an axis of extent 1
+Tensor unsqueeze(const Tensor& x, int64_t axis);     // inserts one; axis -1 puts it last
 
 }  // namespace norma

@@ -36,6 +36,11 @@ TEST(Views, GradientsMatchFiniteDifferences) {
       {"transpose", [](const Tensor& x) { return transpose(x, 0, -1); }},
       {"slice", [](const Tensor& x) { return slice(x, 1, 1, x.dim(1), 2); }},
       {"empty slice", [](const Tensor& x) { return slice(x, 0, 1, 1); }},
+      {"expand",
+       [](const Tensor& x) {
+         return expand(slice(x, 1, 0, 1), {3, x.dim(0), 5, x.dim(2)});
+       }},
+      {"expand to the same", [](const Tensor& x) { return expand(x, x.shape()); }},
       {"unsqueeze", [](const Tensor& x) { return unsqueeze(x, -1); }},
       {"squeeze", [](const Tensor& x) { return squeeze(slice(x, 1, 0, 1), 1); }},
       {"reshape of permute", [](const Tensor& x) {
@@ -72,6 +77,7 @@ TEST(Views, ShareStorage) {
   EXPECT_EQ(flatten(zeros({0, 3, 4})).shape(), (Shape{0, 12}));
   EXPECT_EQ(flatten(zeros({3, 0})).shape(), (Shape{3, 0}));
   EXPECT_EQ(flatten(zeros({3})).shape(), (Shape{3, 1}));
+  EXPECT_EQ(expand(x, {5, 2, 3, 4}).strides(), (Shape{0, 12, 4, 1}));
   EXPECT_EQ(transpose(x, 0, 2).at({3, 1, 1}), x.at({1, 1, 3}));
 }
 
@@ -100,6 +106,7 @@ TEST(Views, RejectBadArguments) {
   expect_error([&] { slice(x, 1, -1, 2); }, "[slice] [-1, 2) is out of range on axis 1: shape [2, 3]");
   expect_error([&] { slice(x, 1, 0, 2, 0); }, "[slice] step 0: want at least 1");
   expect_error([&] { slice(x, -3, 0, 1); }, "[slice] axis -3 is out of range for shape [2, 3]");
+  expect_error([&] { expand(x, {2, 4}); }, "[expand] [2, 3] does not broadcast to [2, 4]");
   expect_error([&] { squeeze(x, 1); }, "[squeeze] axis 1 has extent 3, want 1: shape [2, 3]");
   expect_error([&] { unsqueeze(x, 3); }, "[unsqueeze] axis 3 is out of range for shape [2, 3]");
   expect_error([&] { unsqueeze(x, -4); }, "[unsqueeze] axis -4 is out of range for shape [2, 3]");
