@@ -15,8 +15,8 @@ template <class T>
 void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, std::type_identity_t<T> alpha, const T* a,
           int64_t lda, const T* b, int64_t ldb, std::type_identity_t<T> beta, T* c, int64_t ldc);
 
-// The same on several threads. The cut (blocks of rows or of columns of C; ranges of k, each with a C of its own, where
-// k is by far the largest) depends on m, n and k alone, and so do the bits of the result.
+// The same on several threads. The cut (into blocks of C, and into ranges of k, each with a C of its own, where C is
+// small) depends on m, n and k alone, and so do the bits of the result.
 template <class T>
 void parallel_gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, std::type_identity_t<T> alpha,
                    const T* a, int64_t lda, const T* b, int64_t ldb, std::type_identity_t<T> beta, T* c, int64_t ldc);

@@ -8,8 +8,8 @@ namespace norma {
 // a [..., m, k] times b [..., k, n] is [..., m, n]; the leading axes broadcast. Both have at least two axes.
 Tensor matmul(const Tensor& a, const Tensor& b);
 
-// y (+)= a b.  y [..., m, n], contiguous; a [..., m, k] and b [..., k, n] with the same leading axes, any strides there
-// (0 where broadcast), and a stride of 1 along one of the last two, at least the other's extent along the other.
-NORMA_KERNEL(matmul, const Tensor& a, const Tensor& b, const Tensor& y, bool add)
+// y (+)= op(a) op(b), op(x) being the transpose of each matrix in x where `trans` says so.  y contiguous; a and b have
+// y's leading axes, any strides there (0 where broadcast), and contiguous matrices.
+NORMA_KERNEL(matmul, bool trans_a, bool trans_b, const Tensor& a, const Tensor& b, const Tensor& y, bool add)
 
 }  // namespace norma

@@ -18,7 +18,7 @@ struct Plan {
   int64_t n;     // elements behind each result
 };
 
-Plan make_plan(const Op& op, const Tensor& x, const Shape& axes, bool keepdim) {
+Plan make_plan(const Op& op, const Tensor& x, const Shape& axes, bool keepdim, int64_t least = 1) {
   const Shape& shape = x.shape();
   unsigned reduced = axes.rank() == 0 ? (1u << x.rank()) - 1 : 0;
   for (int64_t axis : axes) {
@@ -44,13 +44,10 @@ Plan make_plan(const Op& op, const Tensor& x, const Shape& axes, bool keepdim) {
   }
   for (int64_t axis : tail) order.push_back(axis);
   if (keepdim) plan.result = plan.kept;
+  op.check(plan.n >= least, "{} elements to reduce, want at least {}: shape {}", plan.n, least, shape);
   plan.x = together ? view::reshape(x, {outer, plan.n, inner})
                     : view::reshape(view::permute(x, order), {outer * inner, plan.n, 1});
   return plan;
-}
-
-void check_not_empty(const Op& op, const Plan& plan, const Tensor& x) {
-  op.check(plan.n > 0, "nothing to reduce: shape {}", x.shape());
 }
 
 Tensor run(Reduce f, double divisor, const Plan& plan) {
@@ -63,7 +60,6 @@ Tensor extreme(const char* name, Reduce f, const Tensor& x, const Shape& axes, b
   Op op(name);
   op.check_same({x});
   const Plan plan = make_plan(op, x, axes, keepdim);
-  check_not_empty(op, plan, x);
   Tensor y = run(f, 1, plan);
   return op.record({x}, y, [x = op.save(x), y = op.save(y), kept = plan.kept](const Tensor& dy, Sink& dx) {
     const Tensor hit = eq(x, view::reshape(y, kept)).to(dy.dtype());
@@ -76,7 +72,7 @@ Tensor extreme(const char* name, Reduce f, const Tensor& x, const Shape& axes, b
 Tensor sum(const Tensor& x, const Shape& axes, bool keepdim) {
   Op op("sum");
   op.check_same({x});
-  const Plan plan = make_plan(op, x, axes, keepdim);
+  const Plan plan = make_plan(op, x, axes, keepdim, 0);
   return op.record({x}, run(Reduce::sum, 1, plan), [kept = plan.kept](const Tensor& dy, Sink& dx) {
     dx.give(0, view::expand(view::reshape(dy, kept), dx.shape(0)));
   });
@@ -86,7 +82,6 @@ Tensor mean(const Tensor& x, const Shape& axes, bool keepdim) {
   Op op("mean");
   op.check_same({x});
   const Plan plan = make_plan(op, x, axes, keepdim);
-  check_not_empty(op, plan, x);
   const auto n = static_cast<double>(plan.n);
   return op.record({x}, run(Reduce::sum, n, plan), [n, kept = plan.kept](const Tensor& dy, Sink& dx) {
     dx.give(0, view::expand(view::reshape(div(dy, n), kept), dx.shape(0)));
@@ -99,8 +94,7 @@ Tensor min(const Tensor& x, const Shape& axes, bool keepdim) { return extreme("m
 Tensor var(const Tensor& x, const Shape& axes, int64_t correction, bool keepdim) {
   Op op("var");
   op.check_same({x});
-  Plan plan = make_plan(op, x, axes, keepdim);
-  op.check(plan.n > correction, "{} elements with a correction of {}: shape {}", plan.n, correction, x.shape());
+  Plan plan = make_plan(op, x, axes, keepdim, std::max<int64_t>(correction, 0) + 1);
   const auto n = static_cast<double>(plan.n), freedom = static_cast<double>(plan.n - correction);
   const Tensor average = view::reshape(run(Reduce::sum, n, plan), {plan.x.dim(0), 1, plan.x.dim(2)});
   plan.x = square(sub(plan.x, average));
@@ -114,7 +108,6 @@ Tensor logsumexp(const Tensor& x, const Shape& axes, bool keepdim) {
   Op op("logsumexp");
   op.check_same({x});
   const Plan plan = make_plan(op, x, axes, keepdim);
-  check_not_empty(op, plan, x);
   const double finite = x.dtype() == f32 ? std::numeric_limits<float>::max() : std::numeric_limits<double>::max();
   const Tensor values = x.detach(), top = clamp(max(values, axes, true), -finite, finite);
   const Tensor y = view::reshape(add(log(sum(exp(sub(values, top)), axes, true)), top), plan.result);
@@ -127,7 +120,6 @@ Tensor logsumexp(const Tensor& x, const Shape& axes, bool keepdim) {
 Tensor argmax(const Tensor& x, int64_t axis, bool keepdim) {
   Op op("argmax");
   const Plan plan = make_plan(op, x, {axis}, keepdim);
-  check_not_empty(op, plan, x);
   Tensor y(plan.result, i64, x.device());
   kernel::argmax(plan.x, view::reshape(y, {plan.x.dim(0), plan.x.dim(2)}));
   return y;
@@ -168,7 +160,10 @@ void fold_tile(const T* x, int64_t rows, int64_t width, int64_t inner, double* a
   const int64_t whole = rows / together;
   fold_rows<F>(x, whole, together * width, together * inner, acc);
   fold_rows<F>(x + whole * together * inner, 1, (rows - whole * together) * width, 0, acc);
-  for (int64_t j = width; j < together * width; ++j) acc[j % width] = F::combine(acc[j % width], acc[j]);
+  for (int64_t live = together, half; live > 1; live = half) {
+    half = (live + 1) / 2;
+    for (int64_t j = 0; j < (live - half) * width; ++j) acc[j] = F::combine(acc[j], acc[half * width + j]);
+  }
 }
 
 }  // namespace

@@ -16,22 +16,20 @@ Shape exchange(int rank, int axis) {
   return order;
 }
 
-Tensor as_rows(const Tensor& x) { return view::reshape(x, {x.shape().without(x.rank() - 1).numel(), x.dim(-1)}); }
-
 Tensor apply(const char* name, bool log, const Tensor& x, int64_t along) {
   Op op(name);
   op.check_same({x});
   const int axis = op.axis(x, along);
   const Shape order = exchange(x.rank(), axis);
   const Tensor in = view::permute(x, order).contiguous(), out = empty_like(in);
-  if (x.numel() > 0) kernel::softmax(log, as_rows(in), as_rows(out));
+  if (x.numel() > 0) kernel::softmax(log, in, out);
   // `out`, whose rows the gradient reads, has the axis last; y is as x was.
   const bool last = axis == x.rank() - 1;
   const Tensor y = last ? out : view::permute(out, order).contiguous();
   return op.record({x}, y, [log, last, order, out = op.save(out)](const Tensor& upstream, Sink& dx) {
-    const Tensor dy = as_rows(view::permute(upstream, order));
+    const Tensor dy = view::permute(upstream, order).contiguous();
     const auto [grad, add] = last ? dx.into(0) : Sink::Target{empty_like(*out), false};
-    if (grad.numel() > 0) kernel::softmax_backward(log, dy, as_rows(out), as_rows(grad), add);
+    if (grad.numel() > 0) kernel::softmax_backward(log, dy, out, grad, add);
     if (!last) dx.give(0, view::permute(grad, order));
   });
 }
@@ -47,8 +45,8 @@ void softmax(bool log, const Tensor& x, const Tensor& y) {
   dispatch_floating("softmax", x.dtype(), [&]<class T>() {
     const T* from = x.data<T>();
     T* to = y.mutable_data<T>();
-    const int64_t n = x.dim(1);
-    parallel_for(x.dim(0), 1 + 1024 / n, [&](int64_t begin, int64_t end) {
+    const int64_t n = x.dim(-1);
+    parallel_for(x.numel() / n, 1 + 1024 / n, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) {
         const T* in = from + row * n;
         T* out = to + row * n;
@@ -70,8 +68,8 @@ void softmax_backward(bool log, const Tensor& dy, const Tensor& y, const Tensor&
   dispatch_floating("softmax", dy.dtype(), [&]<class T>() {
     const T *d = dy.data<T>(), *s = y.data<T>();
     T* to = dx.mutable_data<T>();
-    const int64_t n = y.dim(1);
-    parallel_for(y.dim(0), 1 + 1024 / n, [&](int64_t begin, int64_t end) {
+    const int64_t n = y.dim(-1);
+    parallel_for(y.numel() / n, 1 + 1024 / n, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) {
         const T *from_d = d + row * n, *from_s = s + row * n;
         T* out = to + row * n;

@@ -134,9 +134,13 @@ TEST(Reduce, RejectsBadInput) {
   expect_error([] { sum(zeros({2}, i64)); }, "[sum] wants floating tensors, not i64: shape [2]");
   for (const auto& [name, f] : kFunctions)
     if (name != "sum")
-      expect_error([f = f] { f(zeros({2, 0}), {1}, false); }, "[" + name + "] nothing to reduce: shape [2, 0]");
-  expect_error([] { argmax(zeros({2, 0}), 1); }, "[argmax] nothing to reduce: shape [2, 0]");
-  expect_error([] { var(zeros({3, 1}), {1}); }, "[var] 1 elements with a correction of 1: shape [3, 1]");
+      expect_error(
+          [f = f] {
+            f(zeros({2, 0}), {1}, false);
+          },
+          "[" + name + "] 0 elements to reduce, want at least 1: shape [2, 0]");
+  expect_error([] { argmax(zeros({2, 0}), 1); }, "[argmax] 0 elements to reduce, want at least 1: shape [2, 0]");
+  expect_error([] { var(zeros({3, 1}), {1}); }, "[var] 1 elements to reduce, want at least 2: shape [3, 1]");
 }
 
 }  // namespace
