@@ -47,7 +47,7 @@ TEST(CrossEntropy, IsTheComposedFormWithMoreDigits) {
 
 TEST(CrossEntropy, BitsDoNotDependOnThreads) {
   const int before = num_threads();
-  const Tensor logits = random({5000, 10}).to(f32), labels = argmax(logits, 1);
+  const Tensor logits = random({5000, 10}), labels = argmax(logits, 1);
   const auto bits = [&](int threads) {
     set_num_threads(threads);
     Tensor x = logits.clone();

@@ -57,7 +57,7 @@ template <class T>
 void check_all(int64_t m, int64_t n, int64_t k) {
   const bool large = m * n * k > 100000;
   for (int flags : large ? std::vector{1, 6} : std::vector{0, 1, 2, 3, 4, 5, 6, 7}) {
-    const Problem p(flags & 1, flags & 2, m, n, k, dtype_of<T>());
+    const Problem p(flags & 1, flags & 2, m, n, k, dtype_of<T>(), flags & 4 ? 0 : 3);
     const T alpha = flags & 4 ? T(0.5) : T(1), beta = flags & 4 ? T(-2) : T(1);
     // Rounding of a sum of k products, as a multiple of the largest: half a bit a term.
     const double tolerance = std::numeric_limits<T>::epsilon() * (2 + std::sqrt(static_cast<double>(k)));
