@@ -1,5 +1,7 @@
 #include "norma/ops/pool2d.h"
 
+#include <limits>
+
 #include "norma/autograd/op.h"
 #include "norma/core/memory.h"
 #include "norma/core/parallel.h"
@@ -98,36 +100,36 @@ void for_rows(int64_t rows, int64_t length, int64_t taps, F&& f) {
   parallel_for(rows, 16384 / std::max<int64_t>(length * taps, 1) + 1, f);
 }
 
+// An integer as wide as T: comparisons of the one choose between the other without leaving the vector unit.
+template <class T>
+using Place = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
+
 template <class T, class Arg>
 void max_forward(const PoolGeometry& g, const T* x, T* y, Arg* arg) {
   for_rows(g.n * g.oh, g.ow * g.c, g.kernel.h * g.kernel.w, [&](int64_t begin, int64_t end) {
+    PoolVector<Place<T>> places(static_cast<size_t>(g.c));
+    Place<T>* __restrict winner = places.data();
     for (int64_t row = begin; row < end; ++row) {
       const int64_t image = row / g.oh, oy = row % g.oh;
       const Range ys = window_h(g, oy);
       for (int64_t ox = 0; ox < g.ow; ++ox) {
         const Range xs = window_w(g, ox);
-        T* __restrict best = y + (row * g.ow + ox) * g.c;
-        Arg* __restrict winner = arg ? arg + (row * g.ow + ox) * g.c : nullptr;
+        const int64_t to = (row * g.ow + ox) * g.c;
+        T* __restrict best = y + to;
+        std::fill_n(best, g.c, -std::numeric_limits<T>::infinity());
+        std::fill_n(winner, g.c, static_cast<Place<T>>(place(g, oy, ox, ys.begin) + xs.begin));
         for (int64_t iy = ys.begin; iy < ys.end; ++iy) {
           for (int64_t ix = xs.begin; ix < xs.end; ++ix) {
             const T* __restrict from = x + ((image * g.h + iy) * g.w + ix) * g.c;
-            const Arg k = static_cast<Arg>(place(g, oy, ox, iy) + ix);
-            const bool first = iy == ys.begin && ix == xs.begin;
-            if (winner && first) std::fill_n(winner, g.c, k);
-            if (first) {
-              std::copy_n(from, g.c, best);
-            } else if (winner) {
-              for (int64_t c = 0; c < g.c; ++c) {
-                const bool better = (from[c] > best[c]) | (from[c] != from[c]);  // a NaN wins and stays
-                best[c] = better ? from[c] : best[c];
-                winner[c] = better ? k : winner[c];
-              }
-            } else {
-              for (int64_t c = 0; c < g.c; ++c)
-                best[c] = (from[c] > best[c]) | (from[c] != from[c]) ? from[c] : best[c];
+            const auto here = static_cast<Place<T>>(place(g, oy, ox, iy) + ix);
+            for (int64_t c = 0; c < g.c; ++c) {
+              const bool better = (from[c] > best[c]) | (from[c] != from[c]);  // a NaN wins and stays
+              best[c] = better ? from[c] : best[c];
+              winner[c] = better ? here : winner[c];
             }
           }
         }
+        if (arg) std::copy_n(winner, g.c, arg + to);
       }
     }
   });
@@ -158,8 +160,8 @@ void max_backward(const PoolGeometry& g, const T* dy, const Arg* arg, T* dx, boo
   gather(g, dx, add, [&](T* __restrict to, int64_t from, int64_t oy, int64_t ox, int64_t iy, int64_t ix) {
     const T* __restrict d = dy + from;
     const Arg* __restrict winner = arg + from;
-    const Arg k = static_cast<Arg>(place(g, oy, ox, iy) + ix);
-    for (int64_t c = 0; c < g.c; ++c) to[c] += winner[c] == k ? d[c] : T(0);
+    const auto here = static_cast<Place<T>>(place(g, oy, ox, iy) + ix);
+    for (int64_t c = 0; c < g.c; ++c) to[c] += static_cast<Place<T>>(winner[c]) == here ? d[c] : T(0);
   });
 }
 

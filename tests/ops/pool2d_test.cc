@@ -89,6 +89,15 @@ TEST(Pool2d, TheFirstOfEqualsTakesTheGradient) {
   }
 }
 
+TEST(Pool2d, WindowsOfMoreThan256Elements) {
+  Tensor x = zeros({1, 17, 17, 1});
+  x.mutable_data<float>()[288] = 1;  // the last place: 32 modulo 256
+  x.set_requires_grad();
+  Tape tape;
+  tape.backward(max_pool2d(x, {.kernel = 17}));
+  EXPECT_EQ(x.grad().at({0, 16, 16, 0}), 1);
+}
+
 TEST(Pool2d, RecordingChangesNothing) {
   Tensor x = random({2, 9, 7, 5}).to(f32);
   const Tensor plain = max_pool2d(x, {.kernel = 3, .stride = 1, .padding = 1});
