@@ -20,11 +20,32 @@ void check_inputs(const Op& op, const Tensor& x, const Tensor& gamma, const Tens
   op.check(eps > 0, "eps {}: wants more than 0: input {}", eps, x.shape());
 }
 
-// The sums that the gradients of gamma and beta are, each f64 [C].
-std::pair<Tensor, Tensor> sums_of(const Tensor& x, const Tensor& dy, const BatchNormStats& stats, double eps) {
-  const Tensor sum_dy = empty_like(stats.mean), sum_dy_xhat = empty_like(stats.mean);
-  kernel::batch_norm_sums(x, dy, stats.mean, stats.var, eps, sum_dy, sum_dy_xhat);
-  return {sum_dy, sum_dy_xhat};
+// With these statistics: of x itself, if `batch`, so that the gradient goes through them; else constants. `in` is x,
+// contiguous.
+Tensor normalize(const Op& op, const Tensor& x, const Tensor& in, const Tensor& gamma, const Tensor& beta,
+                 const BatchNormStats& stats, double eps, bool batch) {
+  const Tensor y = empty_like(in);
+  kernel::batch_norm_apply(in, stats.mean, stats.var, eps, gamma, beta, y);
+  const bool needs_x = Op::records({gamma}) || (batch && Op::records({x}));
+  return op.record({x, gamma, beta}, y,
+                   [eps, batch, needs_x, in = op.save(needs_x ? in : Tensor()), gamma = op.save(gamma),
+                    mean = op.save(stats.mean), var = op.save(stats.var)](const Tensor& upstream, Sink& dx) {
+                     const Tensor dy = upstream.contiguous(), sum_dy = empty_like(*mean),
+                                  sum_dy_xhat = empty_like(*mean);
+                     // Where x was not kept, the second sum is not looked at.
+                     if (batch || dx.wants(1) || dx.wants(2))
+                       kernel::batch_norm_sums(needs_x ? *in : dy, dy, mean, var, eps, sum_dy, sum_dy_xhat);
+                     if (dx.wants(0) && batch) {
+                       const auto [grad, add] = dx.into(0);
+                       kernel::batch_norm_backward(in, dy, mean, var, eps, gamma, sum_dy, sum_dy_xhat, grad, add);
+                     } else if (dx.wants(0)) {  // dy / sqrt(var + eps) * gamma: the forward kernel with a mean of 0
+                       const Tensor grad = empty_like(dy);
+                       kernel::batch_norm_apply(dy, zeros_like(mean), var, eps, gamma, {}, grad);
+                       dx.give(0, grad);
+                     }
+                     if (dx.wants(1)) dx.give(1, sum_dy_xhat.to(dy.dtype()));
+                     if (dx.wants(2)) dx.give(2, sum_dy.to(dy.dtype()));
+                   });
 }
 
 }  // namespace
@@ -32,26 +53,12 @@ std::pair<Tensor, Tensor> sums_of(const Tensor& x, const Tensor& dy, const Batch
 std::pair<Tensor, BatchNormStats> batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, double eps) {
   Op op("batch_norm");
   check_inputs(op, x, gamma, beta, eps);
-  const Shape channels{x.dim(-1)};
   const int64_t count = x.shape().without(x.rank() - 1).numel();
   op.check(count > 1, "{} values a channel have no variance to normalize by: input {}", count, x.shape());
-  const Tensor in = x.contiguous(), y = Tensor(x.shape(), x.dtype(), x.device());
-  const BatchNormStats stats{Tensor(channels, f64, x.device()), Tensor(channels, f64, x.device())};
+  const BatchNormStats stats{Tensor({x.dim(-1)}, f64, x.device()), Tensor({x.dim(-1)}, f64, x.device())};
+  const Tensor in = x.contiguous();
   kernel::batch_norm_stats(in, stats.mean, stats.var);
-  kernel::batch_norm_apply(in, stats.mean, stats.var, eps, gamma, beta, y);
-  op.record({x, gamma, beta}, y,
-            [eps, in = op.save(in), gamma = op.save(gamma), mean = op.save(stats.mean), var = op.save(stats.var)](
-                const Tensor& upstream, Sink& dx) {
-              const Tensor dy = upstream.contiguous();
-              const auto [sum_dy, sum_dy_xhat] = sums_of(in, dy, {mean, var}, eps);
-              if (dx.wants(0)) {
-                const auto [grad, add] = dx.into(0);
-                kernel::batch_norm_backward(in, dy, mean, var, eps, gamma, sum_dy, sum_dy_xhat, grad, add);
-              }
-              if (dx.wants(1)) dx.give(1, sum_dy_xhat.to(dy.dtype()));
-              if (dx.wants(2)) dx.give(2, sum_dy.to(dy.dtype()));
-            });
-  return {y, stats};
+  return {normalize(op, x, in, gamma, beta, stats, eps, true), stats};
 }
 
 Tensor batch_norm_given(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& mean, const Tensor& var,
@@ -61,38 +68,21 @@ Tensor batch_norm_given(const Tensor& x, const Tensor& gamma, const Tensor& beta
   for (const Tensor& given : {mean, var})
     op.check(given.is_floating() && given.shape() == Shape{x.dim(-1)}, "mean or var is {} ({}): wants [{}], input {}",
              given.shape(), given.dtype(), x.dim(-1), x.shape());
-  const Tensor in = x.contiguous(), y = Tensor(x.shape(), x.dtype(), x.device());
-  const BatchNormStats stats{mean.to(f64).contiguous(), var.to(f64).contiguous()};
-  kernel::batch_norm_apply(in, stats.mean, stats.var, eps, gamma, beta, y);
-  return op.record({x, gamma, beta}, y,
-                   [eps, in = op.save(Op::records({gamma}) ? in : Tensor()), gamma = op.save(gamma),
-                    mean = op.save(stats.mean), var = op.save(stats.var)](const Tensor& upstream, Sink& dx) {
-                     const Tensor dy = upstream.contiguous();
-                     // dy / sqrt(var + eps) * gamma: the same kernel with a mean of 0.
-                     if (dx.wants(0)) {
-                       const Tensor grad = empty_like(dy);
-                       kernel::batch_norm_apply(dy, zeros_like(mean), var, eps, gamma, {}, grad);
-                       dx.give(0, grad);
-                     }
-                     if (!dx.wants(1) && !dx.wants(2)) return;
-                     // x is only kept for gamma's sum; without it that sum is not looked at.
-                     const auto [sum_dy, sum_dy_xhat] = sums_of(dx.wants(1) ? *in : dy, dy, {mean, var}, eps);
-                     if (dx.wants(1)) dx.give(1, sum_dy_xhat.to(dy.dtype()));
-                     if (dx.wants(2)) dx.give(2, sum_dy.to(dy.dtype()));
-                   });
+  return normalize(op, x, x.contiguous(), gamma, beta, {mean.to(f64).contiguous(), var.to(f64).contiguous()}, eps,
+                   false);
 }
 
 namespace cpu {
 namespace {
 
-// Calls f(slot, begin, end) for ranges of the rows of x seen as [rows, C], and returns the number of slots.
+// x is seen as [rows, C]; a slot has at least so many rows.
 constexpr int kMaxNormSlots = 32;
 int64_t rows_of(const Tensor& x) { return x.dim(-1) == 0 ? 0 : x.numel() / x.dim(-1); }
 int64_t row_grain(int64_t channels) { return 16384 / channels + 1; }
 // Rows over which sums are held in T before they go on in double: they fit in the nearest caches.
 int64_t block_rows(int64_t channels) { return std::clamp<int64_t>(16384 / channels, 16, 128); }
 
-// What the row loops need of a channel, in T. Freed with the tensor that holds them.
+// What the row loops need of each channel, in T.
 template <class T>
 struct Coefficients {
   Coefficients(const Tensor& mean, const Tensor& var, double eps, const Tensor& gamma, const Tensor& beta)
