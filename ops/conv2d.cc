@@ -81,6 +81,7 @@ ConvAlgorithm choose(const ConvGeometry& g) {
 }
 
 // The definition: y[i] = bias + the sum of x[j] * weight[k] over the (i, j, k) visited here.
+template <class T>
 struct Reference {
   template <class F>
   static void for_products(const ConvGeometry& g, F&& f) {
@@ -99,17 +100,14 @@ struct Reference {
     }
   }
 
-  template <class T>
   static void forward(const ConvGeometry& g, const T* x, const T* weight, const T* bias, T* y) {
     for (int64_t i = 0; i < g.n * g.oh * g.ow * g.oc; ++i) y[i] = bias ? bias[i % g.oc] : T(0);
     for_products(g, [&](int64_t i, int64_t j, int64_t k) { y[i] += x[j] * weight[k]; });
   }
-  template <class T>
   static void data(const ConvGeometry& g, const T* dy, const T* weight, T* dx, bool add) {
     if (!add) std::fill_n(dx, g.n * g.h * g.w * g.c, T(0));
     for_products(g, [&](int64_t i, int64_t j, int64_t k) { dx[j] += dy[i] * weight[k]; });
   }
-  template <class T>
   static void weights(const ConvGeometry& g, const T* x, const T* dy, T* dw, bool add) {
     if (!add) std::fill_n(dw, g.oc * g.kh * g.kw * g.c / g.groups, T(0));
     for_products(g, [&](int64_t i, int64_t j, int64_t k) { dw[k] += dy[i] * x[j]; });
@@ -121,9 +119,9 @@ template <class F>
 void run(const ConvGeometry& g, DType dtype, F&& f) {
   dispatch_floating("conv2d", dtype, [&]<class T>() {
     switch (choose(g)) {
-      case ConvAlgorithm::reference: return f.template operator()<T>(Reference());
-      case ConvAlgorithm::depthwise: return f.template operator()<T>(Depthwise());
-      default: return f.template operator()<T>(Im2col());
+      case ConvAlgorithm::reference: return f.template operator()<T>(Reference<T>());
+      case ConvAlgorithm::depthwise: return f.template operator()<T>(Depthwise<T>());
+      default: return f.template operator()<T>(Im2col<T>());
     }
   });
 }

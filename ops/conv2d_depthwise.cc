@@ -43,7 +43,7 @@ int64_t grain(const ConvGeometry& g) { return 16384 / std::max<int64_t>(1, g.ow 
 }  // namespace
 
 template <class T>
-void Depthwise::forward(const ConvGeometry& g, const T* x, const T* weight, const T* bias, T* y) {
+void Depthwise<T>::forward(const ConvGeometry& g, const T* x, const T* weight, const T* bias, T* y) {
   const PoolVector<T> w = taps_first(g, weight);
   parallel_for(g.n * g.oh, grain(g), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
@@ -56,7 +56,7 @@ void Depthwise::forward(const ConvGeometry& g, const T* x, const T* weight, cons
 }
 
 template <class T>
-void Depthwise::data(const ConvGeometry& g, const T* dy, const T* weight, T* dx, bool add) {
+void Depthwise<T>::data(const ConvGeometry& g, const T* dy, const T* weight, T* dx, bool add) {
   const PoolVector<T> w = taps_first(g, weight);
   parallel_for(g.n, 1, [&](int64_t begin, int64_t end) {  // windows overlap within an image
     if (!add) std::fill(dx + begin * g.h * g.w * g.c, dx + end * g.h * g.w * g.c, T(0));
@@ -68,7 +68,7 @@ void Depthwise::data(const ConvGeometry& g, const T* dy, const T* weight, T* dx,
 }
 
 template <class T>
-void Depthwise::weights(const ConvGeometry& g, const T* x, const T* dy, T* dw, bool add) {
+void Depthwise<T>::weights(const ConvGeometry& g, const T* x, const T* dy, T* dw, bool add) {
   const int64_t taps = g.kh * g.kw, size = taps * g.c, rows = g.n * g.oh;
   const int slots = slot_count(rows, grain(g), 16);
   const Tensor buffer = zeros({slots, size}, f64);
@@ -94,11 +94,7 @@ void Depthwise::weights(const ConvGeometry& g, const T* x, const T* dy, T* dw, b
   }
 }
 
-#define NORMA_DEPTHWISE(T)                                                                 \
-  template void Depthwise::forward(const ConvGeometry&, const T*, const T*, const T*, T*); \
-  template void Depthwise::data(const ConvGeometry&, const T*, const T*, T*, bool);        \
-  template void Depthwise::weights(const ConvGeometry&, const T*, const T*, T*, bool);
-NORMA_DEPTHWISE(float)
-NORMA_DEPTHWISE(double)
+template struct Depthwise<float>;
+template struct Depthwise<double>;
 
 }  // namespace norma::cpu

@@ -9,7 +9,8 @@
 namespace norma::cpu {
 namespace {
 
-constexpr int64_t kBlockElements = 1 << 16;   // of the column matrix
+constexpr int64_t kBlockElements = 1 << 16;   // of the column matrix: what a cache holds, except that
+constexpr int64_t kBlockPixels = 128;         // with fewer output pixels a product is busy packing the weight
 constexpr int64_t kSlotWork = 1 << 18;        // multiply-adds that are worth waking a thread
 constexpr int64_t kBufferElements = 1 << 20;  // of all slots' weight gradients; but eight slots there are
 
@@ -19,10 +20,9 @@ struct Layout {
         filters(g.oc / g.groups),
         depth(g.kh * g.kw * channels),
         rows(g.n * g.oh),
-        block(std::max<int64_t>(1, kBlockElements / std::max<int64_t>(1, g.ow * depth))),
-        grain(kSlotWork / std::max<int64_t>(1, g.ow * g.oc * depth) + 1),
-        pointwise(g.kh == 1 && g.kw == 1 && g.stride == Pair(1) && g.padding == Pair(0) && g.oh == g.h && g.ow == g.w) {
-  }
+        block(std::max(kBlockElements / depth, kBlockPixels) / g.ow + 1),
+        grain(std::max(kSlotWork / (g.oc * depth), kBlockPixels) / g.ow + 1),
+        pointwise(g.kh == 1 && g.kw == 1 && g.padding == Pair(0) && g.oh == g.h && g.ow == g.w) {}
   int64_t channels, filters;  // of a group
   int64_t depth;              // columns of the matrix
   int64_t rows;               // output rows of all images
@@ -109,7 +109,7 @@ void for_blocks(const Layout& layout, int64_t begin, int64_t end, F&& f) {
 }  // namespace
 
 template <class T>
-void Im2col::forward(const ConvGeometry& g, const T* x, const T* weight, const T* bias, T* y) {
+void Im2col<T>::forward(const ConvGeometry& g, const T* x, const T* weight, const T* bias, T* y) {
   const Layout layout(g);
   parallel_for(layout.rows, layout.grain, [&](int64_t begin, int64_t end) {
     Columns<T> columns(g, layout);
@@ -128,7 +128,7 @@ void Im2col::forward(const ConvGeometry& g, const T* x, const T* weight, const T
 }
 
 template <class T>
-void Im2col::data(const ConvGeometry& g, const T* dy, const T* weight, T* dx, bool add) {
+void Im2col<T>::data(const ConvGeometry& g, const T* dy, const T* weight, T* dx, bool add) {
   const Layout layout(g);
   const auto product = [&](int64_t row, int64_t rows, int64_t group, T* columns, int64_t stride, bool onto) {
     gemm(false, false, rows * g.ow, layout.depth, layout.filters, 1, dy + row * g.ow * g.oc + group * layout.filters,
@@ -141,32 +141,38 @@ void Im2col::data(const ConvGeometry& g, const T* dy, const T* weight, T* dx, bo
     });
     return;
   }
-  // Windows overlap, so the rows of dx are shared out, not those of dy: by images or, where there are few, by bands of
-  // an image, each of which makes all columns that reach into it.
+  // Windows overlap, so it is the rows of dx that are shared out: by images or, where these are few, by bands of one,
+  // each of which makes all columns that reach into it.
   const int64_t reach = (g.kh - 1) * g.dilation.h;
-  const int64_t bands = std::clamp<int64_t>(16 / std::max<int64_t>(g.n, 1), 1, g.h / (4 * reach + 1) + 1);
-  parallel_for(g.n * bands, 1, [&](int64_t begin, int64_t end) {
+  const int64_t bands =
+      std::clamp<int64_t>(16 / std::max<int64_t>(g.n, 1), 1, std::max<int64_t>(1, g.h / (4 * reach + 1)));
+  parallel_for(g.n * bands, bands > 1 ? 1 : layout.grain / g.oh + 1, [&](int64_t begin, int64_t end) {
     Columns<T> columns(g, layout);
-    for (int64_t item = begin; item < end; ++item) {
-      const int64_t image = item / bands, band = item % bands;
-      const int64_t low = g.h * band / bands, high = g.h * (band + 1) / bands;
-      if (!add) std::fill_n(dx + (image * g.h + low) * g.w * g.c, (high - low) * g.w * g.c, T(0));
-      // Output row oy reaches input rows oy stride - padding + [0, reach].
-      const int64_t above = low + g.padding.h - reach;
-      const int64_t first = above <= 0 ? 0 : (above + g.stride.h - 1) / g.stride.h;
-      const int64_t last = std::min(g.oh, (high - 1 + g.padding.h) / g.stride.h + 1);
-      for_blocks(layout, image * g.oh + first, image * g.oh + last, [&](int64_t row, int64_t rows) {
+    const auto scatter = [&](int64_t first, int64_t last, int64_t low, int64_t high) {
+      for_blocks(layout, first, last, [&](int64_t row, int64_t rows) {
         for (int64_t group = 0; group < g.groups; ++group) {
           product(row, rows, group, columns.data(), layout.depth, false);
           columns.fold(dx, group, row, row + rows, low, high);
         }
       });
+    };
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t image = item / bands, band = item % bands;
+      const int64_t low = g.h * band / bands, high = g.h * (band + 1) / bands;
+      if (!add) std::fill_n(dx + (image * g.h + low) * g.w * g.c, (high - low) * g.w * g.c, T(0));
+      if (bands == 1) continue;
+      // Output row oy reaches input rows oy stride - padding + [0, reach].
+      const int64_t above = low + g.padding.h - reach;
+      const int64_t first = above <= 0 ? 0 : (above + g.stride.h - 1) / g.stride.h;
+      const int64_t last = std::min(g.oh, (high - 1 + g.padding.h) / g.stride.h + 1);
+      scatter(image * g.oh + first, image * g.oh + last, low, high);
     }
+    if (bands == 1) scatter(begin * g.oh, end * g.oh, 0, g.h);
   });
 }
 
 template <class T>
-void Im2col::weights(const ConvGeometry& g, const T* x, const T* dy, T* dw, bool add) {
+void Im2col<T>::weights(const ConvGeometry& g, const T* x, const T* dy, T* dw, bool add) {
   const Layout layout(g);
   const int64_t size = g.oc * layout.depth;
   const int slots =
@@ -193,11 +199,7 @@ void Im2col::weights(const ConvGeometry& g, const T* x, const T* dy, T* dw, bool
   });
 }
 
-#define NORMA_IM2COL(T)                                                                 \
-  template void Im2col::forward(const ConvGeometry&, const T*, const T*, const T*, T*); \
-  template void Im2col::data(const ConvGeometry&, const T*, const T*, T*, bool);        \
-  template void Im2col::weights(const ConvGeometry&, const T*, const T*, T*, bool);
-NORMA_IM2COL(float)
-NORMA_IM2COL(double)
+template struct Im2col<float>;
+template struct Im2col<double>;
 
 }  // namespace norma::cpu

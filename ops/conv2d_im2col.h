@@ -7,12 +7,10 @@
 namespace norma::cpu {
 
 // Contiguous arrays, T float or double; bias may be null. Any geometry.
+template <class T>
 struct Im2col {
-  template <class T>
   static void forward(const ConvGeometry& g, const T* x, const T* weight, const T* bias, T* y);
-  template <class T>
   static void data(const ConvGeometry& g, const T* dy, const T* weight, T* dx, bool add);
-  template <class T>
   static void weights(const ConvGeometry& g, const T* x, const T* dy, T* dw, bool add);
 };
 
