@@ -53,15 +53,14 @@ std::array<uint32_t, 4> philox(uint64_t seed, uint64_t stream, uint64_t index) {
 }
 
 Generator::State Generator::reserve(int64_t blocks) {
-  State from = state_;
-  from.position = std::atomic_ref(state_.position).fetch_add(static_cast<uint64_t>(blocks));
-  return from;
+  return {state_.seed, state_.stream, std::atomic_ref(state_.position).fetch_add(static_cast<uint64_t>(blocks))};
 }
 
 double Generator::uniform() {
   const State at = reserve(1);
   const auto words = philox(at.seed, at.stream, at.position);
-  return ((static_cast<uint64_t>(words[0]) << 21 ^ words[1] >> 11) + 0.5) * 0x1p-53;
+  return ((static_cast<uint64_t>(words[0]) << 20 | words[1] >> 12) + 0.5) *
+         0x1p-52;  // 53 bits: with one more, 1 appears
 }
 
 double Generator::normal() {

@@ -28,7 +28,8 @@ class Generator {
   double normal();           // mean 0, standard deviation 1
   int64_t below(int64_t n);  // in [0, n), n >= 1, without bias
 
-  // Tensors of floating dtype: element i takes word i % 4 of block i / 4; f32 and f64 get the same values (rounded).
+  // Tensors of floating dtype: element i takes word i % 4 of block i / 4; f32 and f64 get the same values; rounded
+  // to f32, one uniform value in 2^25 is `high` itself.
   void fill_uniform(const Tensor& x, double low = 0, double high = 1);
   void fill_normal(const Tensor& x, double mean = 0, double deviation = 1);
   std::vector<int64_t> permutation(int64_t n);  // Fisher-Yates
