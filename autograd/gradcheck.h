@@ -3,7 +3,8 @@
 //
 // What makes it able to fail: the upstream gradient is random (under a plain sum the gradient of softmax or of a
 // normalization is zero whatever the code does); fresh memory is poisoned with NaN; the sweep runs twice, once into no
-// gradient and once into random ones that it must add to; f must give the same bits each time.
+// gradient and once into random ones that it must add to, there with an upstream gradient that is not contiguous;
+// each input is once the only one that requires a gradient; f must give the same bits each time.
 #pragma once
 
 #include <functional>
