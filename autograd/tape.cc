@@ -44,7 +44,11 @@ Tape::Tape(const TapeOptions& options) : options_(options), serial_(next_serial+
   current_tape = this;
 }
 
-Tape::~Tape() { current_tape = previous_; }
+Tape::~Tape() {  // the innermost, as a rule
+  Tape** place = &current_tape;
+  while (*place && *place != this) place = &(*place)->previous_;
+  if (*place) *place = previous_;
+}
 
 Tape* Tape::current() { return no_grad_depth > 0 ? nullptr : current_tape; }
 
@@ -65,13 +69,18 @@ int64_t Tape::id_of(const Tensor& x) {
 
 void Tape::append(const char* op, std::span<const Tensor> inputs, std::span<const Tensor> outputs, Rule rule,
                   double seconds, int64_t bytes_saved) {
+  for (const Tensor& y : outputs) {
+    const bool input =
+        std::any_of(inputs.begin(), inputs.end(), [&](const Tensor& x) { return x.identity() == y.identity(); });
+    check(!input && y.is_leaf() && !y.requires_grad(), op,
+          "an op must return a fresh tensor, not one it was given or kept: shape {}", y.shape());
+  }
   Entry& entry = entries_.emplace_back(Entry{op, {}, {}, std::move(rule)});
   for (const Tensor& x : inputs) {
     if (x.defined()) entry.inputs.push_back({id_of(x), x.shape(), x.dtype()});
     else entry.inputs.push_back({-1, {}, f32});
   }
   for (const Tensor& y : outputs) {
-    check(y.is_leaf() && !y.requires_grad(), op, "an op must return a fresh tensor; this one is on a tape already");
     y.set_node({serial_, next_id_});
     entry.outputs.push_back({next_id_++, y.shape(), y.dtype()});
   }
@@ -85,10 +94,9 @@ void Tape::append(const char* op, std::span<const Tensor> inputs, std::span<cons
   }
 }
 
-// Which values (by id - first_id_) the loss depends on. Throws, before anything is touched, where that leads to a
-// record that has been consumed.
-PoolVector<char> Tape::reachable_from(int64_t id) const {
-  PoolVector<char> reached(static_cast<size_t>(next_id_ - first_id_), 0);
+// Throws, before anything is touched, where the gradient of value `id` would lead to a record that has been consumed.
+void Tape::check_reach(int64_t id) const {
+  PoolVector<char> reached(static_cast<size_t>(next_id_ - first_id_), 0);  // by id - first_id_
   reached[static_cast<size_t>(id - first_id_)] = 1;
   for (auto entry = entries_.rbegin(); entry != entries_.rend(); ++entry) {
     const bool any = std::any_of(entry->outputs.begin(), entry->outputs.end(),
@@ -103,7 +111,6 @@ PoolVector<char> Tape::reachable_from(int64_t id) const {
       reached[static_cast<size_t>(x.id - first_id_)] = 1;
     }
   }
-  return reached;
 }
 
 void Tape::consume() {
@@ -125,10 +132,12 @@ void Tape::backward(const Tensor& loss, const BackwardOptions& options) {
     check(loss.numel() == 1, "backward", "a loss of shape {} needs a seed gradient of that shape", loss.shape());
     seed = ones_like(loss);
   }
-  check(seed.shape() == loss.shape() && seed.dtype() == loss.dtype(), "backward",
-        "the seed is {} ({}), the loss is {} ({})", seed.shape(), seed.dtype(), loss.shape(), loss.dtype());
+  check(seed.shape() == loss.shape() && seed.dtype() == loss.dtype() && seed.device() == loss.device(), "backward",
+        "the seed is {} ({}, {}), the loss is {} ({}, {})", seed.shape(), seed.dtype(), seed.device(), loss.shape(),
+        loss.dtype(), loss.device());
+  check_reach(node.id);
 
-  const PoolVector<char> reached = reachable_from(node.id);
+  for (auto& [_, gradient] : watched_) gradient = Tensor();
   struct Finally {
     std::function<void()> run;
     ~Finally() { run(); }
@@ -172,9 +181,8 @@ void Tape::backward(const Tensor& loss, const BackwardOptions& options) {
   }
 
   for (const auto& [_, leaf] : leaves_) {
-    Tensor& gradient = slot(leaf.id);
-    if (!reached[static_cast<size_t>(leaf.id - first_id_)] || !gradient.defined()) continue;
-    if (gradient.identity() == leaf.tensor.grad().identity()) continue;  // added in place
+    const Tensor gradient = std::exchange(slot(leaf.id), Tensor());
+    if (gradient.identity() == leaf.tensor.grad().identity()) continue;  // not reached, or added in place
     const bool own = gradient.is_contiguous() && gradient.storage().use_count() == 1;
     leaf.tensor.set_grad(own ? gradient : gradient.clone());
   }
@@ -194,7 +202,7 @@ Tensor Tape::grad_of(const Tensor& value) const {
 // --- Sink
 
 Sink::Target Sink::into(size_t input) {
-  const Tape::Value& x = entry_.inputs[input];
+  const Tape::Value& x = value(input);
   check(x.id >= 0, entry_.op, "the rule asks for the gradient of input {}, which wants none", input);
   Tensor& target = slot(input);
   const bool again = std::find(taken_.begin(), taken_.end(), x.id) != taken_.end();
@@ -209,7 +217,7 @@ Sink::Target Sink::into(size_t input) {
 }
 
 void Sink::give(size_t input, const Tensor& grad) {
-  const Tape::Value& x = entry_.inputs[input];
+  const Tape::Value& x = value(input);
   if (x.id < 0) return;
   check(grad.shape() == x.shape && grad.dtype() == x.dtype, entry_.op,
         "the rule gives a gradient of {} ({}) for input {} of {} ({})", grad.shape(), grad.dtype(), input, x.shape,

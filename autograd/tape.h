@@ -70,7 +70,7 @@ class Tape {
   // an earlier sweep consumed, a loss of several elements without a seed.
   void backward(const Tensor& loss, const BackwardOptions& options = {});
 
-  // Asks the next sweep to keep the gradient of a value in the middle; grad_of then returns it.
+  // Asks the next sweeps to keep the gradient of a value in the middle; grad_of then returns it, until another sweep.
   void watch(const Tensor& value);
   Tensor grad_of(const Tensor& value) const;  // undefined if no gradient reached it
 
@@ -95,7 +95,7 @@ class Tape {
   int64_t id_of(const Tensor& x);       // -1 if not followed; makes a leaf's id at its first use
   void append(const char* op, std::span<const Tensor> inputs, std::span<const Tensor> outputs, Rule rule,
               double seconds, int64_t bytes_saved);
-  PoolVector<char> reachable_from(int64_t id) const;
+  void check_reach(int64_t id) const;
   void consume();
 
   TapeOptions options_;
@@ -121,8 +121,8 @@ class NoGrad {
 // added; a kernel that can add by itself asks for the target, any other hands over a tensor.
 class Sink {
  public:
-  bool wants(size_t input) const { return entry_.inputs[input].id >= 0; }
-  const Shape& shape(size_t input) const { return entry_.inputs[input].shape; }
+  bool wants(size_t input) const { return value(input).id >= 0; }
+  const Shape& shape(size_t input) const { return value(input).shape; }
 
   struct Target {
     Tensor grad;  // contiguous, shape and dtype of the input; uninitialised unless `add`
@@ -137,6 +137,11 @@ class Sink {
   friend class Tape;
   Sink(const Tape::Entry& entry, PoolVector<Tensor>& slots, int64_t first_id, Device device)
       : entry_(entry), slots_(slots), first_id_(first_id), device_(device) {}
+  const Tape::Value& value(size_t input) const {
+    check(input < entry_.inputs.size(), entry_.op, "the rule speaks of input {}, the op has {}", input,
+          entry_.inputs.size());
+    return entry_.inputs[input];
+  }
   Tensor& slot(size_t input) { return slots_[static_cast<size_t>(entry_.inputs[input].id - first_id_)]; }
   void add(Tensor& slot, const Tensor& grad);
   void flush();

@@ -8,19 +8,23 @@ namespace norma {
 
 std::string Tape::dot() const {
   std::string text = "digraph tape {\n  rankdir=LR; node [fontname=\"sans-serif\", fontsize=10];\n";
-  for (const auto& [_, leaf] : leaves_)
-    text += fmt::format("  v{} [shape=box, style=filled, fillcolor=\"#e8f0fe\", label=\"leaf {}\\n{} {}\"];\n", leaf.id,
-                        leaf.id, leaf.tensor.shape(), leaf.tensor.dtype());
-  std::map<int64_t, size_t> maker;  // value -> entry
+  std::map<int64_t, std::string> source;  // of each value: the node that its edges start from
+  const auto box = [&](int64_t id, std::string_view style, const std::string& label) {
+    text += fmt::format("  v{} [shape=box, style={}, label=\"{}\"];\n", id, style, label);
+    source[id] = fmt::format("v{}", id);
+  };
+  std::map<int64_t, const Leaf*> leaves;  // by id: an order that does not depend on addresses
+  for (const auto& [_, leaf] : leaves_) leaves[leaf.id] = &leaf;
+  for (const auto& [id, leaf] : leaves)
+    box(id, "bold", fmt::format("leaf {}\\n{} {}", id, leaf->tensor.shape(), leaf->tensor.dtype()));
   for (size_t i = 0; i < entries_.size(); ++i) {
     text += fmt::format("  e{} [shape=ellipse, label=\"{}\"];\n", i, entries_[i].op);
     for (const Value& x : entries_[i].inputs) {
       if (x.id < 0) continue;
-      const auto made = maker.find(x.id);
-      const std::string from = made == maker.end() ? fmt::format("v{}", x.id) : fmt::format("e{}", made->second);
-      text += fmt::format("  {} -> e{} [label=\"{}\", fontsize=8];\n", from, i, x.shape);
+      if (!source.contains(x.id)) box(x.id, "dashed", "consumed");
+      text += fmt::format("  {} -> e{} [label=\"{}\", fontsize=8];\n", source[x.id], i, x.shape);
     }
-    for (const Value& y : entries_[i].outputs) maker[y.id] = i;
+    for (const Value& y : entries_[i].outputs) source[y.id] = fmt::format("e{}", i);
   }
   return text + "}\n";
 }

@@ -171,7 +171,7 @@ void Tensor::set_grad(const Tensor& grad) const {
           "a gradient of shape {} ({}, {}) for a tensor of shape {} ({}, {})", grad.shape(), grad.dtype(),
           grad.device(), shape(), dtype(), device());
   }
-  impl().grad = grad.impl_;
+  impl().grad = grad.defined() ? grad.detach().impl_ : nullptr;  // a handle of its own, so that sharing is seen
 }
 
 Tensor full(const Shape& shape, double value, DType dtype, Device device) {

@@ -102,7 +102,9 @@ class Tensor {
   bool is_leaf() const { return node().tape == 0; }    // not made by a recorded op
   Tensor& set_requires_grad(bool on = true);           // leaves of floating dtype only
   Tensor grad() const { return Tensor(impl().grad); }  // undefined until a sweep reached this leaf
-  void set_grad(const Tensor& grad) const;             // same shape; an undefined tensor clears it
+  // Same shape, dtype and device; shares the data, and leaves them alone when a sweep adds while others hold them too.
+  // An undefined tensor clears it.
+  void set_grad(const Tensor& grad) const;
   struct Node {
     uint64_t tape = 0;  // serial number of the tape that recorded the op which made this value; 0: none
     int64_t id = -1;    // the value's number on that tape
