@@ -1,0 +1,26 @@
+// How weights start: overwrites `weight` with independent draws that keep the variance of a signal from layer to layer.
+//   kaiming: variance gain^2 / fan             (He et al., "Delving deep into rectifiers", 2015)
+//   xavier:  variance gain^2 * 2 / (in + out)  (Glorot & Bengio, "Understanding the difficulty of training ...", 2010)
+// The gain makes up for what follows: 1 for nothing or sigmoid, 5/3 for tanh, sqrt(2) for relu, sqrt(2 / (1 + slope^2))
+// for leaky relu. A weight has two axes or more; fan in is the extent of all but the first ([out, in],
+// [C_out, KH, KW, C_in / groups]), fan out of all but the last. So for a transposed convolution, [C_in, KH, KW, C_out],
+// in and out say the opposite of what happens, as they do in PyTorch.
+#pragma once
+
+#include "norma/core/random.h"
+
+namespace norma::nn::init {
+
+enum class Fan { in, out };
+struct KaimingOptions {
+  double gain = 1.4142135623730951;
+  Fan fan = Fan::in;
+};
+void kaiming_uniform(const Tensor& weight, const KaimingOptions& options = {}, Generator& g = default_generator());
+void kaiming_normal(const Tensor& weight, const KaimingOptions& options = {}, Generator& g = default_generator());
+void xavier_uniform(const Tensor& weight, double gain = 1, Generator& g = default_generator());
+void xavier_normal(const Tensor& weight, double gain = 1, Generator& g = default_generator());
+
+double fan_of(const Tensor& weight, Fan fan);
+
+}  // namespace norma::nn::init

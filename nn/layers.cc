@@ -1,0 +1,77 @@
+#include "norma/nn/layers.h"
+
+#include <cmath>
+
+#include "norma/nn/init.h"
+#include "norma/ops/binary.h"
+#include "norma/ops/linear.h"
+
+namespace norma::nn {
+namespace {
+
+// Weight and bias from U(-b, b), b = 1 / sqrt(fan in); of the weight, that is kaiming_uniform with the gain of a leaky
+// relu of slope sqrt(5).
+template <class Layer>
+void start(const char* name, Layer& layer, const Shape& weight, int64_t outputs, bool with_bias) {
+  check(weight.numel() > 0, name, "a weight of shape {}: sizes are at least 1", weight);
+  layer.weight = Parameter(empty(weight));
+  init::kaiming_uniform(layer.weight, {.gain = std::sqrt(1.0 / 3)});
+  if (!with_bias) return;
+  const double bound = 1 / std::sqrt(init::fan_of(layer.weight, init::Fan::in));
+  layer.bias = Parameter(empty({outputs}));
+  default_generator().fill_uniform(layer.bias, -bound, bound);
+}
+
+void check_groups(const char* name, int64_t in, int64_t out, int64_t groups) {
+  check(groups >= 1 && in % groups == 0 && out % groups == 0, name, "{} groups do not divide {} and {} channels",
+        groups, in, out);
+}
+
+}  // namespace
+
+Linear::Linear(int64_t in, int64_t out, bool with_bias) { start("Linear", *this, {out, in}, out, with_bias); }
+
+Tensor Linear::forward(const Tensor& x) { return linear(x, weight, bias); }
+
+Conv2d::Conv2d(int64_t in, int64_t out, Pair kernel, const Conv2dOptions& chosen, bool with_bias) : options(chosen) {
+  check_groups("Conv2d", in, out, options.groups);
+  start("Conv2d", *this, {out, kernel.h, kernel.w, in / options.groups}, out, with_bias);
+}
+
+ConvTranspose2d::ConvTranspose2d(int64_t in, int64_t out, Pair kernel, const ConvTranspose2dOptions& chosen,
+                                 bool with_bias)
+    : options(chosen) {
+  check_groups("ConvTranspose2d", in, out, options.groups);
+  start("ConvTranspose2d", *this, {in, kernel.h, kernel.w, out / options.groups}, out, with_bias);
+}
+
+BatchNorm::BatchNorm(int64_t channels, const BatchNormOptions& chosen)
+    : options(chosen),
+      running_mean(zeros({channels}, f64)),
+      running_var(ones({channels}, f64)),
+      num_batches_tracked(zeros({}, i64)) {
+  check(options.momentum >= 0 && options.momentum <= 1, "BatchNorm", "a momentum of {}: want one in [0, 1]",
+        options.momentum);
+  if (!options.affine) return;
+  weight = Parameter(ones({channels}));
+  bias = Parameter(zeros({channels}));
+}
+
+Tensor BatchNorm::forward(const Tensor& x) {
+  check(x.rank() >= 2 && x.dim(-1) == running_mean.dim(0), "BatchNorm", "wants [N, ..., {}]: input {}",
+        running_mean.dim(0), x.shape());
+  if (!is_training()) return batch_norm_given(x, weight, bias, running_mean, running_var, options.eps);
+  const auto [y, batch] = batch_norm(x, weight, bias, options.eps);
+  if (!Tape::current()) return y;
+  const double m = options.momentum, count = static_cast<double>(x.numel() / x.dim(-1));
+  running_mean.copy_from((1 - m) * running_mean + m * batch.mean);
+  running_var.copy_from((1 - m) * running_var + m * count / (count - 1) * batch.var);
+  num_batches_tracked.fill(num_batches_tracked.item() + 1);
+  return y;
+}
+
+Dropout::Dropout(double probability, Generator& source) : p(probability), generator(&source) {
+  check(p >= 0 && p < 1, "Dropout", "a probability of {}: want one in [0, 1)", p);
+}
+
+}  // namespace norma::nn

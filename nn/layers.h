@@ -1,0 +1,116 @@
+// The layers: modules around the ops of the same names, which say more about shapes and errors. Images are
+// [N, H, W, C]. Weights start as PyTorch's do, drawn from the default generator: manual_seed() fixes them.
+#pragma once
+
+#include <optional>
+
+#include "norma/nn/module.h"
+#include "norma/ops/conv2d.h"
+#include "norma/ops/conv_transpose2d.h"
+#include "norma/ops/dropout.h"
+#include "norma/ops/norm.h"
+#include "norma/ops/pool2d.h"
+#include "norma/ops/softmax.h"
+#include "norma/ops/unary.h"
+#include "norma/ops/upsample.h"
+#include "norma/ops/views.h"
+
+namespace norma::nn {
+
+// [..., in] -> [..., out]
+struct Linear : Module {
+  Linear(int64_t in, int64_t out, bool with_bias = true);
+  Tensor forward(const Tensor& x) override;
+  Parameter weight, bias;  // [out, in], [out]
+  NORMA_VISIT(weight, bias)
+};
+
+// [N, H, W, in] -> [N, OH, OW, out]
+struct Conv2d : Module {
+  Conv2d(int64_t in, int64_t out, Pair kernel, const Conv2dOptions& options = {}, bool with_bias = true);
+  Tensor forward(const Tensor& x) override { return conv2d(x, weight, bias, options); }
+  Conv2dOptions options;
+  Parameter weight, bias;  // [out, KH, KW, in / groups], [out]
+  NORMA_VISIT(weight, bias)
+};
+struct ConvTranspose2d : Module {
+  ConvTranspose2d(int64_t in, int64_t out, Pair kernel, const ConvTranspose2dOptions& options = {},
+                  bool with_bias = true);
+  Tensor forward(const Tensor& x) override { return conv_transpose2d(x, weight, bias, options); }
+  ConvTranspose2dOptions options;
+  Parameter weight, bias;  // [in, KH, KW, out / groups], [out]
+  NORMA_VISIT(weight, bias)
+};
+
+struct BatchNormOptions {
+  double momentum = 0.1;  // the weight of a new batch in the running statistics
+  double eps = 1e-5;
+  bool affine = true;
+};
+// Normalizes each channel of [N, ..., C] by the statistics of the batch in training, by the running ones in evaluation.
+// The running ones take up a batch in training while a tape records, and never else: a pass without a tape changes
+// nothing, even if eval() was forgotten.
+struct BatchNorm : Module {
+  explicit BatchNorm(int64_t channels, const BatchNormOptions& options = {});
+  Tensor forward(const Tensor& x) override;
+  BatchNormOptions options;
+  Parameter weight, bias;            // [C]: scale and shift; undefined without `affine`
+  Buffer running_mean, running_var;  // f64 [C]; the variance is the unbiased one
+  Buffer num_batches_tracked;        // i64 []
+  NORMA_VISIT(weight, bias, running_mean, running_var, num_batches_tracked)
+};
+
+struct PoolOptions {
+  std::optional<Pair> stride{};  // default: the kernel
+  Pair padding = 0;
+};
+struct MaxPool2d : Module {
+  explicit MaxPool2d(Pair kernel, const PoolOptions& o = {}) : options{kernel, o.stride, o.padding} {}
+  Tensor forward(const Tensor& x) override { return max_pool2d(x, options); }
+  Pool2dOptions options;
+};
+struct AvgPool2d : Module {
+  explicit AvgPool2d(Pair kernel, const PoolOptions& o = {}) : options{kernel, o.stride, o.padding} {}
+  Tensor forward(const Tensor& x) override { return avg_pool2d(x, options); }
+  Pool2dOptions options;
+};
+struct Upsample : Module {
+  explicit Upsample(Pair times) : scale(times) {}
+  Tensor forward(const Tensor& x) override { return upsample_nearest(x, scale); }
+  Pair scale;
+};
+
+// Zeros elements with probability p and scales the rest by 1 / (1 - p), in training only.
+struct Dropout : Module {
+  explicit Dropout(double probability = 0.5, Generator& source = default_generator());
+  Tensor forward(const Tensor& x) override { return is_training() ? dropout(x, p, *generator) : x; }
+  double p;
+  Generator* generator;  // must outlive the layer
+};
+
+struct LeakyReLU : Module {
+  explicit LeakyReLU(double negative_slope = 0.01) : slope(negative_slope) {}
+  Tensor forward(const Tensor& x) override { return leaky_relu(x, slope); }
+  double slope;
+};
+struct Softmax : Module {
+  explicit Softmax(int64_t over = -1) : axis(over) {}
+  Tensor forward(const Tensor& x) override { return softmax(x, axis); }
+  int64_t axis;
+};
+
+#define NORMA_LAYER(name, y)                               \
+  struct name : Module {                                   \
+    Tensor forward(const Tensor& x) override { return y; } \
+  };
+NORMA_LAYER(Identity, x)
+NORMA_LAYER(Flatten, flatten(x))                // [N, ...] -> [N, -1]
+NORMA_LAYER(GlobalAvgPool, global_avg_pool(x))  // [N, H, W, C] -> [N, C]
+NORMA_LAYER(ReLU, relu(x))
+NORMA_LAYER(GELU, gelu(x))
+NORMA_LAYER(SiLU, silu(x))
+NORMA_LAYER(Tanh, tanh(x))
+NORMA_LAYER(Sigmoid, sigmoid(x))
+#undef NORMA_LAYER
+
+}  // namespace norma::nn

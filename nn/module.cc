@@ -1,0 +1,136 @@
+#include "norma/nn/module.h"
+
+#include <cxxabi.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <memory>
+#include <set>
+#include <typeinfo>
+
+namespace norma::nn {
+namespace {
+
+thread_local Observer* innermost = nullptr;
+
+std::string join(const std::string& path, const std::string& name) { return path.empty() ? name : path + "." + name; }
+
+// Calls f(path, module, its members) for `module` and all below it.
+template <class F>
+void walk(const std::string& path, Module& module, F&& f) {
+  Visitor members;
+  module.visit(members);
+  f(path, module, members);
+  for (const auto& [name, child] : members.children) walk(join(path, name), *child, f);
+}
+
+NamedTensors collect(Module& model, bool parameters, bool buffers, bool once) {
+  NamedTensors result;
+  std::set<const void*> seen;
+  walk("", model, [&](const std::string& path, Module&, const Visitor& members) {
+    const auto add = [&](const auto& list) {
+      for (const auto& [name, x] : list)
+        if (x->defined() && (seen.insert(x->identity()).second || !once)) result.emplace_back(join(path, name), *x);
+    };
+    if (parameters) add(members.parameters);
+    if (buffers) add(members.buffers);
+  });
+  return result;
+}
+
+template <class Target>
+void convert(Module& model, Target target, bool with_buffers) {
+  std::map<const void*, Tensor> converted;  // so that tied tensors stay tied
+  const auto move = [&](Tensor& x) {
+    if (!x.defined()) return;
+    const Tensor there = x.to(target);
+    if (there.identity() == x.identity()) return;
+    const auto [found, fresh] = converted.try_emplace(x.identity(), there);
+    if (fresh) {
+      if (x.requires_grad()) found->second.set_requires_grad();
+      if (const Tensor grad = x.grad(); grad.defined()) found->second.set_grad(grad.to(target));
+    }
+    x = found->second;
+  };
+  walk("", model, [&](const std::string&, Module&, Visitor& members) {
+    for (auto& [_, p] : members.parameters) move(*p);
+    for (auto& [_, b] : members.buffers)
+      if (with_buffers) move(*b);
+  });
+}
+
+}  // namespace
+
+std::string Visitor::next(std::string_view& names) {
+  const size_t comma = std::min(names.find(','), names.size());
+  std::string_view name = names.substr(0, comma);
+  names.remove_prefix(std::min(comma + 1, names.size()));
+  name.remove_prefix(std::min(name.find_first_not_of(" \n\t"), name.size()));
+  return std::string(name.substr(0, name.find_last_not_of(" \n\t_") + 1));
+}
+
+Tensor Module::forward(const Tensor& x) {
+  fail(type(), "has no forward(x) of one tensor: input {}", x.defined() ? x.shape().str() : "undefined");
+}
+
+Tensor Module::operator()(const Tensor& x) {
+  const Tensor y = forward(x);
+  for (Observer* observer = innermost; observer; observer = observer->outer_) observer->after_(*this, x, y);
+  return y;
+}
+
+NamedTensors Module::named_parameters() { return collect(*this, true, false, true); }
+NamedTensors Module::named_buffers() { return collect(*this, false, true, true); }
+NamedTensors Module::state_dict() { return collect(*this, true, true, false); }
+
+std::vector<Tensor> Module::parameters() {
+  std::vector<Tensor> result;
+  for (const auto& [_, p] : named_parameters()) result.push_back(p);
+  return result;
+}
+
+void Module::zero_grad() {
+  walk("", *this, [](const std::string&, Module&, const Visitor& members) {
+    for (const auto& [_, p] : members.parameters)
+      if (p->defined()) p->set_grad({});
+  });
+}
+
+void Module::for_each(const std::function<void(const std::string&, Module&)>& f) {
+  walk("", *this, [&](const std::string& path, Module& module, const Visitor&) { f(path, module); });
+}
+
+void Module::train(bool on) {
+  for_each([on](const std::string&, Module& module) { module.training_ = on; });
+}
+
+void Module::to(Device device) { convert(*this, device, true); }
+
+void Module::to(DType dtype) {
+  check(is_floating(dtype), "to", "parameters are f32 or f64, not {}", dtype);
+  convert(*this, dtype, false);
+}
+
+std::string Module::type() const {
+  const char* mangled = typeid(*this).name();
+  const std::unique_ptr<char, void (*)(void*)> text(abi::__cxa_demangle(mangled, nullptr, nullptr, nullptr), std::free);
+  std::string name = text ? text.get() : mangled;
+  const size_t parameters = name.find('<');  // those of a template may hold "::"
+  const size_t scope = name.rfind("::", parameters);
+  return scope == std::string::npos ? name : name.substr(scope + 2);
+}
+
+Observer::Observer(Callback after) : after_(std::move(after)), outer_(std::exchange(innermost, this)) {}
+Observer::~Observer() { innermost = outer_; }
+
+EvalMode::EvalMode(Module& model) {
+  model.for_each([this](const std::string&, Module& module) { modes_.emplace_back(&module, module.training_); });
+  model.eval();
+}
+
+EvalMode::~EvalMode() {
+  for (const auto& [module, training] : modes_) module->training_ = training;
+  default_generator().set_state(generator_);
+}
+
+}  // namespace norma::nn

@@ -1,0 +1,156 @@
+// Layers: parameters, options and modes. What the ops compute is tested with the ops.
+#include "norma/nn/layers.h"
+
+#include "norma/nn/sequential.h"
+#include "norma/ops/binary.h"
+#include "norma/ops/linear.h"
+#include "tests/golden.h"
+
+namespace norma::nn {
+namespace {
+
+using namespace norma::test;
+
+TEST(Layers, LinearWithAndWithoutBias) {
+  const Tensor x = rand({2, 5, 3});
+  Linear fc(3, 4), plain(3, 4, false);
+  EXPECT_TRUE(same_bits(fc(x), linear(x, fc.weight, fc.bias)));
+  EXPECT_TRUE(same_bits(plain(x), linear(x, plain.weight, Tensor())));
+  EXPECT_EQ(plain.named_parameters().size(), 1u);
+  expect_error([] { Linear(0, 3); }, "[Linear] a weight of shape [3, 0]: sizes are at least 1");
+}
+
+TEST(Layers, ConvolutionsPassTheirOptionsOn) {
+  const Tensor x = rand({2, 7, 8, 4});
+  Conv2d conv(4, 6, {3, 2}, {.stride = {2, 1}, .padding = {1, 0}, .dilation = {1, 2}, .groups = 2});
+  const norma::Conv2dOptions same{.stride = {2, 1}, .padding = {1, 0}, .dilation = {1, 2}, .groups = 2};
+  EXPECT_EQ(conv.weight.shape(), (Shape{6, 3, 2, 2}));
+  EXPECT_TRUE(same_bits(conv(x), conv2d(x, conv.weight, conv.bias, same)));
+  Conv2d plain(4, 4, 3, {.padding = 1}, false);
+  EXPECT_EQ(plain(x).shape(), x.shape());
+  EXPECT_EQ(plain.parameters().size(), 1u);
+
+  ConvTranspose2d up(4, 6, {3, 2}, {.stride = {2, 3}, .padding = {1, 0}, .output_padding = {1, 2}, .groups = 2});
+  const norma::ConvTranspose2dOptions equal{.stride = {2, 3}, .padding = {1, 0}, .output_padding = {1, 2}, .groups = 2};
+  EXPECT_EQ(up.weight.shape(), (Shape{4, 3, 2, 3}));
+  EXPECT_TRUE(same_bits(up(x), conv_transpose2d(x, up.weight, up.bias, equal)));
+  expect_error([] { Conv2d(3, 4, 3, {.groups = 2}); }, "[Conv2d] 2 groups do not divide 3 and 4 channels");
+  expect_error([] { ConvTranspose2d(4, 3, 3, {.groups = 2}); }, "[ConvTranspose2d] 2 groups do not divide 4 and 3");
+  expect_error([] { Conv2d(3, 4, 0); }, "[Conv2d] a weight of shape [4, 0, 0, 3]");
+}
+
+TEST(Layers, WithoutParameters) {
+  const Tensor x = sub(rand({2, 4, 6, 3}), 0.5);
+  EXPECT_TRUE(same_bits(MaxPool2d(2)(x), max_pool2d(x, {.kernel = 2})));
+  EXPECT_TRUE(
+      same_bits(MaxPool2d(3, {.stride = 2, .padding = 1})(x), max_pool2d(x, {.kernel = 3, .stride = 2, .padding = 1})));
+  EXPECT_TRUE(same_bits(AvgPool2d({2, 3})(x), avg_pool2d(x, {.kernel = {2, 3}})));
+  EXPECT_TRUE(same_bits(GlobalAvgPool()(x), global_avg_pool(x)));
+  EXPECT_TRUE(same_bits(Upsample({2, 1})(x), upsample_nearest(x, {2, 1})));
+  EXPECT_TRUE(same_bits(Flatten()(x), flatten(x)));
+  EXPECT_TRUE(same_bits(Identity()(x), x));
+  EXPECT_TRUE(same_bits(ReLU()(x), relu(x)));
+  EXPECT_TRUE(same_bits(LeakyReLU(0.3)(x), leaky_relu(x, 0.3)));
+  EXPECT_TRUE(same_bits(GELU()(x), gelu(x)));
+  EXPECT_TRUE(same_bits(SiLU()(x), silu(x)));
+  EXPECT_TRUE(same_bits(Tanh()(x), tanh(x)));
+  EXPECT_TRUE(same_bits(Sigmoid()(x), sigmoid(x)));
+  EXPECT_TRUE(same_bits(Softmax(1)(x), softmax(x, 1)));
+}
+
+TEST(Layers, DropoutDropsInTrainingOnly) {
+  Generator generator(3), same(3);
+  Dropout layer(0.25, generator);
+  const Tensor x = ones({100});
+  EXPECT_TRUE(same_bits(layer(x), dropout(x, 0.25, same)));
+  layer.eval();
+  const Generator::State state = generator.state();
+  EXPECT_TRUE(same_bits(layer(x), x));
+  EXPECT_EQ(generator.state(), state);
+  expect_error([] { Dropout(1.0); }, "[Dropout] a probability of 1");
+}
+
+TEST(BatchNorm, KeepsRunningStatisticsAsPyTorch) {
+  for_each_case("norm", "batch_norm", [](const GoldenCase& c) {
+    const Tensor x = c.leaf("x");
+    BatchNorm bn(x.dim(-1), {.momentum = c.attrs["momentum"], .eps = c.attrs["eps"]});
+    bn.to(c.dtype);
+    bn.weight = Parameter(c["gamma"]);
+    bn.bias = Parameter(c["beta"]);
+    bn.running_mean.copy_from(c["running_mean"]);
+    bn.running_var.copy_from(c["running_var"]);
+    Tape tape;
+    const Tensor y = bn(x);
+    const double tolerance = c.dtype == f32 ? 1e-5 : 1e-12;  // f32: of the op's statistics; the rest is f64
+    EXPECT_TRUE(close(y, c["y"], tolerance));
+    EXPECT_TRUE(close(bn.running_mean, c["new_running_mean"].to(f64), tolerance));
+    EXPECT_TRUE(close(bn.running_var, c["new_running_var"].to(f64), tolerance));
+    EXPECT_EQ(bn.num_batches_tracked.item(), 1);
+    EXPECT_EQ(tape.entries().size(), 1u) << "the update must not be recorded";
+  });
+  for_each_case("norm", "batch_norm_eval", [](const GoldenCase& c) {
+    BatchNorm bn(c["x"].dim(-1), {.eps = c.attrs["eps"]});
+    bn.weight = Parameter(c["gamma"]);
+    bn.bias = Parameter(c["beta"]);
+    bn.running_mean.copy_from(c["running_mean"]);
+    bn.running_var.copy_from(c["running_var"]);
+    bn.eval();
+    EXPECT_TRUE(close(bn(c["x"]), c["y"], c.dtype == f32 ? 1e-5 : 1e-12));
+  });
+}
+
+TEST(BatchNorm, OnlyATrainingPassUpdates) {
+  BatchNorm bn(3);
+  const Tensor x = rand({5, 3}), mean = bn.running_mean.clone(), var = bn.running_var.clone();
+  const auto unchanged = [&] {
+    return same_bits(bn.running_mean, mean) && same_bits(bn.running_var, var) && bn.num_batches_tracked.item() == 0;
+  };
+  bn(x);
+  EXPECT_TRUE(unchanged()) << "no tape";
+  {
+    Tape tape;
+    bn.eval();
+    bn(x);
+    EXPECT_TRUE(unchanged()) << "evaluation";
+    bn.train();
+    const NoGrad unrecorded;
+    bn(x);
+    EXPECT_TRUE(unchanged()) << "under NoGrad";
+  }
+  Tape tape;
+  bn(x);
+  EXPECT_FALSE(unchanged());
+}
+
+TEST(BatchNorm, WithoutAffineHasBuffersOnly) {
+  BatchNorm bn(3, {.affine = false});
+  EXPECT_TRUE(bn.parameters().empty());
+  EXPECT_EQ(bn.state_dict().size(), 3u);
+  const Tensor x = rand({4, 2, 2, 3});
+  EXPECT_TRUE(same_bits(bn(x), batch_norm(x, Tensor(), Tensor(), 1e-5).first));
+  expect_error([&] { bn(ones({2, 4})); }, "[BatchNorm] wants [N, ..., 3]: input [2, 4]");
+  expect_error([] { BatchNorm(3, {.momentum = 2}); }, "[BatchNorm] a momentum of 2");
+}
+
+// Gradients through a whole model, of its parameters as of its input.
+TEST(Layers, GradientsOfAModelMatchFiniteDifferences) {
+  manual_seed(2);
+  Sequential net(Conv2d(2, 3, 3, {.padding = 1}), BatchNorm(3), Tanh(), AvgPool2d(2), Flatten(), Linear(3 * 2 * 1, 4));
+  net.to(f64);
+  std::vector<Tensor> inputs = {random({3, 4, 2, 2})};
+  for (const Tensor& p : net.parameters()) inputs.push_back(p);
+  const auto f = [&](const std::vector<Tensor>& in) {
+    size_t next = 1;
+    net.for_each([&](const std::string&, Module& m) {
+      Visitor own;
+      m.visit(own);
+      for (auto& [_, p] : own.parameters) static_cast<Tensor&>(*p) = in[next++];
+    });
+    return net(in[0]);
+  };
+  const auto result = gradcheck(f, inputs);
+  EXPECT_TRUE(result) << result.message;
+}
+
+}  // namespace
+}  // namespace norma::nn

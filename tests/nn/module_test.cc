@@ -1,0 +1,205 @@
+// Modules: what visit() lists, the paths, moving, modes, observers.
+#include "norma/nn/module.h"
+
+#include <memory>
+#include <optional>
+
+#include "norma/nn/layers.h"
+#include "norma/nn/sequential.h"
+#include "tests/golden.h"
+
+namespace norma::nn {
+namespace {
+
+using namespace norma::test;
+
+std::string names(const NamedTensors& tensors) {
+  std::string text;
+  for (const auto& [name, _] : tensors) text += name + " ";
+  return text;
+}
+
+struct Block : Module {
+  Linear fc1{3, 3};
+  Parameter scale{ones({3})};
+  Buffer count_{zeros({}, i64)};
+  NORMA_VISIT(fc1, scale, count_)
+  Tensor forward(const Tensor& x) override { return fc1(x); }
+};
+
+struct Net : Module {
+  Linear head_{3, 2, false};
+  std::vector<Block> blocks{};
+  std::vector<std::unique_ptr<Module>> tail;
+  std::optional<Linear> maybe;
+  std::shared_ptr<Block> none, some = std::make_shared<Block>();
+  std::vector<Parameter> list{Parameter(zeros({1})), Parameter(zeros({2}))};
+  Net() {
+    for (int i = 0; i < 2; ++i) blocks.emplace_back();
+    tail.push_back(std::make_unique<Linear>(2, 2));
+  }
+  NORMA_VISIT(head_, blocks,  //
+              tail, maybe, none, some, list)
+};
+
+TEST(Module, NamesEveryKindOfMember) {
+  Net net;
+  EXPECT_EQ(
+      names(net.named_parameters()),
+      "list.0 list.1 head.weight blocks.0.scale blocks.0.fc1.weight blocks.0.fc1.bias blocks.1.scale "
+      "blocks.1.fc1.weight blocks.1.fc1.bias tail.0.weight tail.0.bias some.scale some.fc1.weight some.fc1.bias ");
+  EXPECT_EQ(names(net.named_buffers()), "blocks.0.count blocks.1.count some.count ");
+  net.maybe.emplace(1, 1);
+  net.none = std::make_shared<Block>();
+  EXPECT_EQ(net.parameters().size(), 14u + 2 + 3);
+  EXPECT_EQ(net.state_dict().size(), 19u + 4);
+}
+
+TEST(Module, ParametersRequireGradAndBuffersDoNot) {
+  Block block;
+  for (const Tensor& p : block.parameters()) EXPECT_TRUE(p.requires_grad());
+  EXPECT_FALSE(block.count_.requires_grad());
+  const Tensor mine = ones({2});
+  const Parameter p(mine);
+  EXPECT_FALSE(mine.requires_grad()) << "the argument's own flag must stay as it is";
+}
+
+TEST(Module, ATiedParameterComesOnceButIsSavedTwice) {
+  struct Tied : Module {
+    Linear a{2, 2}, b{2, 2};
+    Tied() { b.weight = a.weight; }
+    NORMA_VISIT(a, b)
+  } tied;
+  EXPECT_EQ(names(tied.named_parameters()), "a.weight a.bias b.bias ");
+  EXPECT_EQ(names(tied.state_dict()), "a.weight a.bias b.weight b.bias ");
+  tied.to(f64);
+  EXPECT_EQ(names(tied.named_parameters()), "a.weight a.bias b.bias ");
+  EXPECT_EQ(tied.b.weight.dtype(), f64);
+}
+
+TEST(Module, DerivedModelsAddToTheirBase) {
+  struct More : Block {
+    Linear head{3, 1};
+    void visit(Visitor& visitor) override {
+      Block::visit(visitor);
+      visitor.members("head", head);
+    }
+  } more;
+  EXPECT_EQ(names(more.named_parameters()), "scale fc1.weight fc1.bias head.weight head.bias ");
+}
+
+TEST(Module, MovingKeepsTheTensors) {
+  Block block;
+  const std::vector<Tensor> before = block.parameters();
+  Block moved = std::move(block);
+  const std::vector<Tensor> after = moved.parameters();
+  ASSERT_EQ(before.size(), after.size());
+  for (size_t i = 0; i < before.size(); ++i) EXPECT_EQ(before[i].identity(), after[i].identity());
+  static_assert(!std::is_copy_constructible_v<Block> && !std::is_copy_assignable_v<Sequential>);
+  static_assert(std::is_move_assignable_v<Sequential>);
+}
+
+TEST(Module, TrainAndEvalReachEveryModule) {
+  Net net;
+  const auto count = [&] {
+    int on = 0, all = 0;
+    net.for_each([&](const std::string&, Module& m) {
+      on += m.is_training();
+      ++all;
+    });
+    return std::pair(on, all);
+  };
+  EXPECT_EQ(count(), std::pair(9, 9));
+  net.eval();
+  EXPECT_EQ(count(), std::pair(0, 9));
+  net.blocks[1].train();
+  EXPECT_EQ(count(), std::pair(2, 9));
+  manual_seed(1);
+  const Generator::State state = default_generator().state();
+  try {
+    const EvalMode evaluation(net);
+    EXPECT_EQ(count(), std::pair(0, 9));
+    rand({5});
+    throw 1;
+  } catch (int) {
+  }
+  EXPECT_EQ(count(), std::pair(2, 9));
+  EXPECT_EQ(default_generator().state(), state);
+}
+
+TEST(Module, ForEachGivesPathsParentsFirst) {
+  Sequential net(Linear(1, 2), Sequential(ReLU(), Linear(2, 1)));
+  std::string paths;
+  net.for_each([&](const std::string& path, Module& m) { paths += path + ":" + m.type() + " "; });
+  EXPECT_EQ(paths, ":Sequential 0:Linear 1:Sequential 1.0:ReLU 1.1:Linear ");
+}
+
+TEST(Module, ConvertsParametersWithTheirGradients) {
+  Sequential net(Linear(2, 2), BatchNorm(2));
+  auto& fc = dynamic_cast<Linear&>(net[0]);
+  const Tensor before = fc.weight.clone();
+  fc.weight.set_grad(ones({2, 2}));
+  fc.bias.set_requires_grad(false);
+  net.to(f64);
+  EXPECT_TRUE(same_bits(fc.weight, before.to(f64)));
+  EXPECT_TRUE(fc.weight.requires_grad() && fc.weight.is_leaf());
+  EXPECT_FALSE(fc.bias.requires_grad());
+  EXPECT_EQ(fc.weight.grad().dtype(), f64);
+  net.to(f32);
+  EXPECT_TRUE(same_bits(fc.weight, before));
+  EXPECT_EQ(net.named_buffers()[0].second.dtype(), f64) << "running statistics stay f64";
+  const void* identity = fc.weight.identity();
+  net.to(f32);
+  net.to(cpu_device);
+  EXPECT_EQ(fc.weight.identity(), identity) << "what is there already is not replaced";
+  expect_error([&] { net.to(i64); }, "[to] parameters are f32 or f64, not i64");
+}
+
+TEST(Module, ZeroGradClears) {
+  Linear fc(2, 1);
+  fc.weight.set_grad(ones({1, 2}));
+  fc.zero_grad();
+  EXPECT_FALSE(fc.weight.grad().defined());
+}
+
+TEST(Module, SeveralInputsTakeAnOperatorOfTheirOwn) {
+  struct Pairwise : Module {
+    Linear left{2, 1}, right{3, 1};
+    NORMA_VISIT(left, right)
+    std::pair<Tensor, Tensor> operator()(const Tensor& a, const Tensor& b) { return {left(a), right(b)}; }
+  } net;
+  const auto [a, b] = net(ones({1, 2}), ones({1, 3}));
+  EXPECT_EQ(a.shape(), b.shape());
+  Module& base = net;
+  expect_error([&] { base(ones({2, 3})); }, "[Pairwise] has no forward(x) of one tensor: input [2, 3]");
+}
+
+TEST(Module, ObserversSeeInnerModulesFirst) {
+  Sequential net(Linear(1, 2), ReLU());
+  std::string seen, outer;
+  const Observer all([&](Module& m, const Tensor&, const Tensor&) { outer += m.type() + " "; });
+  {
+    const Observer observer([&](Module& m, const Tensor& x, const Tensor& y) {
+      seen += m.type() + x.shape().str() + y.shape().str() + " ";
+    });
+    net(ones({3, 1}));
+  }
+  EXPECT_EQ(seen, "Linear[3, 1][3, 2] ReLU[3, 2][3, 2] Sequential[3, 1][3, 2] ");
+  EXPECT_EQ(outer, "Linear ReLU Sequential ");
+  net[0](ones({1, 1}));
+  EXPECT_EQ(outer, "Linear ReLU Sequential Linear ");
+}
+
+TEST(Sequential, RunsInOrderAndGrows) {
+  Sequential net;
+  EXPECT_TRUE(same_bits(net(ones({2})), ones({2})));
+  Linear& fc = net.add(Linear(2, 1));
+  net.add(Tanh());
+  const Tensor x = rand({3, 2});
+  EXPECT_TRUE(same_bits(net(x), tanh(fc(x))));
+  EXPECT_EQ(net.size(), 2u);
+  expect_error([&] { net[2]; }, "[Sequential] no module 2 among 2");
+}
+
+}  // namespace
+}  // namespace norma::nn
