@@ -17,6 +17,7 @@
 #include "norma/nn/layers.h"
 #include "norma/nn/module.h"
 #include "norma/nn/sequential.h"
+#include "norma/nn/state.h"
 #include "norma/ops/binary.h"
 #include "norma/ops/cast.h"
 #include "norma/ops/concat.h"

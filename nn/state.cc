@@ -1,0 +1,160 @@
+#include "norma/nn/state.h"
+
+#include "norma/nn/layers.h"
+
+namespace norma::nn {
+namespace {
+
+// Puts tensors into the order of the other layout. For that it finds the parameters one of whose axes runs over the
+// pixels and channels of an image.
+class Converter {
+ public:
+  Converter(Module& model, const Shape& input) {
+    bool matrices = false, images = false;
+    for (const Tensor& p : model.parameters()) {
+      matrices |= p.rank() == 2;
+      images |= p.rank() == 4;
+    }
+    model.for_each([&](const std::string&, Module& m) { images |= dynamic_cast<Flatten*>(&m) != nullptr; });
+    check(!matrices || !images || input.rank() > 0, "state",
+          "Layout::torch wants StateOptions::input, the shape [H, W, C] of a sample, to find the Linears of this model "
+          "that read a flattened image");
+    if (matrices && input.rank() > 0) trace(model, input);
+  }
+
+  // `owner` is the model's tensor that x belongs to; x is the same one, or PyTorch's version of it.
+  Tensor convert(const Tensor& owner, Tensor x, bool to_torch) const {
+    if (x.rank() == 4) x = view::permute(x, to_torch ? Shape{0, 3, 1, 2} : Shape{0, 2, 3, 1});
+    for (int axis = 0; axis < 2; ++axis) {
+      const auto found = images_[axis].find(owner.identity());
+      if (found == images_[axis].end()) continue;
+      const int64_t h = found->second[0], w = found->second[1], c = found->second[2];
+      const int64_t before = axis == 0 ? 1 : x.dim(0), after = x.numel() / (before * h * w * c);
+      const Tensor split = view::reshape(x, to_torch ? Shape{before, h, w, c, after} : Shape{before, c, h, w, after});
+      x = view::reshape(view::permute(split, to_torch ? Shape{0, 3, 1, 2, 4} : Shape{0, 2, 3, 1, 4}), x.shape());
+    }
+    return to_torch && x.dtype() == f64 ? x.to(f32) : x;
+  }
+
+ private:
+  using Marks = std::map<int64_t, Shape>;  // value -> the [H, W, C] its features are; rank 0: in no known order
+
+  void trace(Module& model, const Shape& input) {
+    struct Frozen {  // are not, for a while, so that the tape sees them
+      std::vector<Tensor> parameters;
+      ~Frozen() {
+        for (Tensor& p : parameters) p.set_requires_grad(false);
+      }
+    } frozen;
+    const NamedTensors parameters = model.named_parameters();
+    for (auto [_, p] : parameters)
+      if (!p.requires_grad()) frozen.parameters.push_back(p.set_requires_grad());
+
+    const EvalMode evaluation(model);
+    const Tape tape;
+    Shape shape = {1};
+    for (int64_t extent : input) shape.push_back(extent);
+    model(zeros(shape, parameters[0].second.dtype(), parameters[0].second.device()).set_requires_grad());
+    check(!tape.entries().empty(), "state", "Layout::torch records a forward pass, which does not go under NoGrad");
+    for (const auto& [name, p] : parameters) leaves_[tape.leaf_id(p)] = {name, p.identity()};
+    leaves_.erase(-1);  // those that the pass did not use
+
+    Marks made, wanted;  // values that were an image, and values that become one
+    for (const Tape::Entry& e : tape.entries())
+      for (const Tape::Value& x : e.inputs) follow(e, x, e.outputs[0], made, 1);
+    for (auto e = tape.entries().rbegin(); e != tape.entries().rend(); ++e)
+      for (const Tape::Value& x : e->inputs)
+        if (x.id >= 0 && !made.contains(x.id)) follow(*e, e->outputs[0], x, wanted, 0);
+  }
+
+  // One entry, from its value `x` to its value `y`, along the flow or against it: the order of x's features is that of
+  // y's too, or the entry is a linear op and the order that of its weight's axis `axis`.
+  void follow(const Tape::Entry& entry, const Tape::Value& x, const Tape::Value& y, Marks& marks, int axis) {
+    if (x.shape.rank() == 4 && y.shape == Shape{x.shape[0], x.shape.without(0).numel()}) {
+      const Shape image = x.shape.without(0);
+      if (image[2] > 1 && image[0] * image[1] > 1) marks[y.id] = image;  // else both orders are the same
+      return;
+    }
+    const auto mark = marks.find(x.id);
+    if (mark == marks.end()) return;
+    const bool linear = std::string_view(entry.op) == "linear";
+    for (size_t i = 0; i < entry.inputs.size(); ++i) {
+      const auto leaf = leaves_.find(entry.inputs[i].id);
+      const bool known = leaf != leaves_.end(), weight = linear && i == 1;
+      if (!known && !weight) continue;
+      check(known && linear && mark->second.rank() == 3, "state",
+            "Layout::torch cannot tell how PyTorch orders {}: op '{}' uses it on a flattened image",
+            known ? "parameter '" + leaf->second.first + "'" : "a weight that is no parameter", entry.op);
+      if (weight || axis == 0) images_[axis][leaf->second.second] = mark->second;
+    }
+    if (!linear) marks[y.id] = y.shape == x.shape ? mark->second : Shape{};
+  }
+
+  std::map<int64_t, std::pair<std::string, const void*>> leaves_;  // value -> a parameter's name and identity
+  std::map<const void*, Shape> images_[2];                         // identity -> what its axis 0, 1 runs over
+};
+
+void check_fit(std::string_view op, std::string_view owner, const NamedTensors& targets, const NamedTensors& values,
+               bool exact) {
+  std::map<std::string, Tensor> rest(values.begin(), values.end());
+  std::string problems;
+  for (const auto& [name, target] : targets) {
+    const auto node = rest.extract(name);
+    const Tensor value = node ? node.mapped() : Tensor();
+    if (!node) {
+      problems += fmt::format("\n  missing: {} {}", name, target.shape());
+    } else if (value.shape() != target.shape()) {
+      problems += fmt::format("\n  {}: shape {}, {} has {}", name, value.shape(), owner, target.shape());
+    } else if (value.dtype() != target.dtype() && (exact || !value.is_floating() || !target.is_floating())) {
+      problems += fmt::format("\n  {}: {}, {} has {}", name, value.dtype(), owner, target.dtype());
+    } else if (const Storage& s = *target.storage(); s.pinned()) {
+      problems += fmt::format("\n  {}: a pending tape entry has saved it (op '{}')", name, s.pinned_by());
+    }
+  }
+  for (const auto& [name, value] : rest) problems += fmt::format("\n  unknown: {} {}", name, value.shape());
+  check(problems.empty(), op, "does not fit {}:{}", owner, problems);
+}
+
+}  // namespace
+
+void assign(std::string_view op, std::string_view owner, const NamedTensors& targets, const NamedTensors& values,
+            bool exact) {
+  check_fit(op, owner, targets, values, exact);
+  const std::map<std::string, Tensor> by_name(values.begin(), values.end());
+  for (const auto& [name, target] : targets) target.copy_from(by_name.at(name));
+}
+
+void save(Module& model, const std::string& path, const StateOptions& options) {
+  NamedTensors state = model.state_dict();
+  if (options.layout == Layout::norma) return save_safetensors(path, state, {{"layout", "norma"}});
+  const Converter converter(model, options.input);
+  for (auto& [_, x] : state) x = converter.convert(x, x, true);
+  save_safetensors(path, state, {{"format", "pt"}});
+}
+
+void load(Module& model, const std::string& path, const StateOptions& options) {
+  TensorFile file = load_safetensors(path);
+  const std::string op = fmt::format("load '{}'", path);
+  const bool torch = options.layout == Layout::torch, own = file.metadata["layout"] == "norma";
+  check(!torch || !own, op, "the file is in norma's own layout, not in PyTorch's");
+  check(torch || own, op,
+        "the file's metadata do not say \"layout\": \"norma\"; if PyTorch wrote it: {{.layout = Layout::torch}}");
+
+  const NamedTensors targets = model.state_dict();
+  NamedTensors& values = file.tensors;
+  if (file.metadata.contains("checkpoint")) {
+    std::erase_if(values, [](const auto& entry) { return !entry.first.starts_with("model/"); });
+    for (auto& [name, _] : values) name.erase(0, 6);
+  }
+  if (torch) {
+    const Converter converter(model, options.input);
+    NamedTensors expected = targets;
+    for (auto& [_, x] : expected) x = converter.convert(x, x, true);
+    check_fit(op, "the model", expected, values, false);
+    const std::map<std::string, Tensor> owners(targets.begin(), targets.end());
+    for (auto& [name, x] : values) x = converter.convert(owners.at(name), x, false);
+  }
+  assign(op, "the model", targets, values, false);
+}
+
+}  // namespace norma::nn
