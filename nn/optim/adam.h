@@ -1,0 +1,50 @@
+// Adam (Kingma & Ba, "Adam: a method for stochastic optimization", 2015), and AdamW, which takes the weight decay out
+// of the gradient (Loshchilov & Hutter, "Decoupled weight decay regularization", 2019). Equal to PyTorch's.
+#pragma once
+
+#include <optional>
+
+#include "norma/nn/optim/optimizer.h"
+#include "norma/ops/optim.h"
+
+namespace norma::nn {
+
+struct AdamOptions {
+  double lr = 1e-3;
+  double beta1 = 0.9, beta2 = 0.999;
+  double eps = 1e-8;
+  std::optional<double> weight_decay{};  // Adam: g + weight_decay p, default 0; AdamW: p *= 1 - lr weight_decay, 0.01
+  Decays decays{};
+};
+
+class Adam : public Optimizer {
+ public:
+  explicit Adam(const Parameters& parameters, const AdamOptions& options = {})
+      : Adam("Adam", parameters, options, false) {}
+
+ protected:
+  Adam(const char* name, const Parameters& parameters, const AdamOptions& options, bool decoupled)
+      : Optimizer(name, parameters, options.lr, options.weight_decay.value_or(decoupled ? 0.01 : 0), options.decays,
+                  {"mean", "square"}),
+        o_(options),
+        decoupled_(decoupled) {
+    check(o_.beta1 >= 0 && o_.beta1 < 1 && o_.beta2 >= 0 && o_.beta2 < 1, name,
+          "betas of {} and {}: want two in [0, 1)", o_.beta1, o_.beta2);
+    check(o_.eps >= 0, name, "an eps of {}: want at least 0", o_.eps);
+  }
+
+ private:
+  void update(const Slot& slot, const Tensor& grad, int64_t step) override {
+    kernel::adam_update(slot.parameter, grad, slot.averages[0], slot.averages[1],
+                        {lr(), o_.beta1, o_.beta2, o_.eps, slot.weight_decay, decoupled_, step});
+  }
+  AdamOptions o_;
+  bool decoupled_;
+};
+
+struct AdamW final : Adam {
+  explicit AdamW(const Parameters& parameters, const AdamOptions& options = {})
+      : Adam("AdamW", parameters, options, true) {}
+};
+
+}  // namespace norma::nn

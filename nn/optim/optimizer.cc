@@ -1,0 +1,67 @@
+#include "norma/nn/optim/optimizer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "norma/nn/state.h"
+
+namespace norma::nn {
+
+Optimizer::Optimizer(const char* name, Parameters parameters, double lr, double weight_decay, const Decays& decays,
+                     std::vector<const char*> averages)
+    : name_(name), parameters_(std::move(parameters)), lr_(zeros({}, f64)), averages_(std::move(averages)) {
+  set_lr(lr);
+  check(std::isfinite(weight_decay) && weight_decay >= 0, name, "a weight decay of {}: want a number of at least 0",
+        weight_decay);
+  check(!parameters_.named.empty(), name, "no parameters");
+  std::set<std::string> names;
+  for (const auto& [key, p] : parameters_.named) {
+    check(p.is_floating() && p.is_leaf() && p.is_contiguous(), name,
+          "parameter '{}' is not a contiguous floating leaf: {} of shape {}", key, p.dtype(), p.shape());
+    check(names.insert(key).second, name, "two parameters are named '{}'", key);
+    Slot slot{key, p, !decays || decays(key, p) ? weight_decay : 0, zeros({}, i64), {}};
+    for (size_t i = 0; i < averages_.size(); ++i) slot.averages.push_back(zeros_like(p));
+    slots_.push_back(std::move(slot));
+  }
+}
+
+void Optimizer::set_lr(double lr) {
+  check(std::isfinite(lr) && lr >= 0, name_, "a learning rate of {}: want a number of at least 0", lr);
+  lr_.fill(lr);
+}
+
+void Optimizer::step() {
+  bool any = false;
+  for (const Slot& slot : slots_) {
+    if (!slot.parameter.grad().defined()) continue;
+    any = true;
+    const Storage& storage = *slot.parameter.storage();
+    check(!storage.pinned(), name_,
+          "parameter '{}' is saved by a pending tape entry (op '{}'): run backward, or end the tape, before step()",
+          slot.name, storage.pinned_by());
+  }
+  check(any, name_, "no parameter has a gradient: was backward run, and are these the tensors the model uses now?");
+  for (const Slot& slot : slots_) {
+    const Tensor grad = slot.parameter.grad();
+    if (!grad.defined()) continue;
+    update(slot, grad.contiguous(), ++*slot.steps.mutable_data<int64_t>());
+  }
+}
+
+void Optimizer::zero_grad() {
+  for (const Slot& slot : slots_) slot.parameter.set_grad({});
+}
+
+NamedTensors Optimizer::state() const {
+  NamedTensors result = {{"lr", lr_}};
+  for (const Slot& slot : slots_) {
+    result.emplace_back(slot.name + "/step", slot.steps);
+    for (size_t i = 0; i < averages_.size(); ++i) result.emplace_back(slot.name + "/" + averages_[i], slot.averages[i]);
+  }
+  return result;
+}
+
+void Optimizer::load_state(const NamedTensors& state) { assign(name_, "the optimizer", this->state(), state); }
+
+}  // namespace norma::nn

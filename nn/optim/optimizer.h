@@ -1,0 +1,67 @@
+// Optimizer: what SGD, Adam and AdamW share: the parameters, the learning rate, and the state by parameter.
+//
+//   Adam optimizer(model, {.lr = 1e-3});
+//   optimizer.zero_grad();  ...  tape.backward(loss);  optimizer.step();
+#pragma once
+
+#include <functional>
+
+#include "norma/nn/module.h"
+
+namespace norma::nn {
+
+// Which parameters the weight decay is applied to; none given means all of them.
+using Decays = std::function<bool(const std::string& name, const Tensor& parameter)>;
+// Leaves out biases and the scales and shifts of norms.
+inline bool decay_matrices(const std::string&, const Tensor& parameter) { return parameter.rank() >= 2; }
+
+// A module's parameters, or a list of one's own.
+struct Parameters {
+  Parameters(Module& module) : named(module.named_parameters()) {}
+  Parameters(NamedTensors list) : named(std::move(list)) {}
+  NamedTensors named;
+};
+
+class Optimizer {
+ public:
+  virtual ~Optimizer() = default;
+  Optimizer(Optimizer&&) = default;  // not copied: a copy would share the state
+  Optimizer& operator=(Optimizer&&) = default;
+
+  // One update from the gradients that are there; parameters without one are passed over. Errors, before anything is
+  // written: no parameter has a gradient; a parameter that a pending tape entry has saved.
+  void step();
+  void zero_grad();
+  const Parameters& parameters() const { return parameters_; }  // as clip_grad_norm takes them
+
+  double lr() const { return *lr_.data<double>(); }
+  void set_lr(double lr);
+
+  // The learning rate, "lr", and for each parameter its count of steps and its running averages: "fc.weight/step",
+  // "fc.weight/velocity". The tensors themselves, not copies. load_state wants exactly these names and shapes; it
+  // lists all that do not fit and then changes nothing.
+  NamedTensors state() const;
+  void load_state(const NamedTensors& state);
+
+ protected:
+  struct Slot {
+    std::string name;
+    Tensor parameter;
+    double weight_decay;
+    Tensor steps;                  // i64 []
+    std::vector<Tensor> averages;  // like the parameter, zero at first
+  };
+  Optimizer(const char* name, Parameters parameters, double lr, double weight_decay, const Decays& decays,
+            std::vector<const char*> averages);
+  // Updates one parameter; `step` counts from 1.
+  virtual void update(const Slot& slot, const Tensor& grad, int64_t step) = 0;
+
+ private:
+  const char* name_;
+  Parameters parameters_;
+  Tensor lr_;  // f64 []
+  std::vector<const char*> averages_;
+  std::vector<Slot> slots_;
+};
+
+}  // namespace norma::nn

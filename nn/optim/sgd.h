@@ -1,0 +1,38 @@
+// Stochastic gradient descent, with momentum; equal to PyTorch's.
+#pragma once
+
+#include "norma/nn/optim/optimizer.h"
+#include "norma/ops/optim.h"
+
+namespace norma::nn {
+
+struct SGDOptions {
+  double lr = 1e-3;
+  double momentum = 0;
+  bool nesterov = false;    // Sutskever et al., "On the importance of initialization and momentum ...", 2013
+  double weight_decay = 0;  // added to the gradient: g + weight_decay p
+  double dampening = 0;     // of what enters the velocity
+  Decays decays{};
+};
+
+// v = momentum v + (1 - dampening) g, at first v = g;  p -= lr v, or with nesterov lr (g + momentum v).
+class SGD final : public Optimizer {
+ public:
+  explicit SGD(const Parameters& parameters, const SGDOptions& options = {})
+      : Optimizer("SGD", parameters, options.lr, options.weight_decay, options.decays,
+                  options.momentum != 0 ? std::vector{"velocity"} : std::vector<const char*>{}),
+        o_(options) {
+    check(o_.momentum >= 0 && o_.momentum < 1, "SGD", "a momentum of {}: want one in [0, 1)", o_.momentum);
+    check(!o_.nesterov || (o_.momentum > 0 && o_.dampening == 0), "SGD",
+          "nesterov wants a momentum and no dampening, not {} and {}", o_.momentum, o_.dampening);
+  }
+
+ private:
+  void update(const Slot& slot, const Tensor& grad, int64_t step) override {
+    kernel::sgd_update(slot.parameter, grad, slot.averages.empty() ? Tensor() : slot.averages[0],
+                       {lr(), o_.momentum, o_.dampening, slot.weight_decay, o_.nesterov, step == 1});
+  }
+  SGDOptions o_;
+};
+
+}  // namespace norma::nn

@@ -1,0 +1,210 @@
+// Optimizers and clipping: against PyTorch's, weight decay by parameter, state, errors.
+#include "norma/ops/optim.h"
+
+#include "norma/nn/layers.h"
+#include "norma/nn/optim/adam.h"
+#include "norma/nn/optim/clip.h"
+#include "norma/nn/optim/optimizer.h"
+#include "norma/nn/optim/sgd.h"
+#include "tests/golden.h"
+
+namespace norma::nn {
+namespace {
+
+using namespace norma::test;
+
+std::unique_ptr<Optimizer> make(const GoldenCase& c, const Tensor& p) {
+  const NamedTensors list = {{"p", p}};
+  const auto& a = c.attrs;
+  if (c.op == "sgd")
+    return std::make_unique<SGD>(list, SGDOptions{.lr = a["lr"],
+                                                  .momentum = a["momentum"],
+                                                  .nesterov = a["nesterov"],
+                                                  .weight_decay = a["weight_decay"],
+                                                  .dampening = a["dampening"]});
+  const AdamOptions options{.lr = a["lr"],
+                            .beta1 = a["betas"][0],
+                            .beta2 = a["betas"][1],
+                            .eps = a["eps"],
+                            .weight_decay = a["weight_decay"].get<double>()};
+  if (c.op == "adam") return std::make_unique<Adam>(list, options);
+  return std::make_unique<AdamW>(list, options);
+}
+
+TEST(Optim, AgreesWithPyTorch) {
+  for (const char* op : {"sgd", "adam", "adamw"}) {
+    for_each_case("optim", op, [](const GoldenCase& c) {
+      const Tensor p = c.leaf("p");
+      const auto optimizer = make(c, p);
+      for (int k = 0; k < 5; ++k) {
+        p.set_grad(c[fmt::format("g{}", k)]);
+        optimizer->step();
+        EXPECT_TRUE(close(p, c[fmt::format("p{}", k + 1)])) << "step " << k;
+      }
+    });
+  }
+}
+
+// The golden gradients are small; here the loops are cut into slots, and dampening is on.
+TEST(Optim, LargeParametersFollowTheFormula) {
+  Generator g(3);
+  for (DType dtype : {f64, f32}) {
+    const int64_t n = 100'003;
+    const Tensor p = randn({n}, g, dtype), grad = randn({n}, g, dtype), v = randn({n}, g, dtype);
+    const auto x = p.to_vector<double>(), d = grad.to_vector<double>(), before = v.to_vector<double>();
+    const SgdStep step{.lr = 0.1, .momentum = 0.9, .dampening = 0.3, .weight_decay = 0.01};
+    kernel::sgd_update(p, grad, v, step);
+    std::vector<double> want_v, want_p;
+    for (size_t i = 0; i < x.size(); ++i) {
+      want_v.push_back(0.9 * before[i] + 0.7 * (d[i] + 0.01 * x[i]));
+      want_p.push_back(x[i] - 0.1 * want_v[i]);
+    }
+    EXPECT_TRUE(close(v, tensor(want_v, {n}), dtype == f32 ? 1e-6 : 1e-14));
+    EXPECT_TRUE(close(p, tensor(want_p, {n}), dtype == f32 ? 1e-6 : 1e-14));
+  }
+}
+
+TEST(Optim, TheFirstVelocityIsTheGradientUndampened) {
+  const Tensor p = zeros({3}, f64), velocity = zeros({3}, f64);
+  kernel::sgd_update(p, ones({3}, f64), velocity, {.lr = 1, .momentum = 0.9, .dampening = 0.25, .first = true});
+  EXPECT_TRUE(same_bits(velocity, ones({3}, f64)));
+  kernel::sgd_update(p, ones({3}, f64), velocity, {.lr = 1, .momentum = 0.9, .dampening = 0.25});
+  EXPECT_TRUE(close(p, full({3}, -1 - 1.65, f64)));
+}
+
+TEST(Optim, DecayCanLeaveOutVectors) {
+  Linear fc(3, 2);
+  const Tensor weight = fc.weight.clone(), bias = fc.bias.clone();
+  fc.weight.set_grad(zeros({2, 3}));
+  fc.bias.set_grad(zeros({2}));
+  SGD(fc, {.lr = 0.5, .weight_decay = 0.5, .decays = decay_matrices}).step();
+  EXPECT_TRUE(close(fc.weight, mul(weight, 0.75)));
+  EXPECT_TRUE(same_bits(fc.bias, bias));
+  Linear other(3, 2);
+  const Tensor start = other.weight.clone();
+  other.weight.set_grad(zeros({2, 3}));
+  AdamW(other, {.lr = 0.5}).step();
+  EXPECT_TRUE(close(other.weight, mul(start, 1 - 0.5 * 0.01))) << "AdamW decays by default";
+}
+
+TEST(Optim, PassesOverParametersWithoutGradient) {
+  Linear fc(3, 2);
+  SGD optimizer(fc, {.lr = 1, .momentum = 0.9});
+  expect_error([&] { optimizer.step(); }, "[SGD] no parameter has a gradient");
+  const Tensor bias = fc.bias.clone();
+  fc.weight.set_grad(ones({2, 3}));
+  optimizer.step();
+  EXPECT_TRUE(same_bits(fc.bias, bias));
+  EXPECT_EQ(optimizer.state()[1].second.item(), 1);
+  EXPECT_EQ(optimizer.state()[3].second.item(), 0) << "its count of steps stands still";
+  optimizer.zero_grad();
+  EXPECT_FALSE(fc.weight.grad().defined());
+}
+
+TEST(Optim, WritesNothingIntoWhatATapeHasSaved) {
+  Linear fc(3, 2);
+  SGD optimizer(fc, {.lr = 1});
+  fc.weight.set_grad(ones({2, 3}));
+  fc.bias.set_grad(ones({2}));
+  const Tensor weight = fc.weight.clone(), bias = fc.bias.clone();
+  Tensor x = ones({1, 3});
+  x.set_requires_grad();  // so that the gradient needs the weight
+  Tape tape;
+  const Tensor y = fc(x);
+  expect_error([&] { optimizer.step(); }, "[SGD] parameter 'weight' is saved by a pending tape entry (op 'linear')");
+  EXPECT_TRUE(same_bits(fc.weight, weight) && same_bits(fc.bias, bias));
+  tape.backward(y, {.seed = ones({1, 2})});
+  optimizer.step();
+  EXPECT_FALSE(same_bits(fc.weight, weight));
+}
+
+// Two optimizers on equal parameters, the second made anew from the first one's state half way.
+TEST(Optim, StateRestoresTheRunExactly) {
+  const auto run = [](bool restart) {
+    Generator g(1);
+    Linear fc(3, 2);
+    for (const Tensor& p : fc.parameters()) g.fill_normal(p);
+    auto optimizer = std::make_unique<AdamW>(fc, AdamOptions{.lr = 0.1});
+    for (int k = 0; k < 6; ++k) {
+      for (const Tensor& p : fc.parameters()) p.set_grad(randn(p.shape(), g));
+      optimizer->set_lr(0.1 / (k / 3 + 1));
+      if (restart && k == 4) {
+        NamedTensors state;
+        for (const auto& [name, x] : optimizer->state()) state.emplace_back(name, x.clone());
+        optimizer = std::make_unique<AdamW>(fc, AdamOptions{.lr = 7});
+        optimizer->load_state(state);
+        EXPECT_EQ(optimizer->lr(), 0.05);
+      }
+      optimizer->step();
+    }
+    return fc.weight;
+  };
+  EXPECT_TRUE(same_bits(run(false), run(true)));
+}
+
+TEST(Optim, LoadStateListsAllThatDoesNotFit) {
+  Linear fc(3, 2);
+  SGD optimizer(fc, {.lr = 0.1, .momentum = 0.9});
+  NamedTensors state = optimizer.state();
+  EXPECT_EQ(state[2].first, "weight/velocity");
+  state[0].second = full({}, 3, f64);
+  state[2].second = zeros({3, 2});
+  state[3].first = "bias/steps";
+  const std::string want =
+      "[SGD] does not fit the optimizer:\n"
+      "  weight/velocity: shape [3, 2], the optimizer has [2, 3]\n"
+      "  missing: bias/step []\n"
+      "  unknown: bias/steps []";
+  expect_error([&] { optimizer.load_state(state); }, want);
+  EXPECT_EQ(optimizer.lr(), 0.1);
+}
+
+TEST(Optim, RejectsNonsense) {
+  Linear fc(3, 2);
+  expect_error([&] { SGD(fc, {.lr = -1}); }, "[SGD] a learning rate of -1");
+  expect_error([&] { SGD(fc, {.lr = 1, .momentum = 1}); }, "[SGD] a momentum of 1");
+  expect_error([&] { SGD(fc, {.lr = 1, .nesterov = true}); }, "[SGD] nesterov wants a momentum and no dampening");
+  expect_error([&] { SGD(fc, {.weight_decay = NAN}); }, "[SGD] a weight decay of nan");
+  expect_error([&] { Adam(fc, {.beta2 = 1}); }, "[Adam] betas of 0.9 and 1");
+  expect_error([&] { AdamW(fc, {.eps = -1}); }, "[AdamW] an eps of -1");
+  expect_error([&] { Adam(fc).set_lr(NAN); }, "[Adam] a learning rate of nan");
+  expect_error([] { SGD(NamedTensors{}); }, "[SGD] no parameters");
+  expect_error([&] { SGD(NamedTensors{{"a", fc.weight}, {"a", fc.bias}}); }, "[SGD] two parameters are named 'a'");
+  expect_error([&] { SGD(NamedTensors{{"a", ones({2}, i64)}}); }, "[SGD] parameter 'a' is not a contiguous floating");
+}
+
+TEST(Clip, NormAgreesWithPyTorch) {
+  for_each_case("optim", "clip_grad_norm", [](const GoldenCase& c) {
+    NamedTensors parameters = {{"none", zeros({2}, c.dtype)}};
+    for (int k = 0; k < 3; ++k) {
+      const Tensor g = c[fmt::format("g{}", k)];
+      parameters.emplace_back(std::to_string(k), zeros_like(g));
+      parameters.back().second.set_grad(g.clone());
+    }
+    EXPECT_NEAR(clip_grad_norm(parameters, c.attrs["max_norm"]), c["norm"].item(), c.dtype == f32 ? 1e-6 : 1e-12);
+    for (size_t k = 0; k < 3; ++k)
+      EXPECT_TRUE(close(parameters[k + 1].second.grad(), c[fmt::format("c{}", k)])) << "gradient " << k;
+  });
+}
+
+TEST(Clip, LargeNormsDoNotOverflowAndBadOnesChangeNothing) {
+  const Tensor p = zeros({4});
+  p.set_grad(full({4}, 1e30));  // its square is not a float
+  EXPECT_NEAR(clip_grad_norm(NamedTensors{{"p", p}}, 4), 2e30, 1e24);
+  EXPECT_TRUE(close(p.grad(), full({4}, 2)));
+  p.set_grad(tensor<float>({NAN, 1, 2, 3}));
+  EXPECT_TRUE(std::isnan(clip_grad_norm(NamedTensors{{"p", p}}, 1)));
+  EXPECT_EQ(p.grad().at({3}), 3);
+  expect_error([&] { clip_grad_norm(NamedTensors{{"p", p}}, 0); }, "[clip_grad_norm] a largest norm of 0");
+}
+
+TEST(Clip, ValueClampsEachElement) {
+  Linear fc(1, 3, false);
+  fc.weight.set_grad(tensor<float>({-3, 0.5, 2}, {3, 1}));
+  clip_grad_value(fc, 1);
+  EXPECT_TRUE(same_bits(fc.weight.grad(), tensor<float>({-1, 0.5, 1}, {3, 1})));
+  expect_error([&] { clip_grad_value(fc, -1); }, "[clip_grad_value] a limit of -1");
+}
+
+}  // namespace
+}  // namespace norma::nn
