@@ -1,0 +1,126 @@
+// Checkpoints: a run that is taken up again ends in the same bits; what must be refused.
+#include "norma/nn/checkpoint.h"
+
+#include <filesystem>
+
+#include "norma/nn/layers.h"
+#include "norma/nn/optim/adam.h"
+#include "norma/nn/optim/sgd.h"
+#include "norma/nn/sequential.h"
+#include "norma/nn/state.h"
+#include "tests/golden.h"
+
+namespace norma::nn {
+namespace {
+
+using namespace norma::test;
+
+std::string temporary(const std::string& name) {
+  return (std::filesystem::path(testing::TempDir()) / ("norma_checkpoint_" + name + ".safetensors")).string();
+}
+
+struct Training {
+  Sequential model{Linear(4, 8), BatchNorm(8), ReLU(), Dropout(0.3), Linear(8, 2)};
+  AdamW optimizer{model, {.lr = 0.01}};
+  Generator data{99, uint64_t{1} << 63};
+  Progress progress;
+  TrainingRun run{model, optimizer, {{"data", &data}}, {{"lr", "0.01"}, {"seed", "7"}}};
+
+  void step() {
+    const Tensor x = randn({6, 4}, data);
+    optimizer.set_lr(0.01 / static_cast<double>(1 + progress.step));
+    optimizer.zero_grad();
+    Tape tape;
+    const Tensor y = model(x);
+    tape.backward(y, {.seed = randn(y.shape(), data)});
+    optimizer.step();
+    ++progress.step;
+  }
+};
+
+TEST(Checkpoint, AResumedRunEndsInTheSameBits) {
+  const std::string path = temporary("resume");
+  manual_seed(0xFFFF'FFFF'FFFF'FFF1);  // not exact as a double, nor as a signed number
+  Training through;
+  for (int k = 0; k < 3; ++k) through.step();
+  through.progress.epoch = 5;
+  through.progress.batch = 17;
+  through.progress.metadata["best"] = "0.75\n\"quoted\"";
+  save_checkpoint(path, through.run, through.progress);
+  for (int k = 0; k < 3; ++k) through.step();
+  const Generator::State end = default_generator().state();
+
+  manual_seed(1);
+  Training resumed;
+  resumed.data.below(10);
+  resumed.progress = load_checkpoint(path, resumed.run);
+  EXPECT_EQ(resumed.progress.epoch, 5);
+  EXPECT_EQ(resumed.progress.batch, 17);
+  EXPECT_EQ(resumed.progress.step, 3);
+  EXPECT_EQ(resumed.progress.metadata, through.progress.metadata);
+  for (int k = 0; k < 3; ++k) resumed.step();
+  EXPECT_EQ(default_generator().state(), end);
+  const NamedTensors a = through.model.state_dict(), b = resumed.model.state_dict();
+  for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(same_bits(a[i].second, b[i].second)) << a[i].first;
+  const NamedTensors c = through.optimizer.state(), d = resumed.optimizer.state();
+  for (size_t i = 0; i < c.size(); ++i) EXPECT_TRUE(same_bits(c[i].second, d[i].second)) << c[i].first;
+}
+
+TEST(Checkpoint, RefusesOtherOptionsByName) {
+  const std::string path = temporary("options");
+  Training training;
+  save_checkpoint(path, training.run, {});
+  training.run.fingerprint = {{"lr", "0.02"}, {"batch", "64"}};
+  const Tensor weight = training.model.parameters()[0];
+  weight.fill(3);
+  expect_error([&] { load_checkpoint(path, training.run); },
+               fmt::format("[load_checkpoint '{}'] was made with other options:\n"
+                           "  batch: not given, now '64'\n"
+                           "  lr: '0.01', now '0.02'\n"
+                           "  seed: '7', now not given",
+                           path));
+  EXPECT_EQ(weight.at({0, 0}), 3);
+}
+
+TEST(Checkpoint, RefusesWhatDoesNotFitAndChangesNothing) {
+  const std::string path = temporary("misfit");
+  Training training;
+  training.step();
+  save_checkpoint(path, training.run, training.progress);
+
+  // The model fits, the optimizer does not.
+  SGD sgd(training.model, {.lr = 0.5, .momentum = 0.9});
+  TrainingRun other{training.model, sgd, {}, training.run.fingerprint};
+  const Tensor weight = training.model.parameters()[0];
+  weight.fill(3);
+  for (const char* part : {"  missing: optimizer/0.weight/velocity [8, 4]",
+                           "  unknown: optimizer/0.weight/square [8, 4]", "  unknown: generator/data [3]"})
+    expect_error([&] { load_checkpoint(path, other); }, part);
+  EXPECT_EQ(weight.at({0, 0}), 3);
+  EXPECT_EQ(sgd.lr(), 0.5);
+
+  Training wide;
+  wide.model.to(f64);
+  expect_error([&] { load_checkpoint(path, wide.run); }, "  model/0.weight: f32, the run has f64");
+
+  save(training.model, path);
+  expect_error([&] { load_checkpoint(path, training.run); }, "the file is not a checkpoint of norma");
+  save_safetensors(path, {}, {{"checkpoint", "9"}});
+  expect_error([&] { load_checkpoint(path, training.run); }, "a checkpoint of version '9'; this norma reads '1'");
+  TrainingRun twice{training.model, training.optimizer, {{"default", &training.data}}};
+  expect_error([&] { save_checkpoint(path, twice, {}); }, "[checkpoint] the name 'default' is the default generator's");
+}
+
+TEST(Checkpoint, ItsModelCanBeLoadedAlone) {
+  const std::string path = temporary("model");
+  Training training;
+  training.step();
+  save_checkpoint(path, training.run, training.progress);
+  Training other;
+  load(other.model, path);
+  const NamedTensors a = training.model.state_dict(), b = other.model.state_dict();
+  for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(same_bits(a[i].second, b[i].second)) << a[i].first;
+}
+
+}  // namespace
+}  // namespace norma::nn
