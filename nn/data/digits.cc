@@ -79,10 +79,10 @@ void draw_segment(std::array<double, kSize * kSize>& ink, Point a, Point b, doub
 }
 
 void draw_digit(int64_t digit, Generator& random, uint8_t* image) {
-  const double turn = random.uniform(-0.35, 0.35), shear = random.uniform(-0.35, 0.35);
+  const double turn = random.uniform(-0.4, 0.4), shear = random.uniform(-0.4, 0.4);
   const double width = kSize * random.uniform(0.5, 0.85), height = kSize * random.uniform(0.6, 0.85);
   const Point middle = {kSize / 2.0 + random.uniform(-2.5, 2.5), kSize / 2.0 + random.uniform(-2.5, 2.5)};
-  const double bend_x = random.uniform(-0.07, 0.07), bend_y = random.uniform(-0.07, 0.07);
+  const double bend_x = random.uniform(-0.08, 0.08), bend_y = random.uniform(-0.08, 0.08);
   const double phase_x = random.uniform(0, 6.28), phase_y = random.uniform(0, 6.28);
   const auto place = [&](Point p) -> Point {
     const double x = p.x - 0.5 + bend_x * std::sin(7 * p.y + phase_x);
@@ -100,9 +100,11 @@ void draw_digit(int64_t digit, Generator& random, uint8_t* image) {
       draw_segment(ink, place(piece.at(t)), place(piece.at(next)), pen);
     }
   }
-  const double brightness = random.uniform(140, 255);
+  const Point stray = {random.uniform(0, kSize), random.uniform(0, kSize)};  // a stroke that does not belong there
+  draw_segment(ink, stray, {stray.x + random.uniform(-7, 7), stray.y + random.uniform(-7, 7)}, pen);
+  const double brightness = random.uniform(110, 255);
   const Tensor noise({kSize * kSize}, f64);
-  random.fill_normal(noise, 0, random.uniform(4, 40));
+  random.fill_normal(noise, 0, random.uniform(5, 50));
   for (size_t i = 0; i < ink.size(); ++i)
     image[i] = static_cast<uint8_t>(std::clamp(brightness * ink[i] + noise.data<double>()[i], 0.0, 255.0));
 }

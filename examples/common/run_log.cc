@@ -1,0 +1,37 @@
+#include "examples/common/run_log.h"
+
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "norma/core/error.h"
+
+namespace examples {
+
+RunLog::RunLog(const std::string& path) : path_(path) {
+  if (path.empty()) return;
+  file_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+  norma::check(file_ >= 0, "log", "cannot open '{}': {}", path, std::strerror(errno));
+}
+
+RunLog::~RunLog() {
+  if (file_ >= 0) ::close(file_);
+}
+
+void RunLog::write(const nlohmann::ordered_json& line) {
+  if (file_ < 0) return;
+  const std::string text = line.dump() + "\n";
+  norma::check(::write(file_, text.data(), text.size()) == static_cast<ssize_t>(text.size()), "log",
+               "cannot write '{}': {}", path_, std::strerror(errno));
+}
+
+int64_t peak_memory() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_maxrss * 1024;  // Linux counts KiB
+}
+
+}  // namespace examples

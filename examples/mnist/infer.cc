@@ -1,0 +1,91 @@
+// Shows what a network that mnist has trained says to a few test pictures.
+//
+//   infer net.safetensors                  the first eight
+//   infer net.safetensors --wrong --count 20 --png wrong.png
+#include <fmt/ranges.h>
+#include <norma/norma.h>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "examples/common/find_data.h"
+#include "examples/common/picture.h"
+#include "examples/mnist/model.h"
+
+namespace examples {
+namespace {
+
+using namespace norma;
+using namespace norma::data;
+
+struct Options {
+  std::string file, data, png;
+  bool synthetic = false, wrong = false;
+  int64_t count = 8, first = 0;
+};
+
+int run(const Options& options) {
+  // The network as it was saved
+  const TensorFile file = load_safetensors(options.file);
+  const auto text = file.metadata.find("about");
+  check(text != file.metadata.end(), "infer", "'{}' was not written by mnist --save", options.file);
+  const nlohmann::json about = nlohmann::json::parse(text->second);
+  const Shape image(std::span<const int64_t>(about.at("image").get<std::vector<int64_t>>()));
+  const std::vector<std::string> classes = about.at("classes");
+  const ChannelStats stats{about.at("mean"), about.at("deviation")};
+  SmallCnn model(image, static_cast<int64_t>(classes.size()));
+  nn::load(model, options.file);
+  model.eval();
+
+  // Pictures of the kind that it knows
+  const bool drawn = options.data.empty() && about.at("data") == "drawn digits";
+  const Data data = find_mnist(options.data, options.synthetic || drawn);
+  const ImageDataset& test = data.test;
+  check(test.images.shape().without(0) == image && test.class_names == classes, "infer",
+        "'{}' knows pictures {} of {}, those of {} are {} of {}", options.file, image, fmt::join(classes, ", "),
+        data.origin, test.images.shape().without(0), fmt::join(test.class_names, ", "));
+  check(options.first < test.size(), "infer", "there are {} test pictures, no number {}", test.size(), options.first);
+
+  // What it says of them
+  std::vector<Picture> pictures;
+  int64_t seen = 0, right = 0;
+  for (int64_t i = options.first; i < test.size() && std::ssize(pictures) < options.count; ++i, ++seen) {
+    const Tensor pixels = view::slice(test.images, 0, i, i + 1);
+    const Tensor probabilities = softmax(model(to_float(pixels, stats)));
+    const int64_t guess = static_cast<int64_t>(argmax(probabilities, -1).item());
+    const int64_t truth = test.labels.data<int64_t>()[i];
+    const auto name = [&](int64_t label) { return classes.at(static_cast<size_t>(label)); };
+    right += guess == truth;
+    if (options.wrong && guess == truth) continue;
+    std::string caption = fmt::format("{} {:.0f}%", name(guess), 100 * probabilities.at({0, guess}));
+    if (guess != truth) caption += fmt::format(" (is {})", name(truth));
+    pictures.push_back({view::reshape(pixels, image), caption, guess == truth});
+  }
+  fmt::print("{}\n\n{}{} of {} right\n", data.origin, draw(pictures), right, seen);
+  if (!options.png.empty()) write_png(options.png, pictures);
+  return 0;
+}
+
+}  // namespace
+}  // namespace examples
+
+int main(int argc, char** argv) {
+  examples::Options options;
+  CLI::App app("Shows what a network that mnist has trained says to a few test pictures.");
+  app.option_defaults()->always_capture_default()->take_last();
+  app.add_option("file", options.file, "weights, written by mnist --save")->required();
+  app.add_option("--data", options.data, "folder of the data set; default: as mnist");
+  app.add_flag("--synthetic", options.synthetic, "drawn digits")->excludes("--data");
+  app.add_option("--count", options.count, "pictures to show")->check(CLI::PositiveNumber);
+  app.add_option("--first", options.first, "number of the first test picture")->check(CLI::NonNegativeNumber);
+  app.add_flag("--wrong", options.wrong, "only those it gets wrong");
+  app.add_option("--png", options.png, "write them to this file as well");
+  CLI11_PARSE(app, argc, argv);
+  try {
+    return examples::run(options);
+  } catch (const std::exception& error) {
+    std::fflush(stdout);
+    fmt::print(stderr, "error: {}\n", error.what());
+    return 1;
+  }
+}

@@ -1,0 +1,37 @@
+// The network that mnist trains and infer uses.
+#pragma once
+
+#include <norma/norma.h>
+
+namespace examples {
+
+using norma::Tensor;
+
+struct SmallCnn : norma::nn::Module {
+  // `image`: the shape [H, W, C] of a picture, 4 x 4 pixels or more.
+  SmallCnn(const norma::Shape& image, int64_t classes)
+      : conv1(image[2], 32, 3, {.padding = 1}, false), fc1(features(image), 128), fc2(128, classes) {}
+
+  static int64_t features(const norma::Shape& image) {
+    norma::check(image[0] >= 4 && image[1] >= 4, "SmallCnn",
+                 "pictures {} are too small: it halves them twice, which wants 4 x 4 pixels", image);
+    return 64 * (image[0] / 4) * (image[1] / 4);
+  }
+
+  norma::nn::Conv2d conv1;
+  norma::nn::BatchNorm bn1{32};
+  norma::nn::Conv2d conv2{32, 64, 3, {.padding = 1}, false};
+  norma::nn::BatchNorm bn2{64};
+  norma::nn::Linear fc1;
+  norma::nn::Dropout drop{0.3};
+  norma::nn::Linear fc2;
+  NORMA_VISIT(conv1, bn1, conv2, bn2, fc1, drop, fc2)
+
+  Tensor forward(const Tensor& x) override {                    // [N, H, W, C]
+    Tensor y = max_pool2d(relu(bn1(conv1(x))), {.kernel = 2});  // [N, H/2, W/2, 32]
+    y = max_pool2d(relu(bn2(conv2(y))), {.kernel = 2});         // [N, H/4, W/4, 64]
+    return fc2(drop(relu(fc1(flatten(y)))));                    // [N, classes]
+  }
+};
+
+}  // namespace examples
