@@ -4,6 +4,7 @@
 #include "norma/autograd/gradcheck.h"
 #include "norma/autograd/op.h"
 #include "norma/autograd/tape.h"
+#include "norma/core/file.h"
 #include "norma/core/memory.h"
 #include "norma/core/parallel.h"
 #include "norma/core/random.h"
