@@ -14,7 +14,7 @@ TEST(Concat, AgreesWithPyTorch) {
   for_each_case("shape", "concat", [](const GoldenCase& c) {
     std::vector<std::pair<std::string, Tensor>> leaves;
     std::vector<Tensor> xs;
-    for (std::string name = "x0"; c.has(name); name = "x" + std::to_string(leaves.size()))
+    for (std::string name = "x0"; c.has(name); name = fmt::format("x{}", leaves.size()))
       leaves.emplace_back(name, xs.emplace_back(c.leaf(name)));
     check_case(
         c, [&] { return concat(xs, c.attrs["axis"]); }, leaves);
