@@ -37,6 +37,7 @@
 #include "norma/ops/linear.h"
 #include "norma/ops/loss.h"
 #include "norma/ops/matmul.h"
+#include "norma/ops/moments.h"
 #include "norma/ops/norm.h"
 #include "norma/ops/pool2d.h"
 #include "norma/ops/reduce.h"

@@ -116,12 +116,15 @@ def save(file, tensors, metadata):
 
 def planar(t):
     """[N, ..., C] -> [N, C, ...]: images, and weights OHWI -> OIHW."""
-    return t.movedim(-1, 1)
+    return t.movedim(-1, 1).contiguous()
 
 
 def last(t):
-    """[N, C, ...] -> [N, ..., C]."""
-    return t.movedim(1, -1)
+    """[N, C, ...] -> [N, ..., C]. Its gradient is made contiguous: under one with channels-last strides, the gradients
+    of PyTorch 2.15's instance_norm are wrong on the CPU where N = 1."""
+    if t.requires_grad:
+        t.register_hook(lambda gradient: gradient.contiguous())
+    return t.movedim(1, -1).contiguous()
 
 
 # ---- one function per file --------------------------------------------------------------------------------------

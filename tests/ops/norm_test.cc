@@ -1,177 +1,277 @@
-// Batch normalization: against PyTorch, against finite differences, its numerics far from zero, and errors.
+// The normalization family: every grouping, source, activation and residual against the composed reference and finite
+// differences. PyTorch's numbers and the corner cases are in norm_cases_test.cc.
 #include "norma/ops/norm.h"
 
 #include "tests/golden.h"
+#include "tests/ops/norm_reference.h"
 
 namespace norma {
 namespace {
 
 using namespace norma::test;
 
-TEST(BatchNorm, AgreesWithPyTorch) {
-  for_each_case("norm", "batch_norm", [](const GoldenCase& c) {
-    const Tensor x = c.leaf("x"), gamma = c.leaf("gamma"), beta = c.leaf("beta");
-    const double eps = c.attrs["eps"], momentum = c.attrs["momentum"];
-    BatchNormStats stats;
-    const auto f = [&] {
-      const auto [y, batch] = batch_norm(x, gamma, beta, eps);
-      stats = batch;
-      return y;
+struct Family {
+  std::string name;
+  Grouping grouping;
+  bool center = true;
+  bool leading = false;
+  bool per_set = false;  // gamma and beta [sets, C]
+};
+
+Tensor random_ids(int64_t n, int64_t count) {
+  Generator generator(11);
+  std::vector<int64_t> ids;
+  for (int64_t i = 0; i < n; ++i) ids.push_back(i < count ? i : generator.below(count));
+  return tensor(ids, {n});
+}
+
+int64_t divisor(int64_t channels) {
+  for (int64_t g : {5, 4, 3, 2})
+    if (channels % g == 0 && channels > g) return g;
+  return 1;
+}
+
+std::vector<Family> families(int64_t n, int64_t channels) {
+  const Channels some = Channels::groups(divisor(channels));
+  const int64_t labelled = std::max<int64_t>(1, n / 3);
+  return {{"batch", whole()},
+          {"ghost2", chunks(2)},
+          {"ghost5", chunks(5)},
+          {"domains", labels(random_ids(n, labelled), labelled)},
+          {"domains, own affine", labels(random_ids(n, labelled), labelled), true, false, true},
+          {"group", groups(some.count)},
+          {"layer", layer()},
+          {"features", features()},
+          {"instance", instance()},
+          {"half instance", instance(), true, true},
+          {"batch group", {Samples::whole(), Positions::all, some}},
+          {"ghost group", {Samples::chunks(3), Positions::all, some}},
+          {"batch, position by position", {Samples::whole(), Positions::each, Channels::each()}},
+          {"feature groups", {Samples::each(), Positions::each, some}},
+          {"rms", features(), false},
+          {"rms over the sample", layer(), false}};
+}
+
+// One call of the op with everything it takes, on random tensors.
+struct Case {
+  Shape shape;
+  Family family;
+  Statistics::Source source;
+  Activation activation;
+  bool residual;
+  DType dtype;
+  std::vector<Tensor> leaves;  // x, gamma, beta, (residual)
+  Statistics statistics{};
+  NormOptions options{};
+
+  bool feasible() const {
+    if (source == Statistics::Source::given || !family.center) return true;
+    int64_t sets = 0;
+    const auto ids = reference_sets(family.grouping.samples, shape[0], sets);
+    const int64_t channels = shape.back(), positions = shape.numel() / (shape[0] * channels);
+    const int64_t count =
+        family.leading || family.grouping.channels.count == 0 ? channels : family.grouping.channels.count;
+    for (int64_t set = 0; set < sets; ++set) {
+      const int64_t samples = std::count(ids.begin(), ids.end(), set);
+      if (samples * (family.grouping.positions == Positions::each ? 1 : positions) * (channels / count) == 1)
+        return false;
+    }
+    return true;
+  }
+
+  void make(uint64_t seed) {
+    Generator generator(seed);
+    const int64_t channels = shape.back(), lead = family.leading ? (channels + 1) / 2 : channels;
+    const auto leaf = [&](const Shape& s, double mean) {
+      Tensor x(s, dtype);
+      generator.fill_normal(x, mean, 1);
+      x.set_requires_grad();
+      return x;
     };
-    check_case(c, f, {{"x", x}, {"gamma", gamma}, {"beta", beta}}, c.dtype == f32 ? 1e-5 : 0);
-    const auto mean = stats.mean.to_vector<double>(), var = stats.var.to_vector<double>();
-    Tensor new_mean = c["running_mean"].to(f64).clone(), new_var = c["running_var"].to(f64).clone();
-    const double count = static_cast<double>(x.numel()) / static_cast<double>(mean.size());
-    for (size_t i = 0; i < mean.size(); ++i) {
-      double &m = new_mean.mutable_data<double>()[i], &v = new_var.mutable_data<double>()[i];
-      m += momentum * (mean[i] - m);
-      v += momentum * (var[i] * count / (count - 1) - v);
+    int64_t sets = 0;
+    reference_sets(family.grouping.samples, shape[0], sets);
+    const Shape affine = family.per_set ? Shape{sets, lead} : Shape{lead};
+    leaves = {leaf(shape, 0.5), leaf(affine, 1), leaf(affine, 0)};
+    if (residual) leaves.push_back(leaf(shape, 0));
+    options = {.eps = 1e-3, .activation = activation, .center = family.center, .leading = family.leading ? lead : -1};
+    const int64_t positions = shape.numel() / (shape[0] * channels);
+    const int64_t entries =
+        (family.grouping.positions == Positions::each && family.grouping.over_samples() ? positions : 1) *
+        (family.grouping.channels.count == 0 ? channels : family.grouping.channels.count);
+    Tensor mean({entries}, f64), var({entries}, f64);
+    generator.fill_normal(mean, 0.4, 0.2);
+    generator.fill_uniform(var, 0.5, 2);
+    if (family.leading && source != Statistics::Source::batch) {
+      mean = view::slice(mean, 0, 0, lead).clone();
+      var = view::slice(var, 0, 0, lead).clone();
     }
-    EXPECT_TRUE(close(new_mean, c["new_running_mean"], c.dtype == f32 ? 1e-6 : 1e-12));
-    EXPECT_TRUE(close(new_var, c["new_running_var"], c.dtype == f32 ? 1e-6 : 1e-12));
-  });
-}
-
-TEST(BatchNorm, AgreesWithPyTorchInEvaluation) {
-  for_each_case("norm", "batch_norm_eval", [](const GoldenCase& c) {
-    const Tensor x = c.leaf("x"), gamma = c.leaf("gamma"), beta = c.leaf("beta");
-    check_case(c, [&] { return batch_norm_given(x, gamma, beta, c["running_mean"], c["running_var"], c.attrs["eps"]); },
-               {{"x", x}, {"gamma", gamma}, {"beta", beta}});
-  });
-}
-
-TEST(BatchNorm, GradientsMatchFiniteDifferences) {
-  for (const Shape& shape :
-       {Shape{2, 1}, Shape{5, 3}, Shape{7, 17}, Shape{1, 2, 33}, Shape{2, 3, 5, 2}, Shape{301, 1}}) {
-    const Shape channels{shape.back()};
-    const Tensor x = random(shape), gamma = random(channels, 2), beta = random(channels, 3);
-    const Tensor mean = random(channels, 4), var = rand(channels, default_generator(), f64);
-    const auto batch = [](const auto& in) { return batch_norm(in[0], in[1], in[2], 1e-3).first; };
-    const auto given = [&](const auto& in) { return batch_norm_given(in[0], in[1], in[2], mean, var, 1e-3); };
-    const GradcheckOptions options{.relative = 1e-5, .absolute = 1e-7};
-    EXPECT_TRUE(gradcheck(batch, {x, gamma, beta}, options)) << gradcheck(batch, {x, gamma, beta}, options).message;
-    EXPECT_TRUE(gradcheck(given, {x, gamma, beta})) << gradcheck(given, {x, gamma, beta}).message;
-    // One at a time, with the others constants, and without gamma and beta.
-    const auto x_only = [](const auto& in) { return batch_norm(in[0], {}, {}).first; };
-    EXPECT_TRUE(gradcheck(x_only, {x}, options));
-    EXPECT_TRUE(gradcheck([&](const auto& in) { return batch_norm(x, in[0], {}).first; }, {gamma}));
-    EXPECT_TRUE(gradcheck([&](const auto& in) { return batch_norm(x, {}, in[0]).first; }, {beta}));
-    EXPECT_TRUE(gradcheck([&](const auto& in) { return batch_norm_given(in[0], {}, {}, mean, var); }, {x}));
-    EXPECT_TRUE(gradcheck([&](const auto& in) { return batch_norm_given(x, in[0], beta, mean, var); }, {gamma}));
-    EXPECT_TRUE(gradcheck([&](const auto& in) { return batch_norm_given(x, gamma, in[0], mean, var); }, {beta}));
+    statistics = {source, mean, var, 1.2, 0.3};
   }
-}
 
-// The statistics of the same numbers by two plain passes in double.
-void plain_stats(const Tensor& x, std::vector<double>& mean, std::vector<double>& var) {
-  const std::vector<double> values = x.to_vector<double>();
-  const size_t channels = static_cast<size_t>(x.dim(-1)), rows = values.size() / channels;
-  mean.assign(channels, 0);
-  var.assign(channels, 0);
-  for (size_t i = 0; i < values.size(); ++i) mean[i % channels] += values[i] / static_cast<double>(rows);
-  for (size_t i = 0; i < values.size(); ++i)
-    var[i % channels] += std::pow(values[i] - mean[i % channels], 2) / static_cast<double>(rows);
-}
-
-TEST(BatchNorm, KeepsItsDigitsFarFromZero) {
-  for (const Shape& shape : {Shape{64, 14, 14, 32}, Shape{4097, 3}, Shape{5, 700}, Shape{2, 1}}) {
-    SCOPED_TRACE(shape.str());
-    Tensor x(shape, f32);
-    Generator(1).fill_normal(x, 1e4, 1e-2);
-    const Tensor wide = x.to(f64);
-    const auto [y, stats] = batch_norm(x, {}, {}, 1e-12);
-    std::vector<double> mean, var;
-    plain_stats(wide, mean, var);
-    const auto got_mean = stats.mean.to_vector<double>(), got_var = stats.var.to_vector<double>();
-    const auto in = wide.to_vector<double>(), out = y.to_vector<double>();
-    for (size_t c = 0; c < mean.size(); ++c) {
-      EXPECT_NEAR(got_mean[c], mean[c], 1e-7) << c;
-      EXPECT_NEAR(got_var[c], var[c], 1e-5 * var[c]) << c;
-    }
-    double worst = 0;
-    for (size_t i = 0; i < in.size(); ++i) {
-      const size_t c = i % mean.size();
-      worst = std::max(worst, std::abs(out[i] - (in[i] - mean[c]) / std::sqrt(var[c] + 1e-12)));
-    }
-    EXPECT_LT(worst, 1e-4);
+  NormOptions with_residual(const std::vector<Tensor>& in) const {
+    NormOptions all = options;
+    if (residual) all.residual = {in[3]};
+    return all;
   }
+  Tensor fused(const std::vector<Tensor>& in) const {
+    return norm(in[0], family.grouping, statistics, in[1], in[2], with_residual(in));
+  }
+  Tensor composed(const std::vector<Tensor>& in) const {
+    return reference_norm({in[0]}, family.grouping, statistics, in[1], in[2], with_residual(in))[0];
+  }
+  std::string str() const {
+    return fmt::format("{} {} source {} activation {} residual {} {}", family.name, shape, static_cast<int>(source),
+                       static_cast<int>(activation.kind), residual, dtype);
+  }
+};
+
+// Every combination of family, source, activation and residual, on `per_combination` of the shapes in turn.
+template <class F>
+int for_each_combination(const std::vector<Shape>& shapes, size_t per_combination, DType dtype, F f) {
+  int cases = 0;
+  size_t turn = 0;
+  const size_t count = families(2, 2).size();
+  for (size_t family = 0; family < count; ++family) {
+    for (auto source : {Statistics::Source::batch, Statistics::Source::given, Statistics::Source::renorm}) {
+      for (const Activation& activation : {Activation::none(), Activation::relu(), Activation::leaky_relu(0.2)}) {
+        for (bool residual : {false, true}) {
+          for (size_t k = 0, done = 0; k < shapes.size() && done < per_combination; ++k) {
+            const Shape& shape = shapes[turn++ % shapes.size()];
+            const Family chosen = families(shape[0], shape.back())[family];
+            if (!chosen.center && source == Statistics::Source::renorm) continue;  // renorm corrects a mean
+            Case c{shape, chosen, source, activation, residual, dtype, {}};
+            if (!c.feasible()) continue;
+            SCOPED_TRACE(c.str());
+            c.make(turn);
+            f(c);
+            ++done;
+            ++cases;
+          }
+        }
+      }
+    }
+  }
+  return cases;
 }
 
-TEST(BatchNorm, AnOutlierInFrontCostsNoDigits) {
-  Tensor x(Shape{3000, 2}, f32);
-  Generator(1).fill_normal(x, 1e4, 1);
-  x.mutable_data<float>()[0] = 0;
-  std::vector<double> mean, var;
-  plain_stats(x.to(f64), mean, var);
-  const BatchNormStats stats = batch_norm(x, {}, {}).second;
-  for (size_t c = 0; c < 2; ++c) EXPECT_NEAR(stats.var.to_vector<double>()[c], var[c], 1e-5 * var[c]);
+std::vector<Shape> odd_shapes() {
+  std::vector<Shape> shapes;
+  for (int64_t n : {1, 2, 7, 33})
+    for (int64_t c : {1, 3, 16, 30, 65})
+      for (const Shape& space : {Shape{}, Shape{3, 3}, Shape{7, 7}, Shape{32, 32}}) {
+        Shape shape{n};
+        for (int64_t extent : space) shape.push_back(extent);
+        shape.push_back(c);
+        if (shape.numel() <= 300'000) shapes.push_back(shape);
+      }
+  return shapes;
 }
 
-TEST(BatchNorm, GradientFarFromZeroAgreesWithDouble) {
-  Tensor x(Shape{16, 14, 14, 8}, f32), gamma = full({8}, 2);
-  Generator(1).fill_normal(x, 1e4, 1e-1);
-  Tensor wide = x.to(f64).clone(), wide_gamma = gamma.to(f64);
-  for (Tensor* leaf : {&x, &gamma, &wide, &wide_gamma}) leaf->set_requires_grad();
-  const Tensor dy = random(x.shape());
-  Tape tape;
-  tape.backward(batch_norm(x, gamma, {}).first, {.seed = dy.to(f32)});
-  tape.backward(batch_norm(wide, wide_gamma, {}).first, {.seed = dy});
-  EXPECT_TRUE(close(x.grad(), wide.grad(), 1e-5));
-  EXPECT_TRUE(close(gamma.grad(), wide_gamma.grad(), 1e-5));
-}
-
-TEST(BatchNorm, BitsDoNotDependOnThreads) {
-  const int before = num_threads();
-  std::vector<Tensor> first;
-  for (int threads : {1, 3}) {
-    set_num_threads(threads);
-    Tensor x = random({32, 33, 17, 5}).to(f32), gamma = random({5}).to(f32), beta = random({5}).to(f32);
-    for (Tensor* leaf : {&x, &gamma, &beta}) leaf->set_requires_grad();
+// Forward and gradients of both, on the same values; f32 is compared with the reference in f64.
+void compare(const Case& c, double forward, double backward) {
+  Tensor upstream;
+  std::vector<Tensor> gradients;
+  const auto sweep = [&](bool fused, const std::vector<Tensor>& leaves, DType dtype) {
+    for (const Tensor& leaf : leaves) leaf.set_grad({});
     Tape tape;
-    const auto [y, stats] = batch_norm(x, gamma, beta);
-    tape.backward(y, {.seed = random(x.shape(), 3).to(f32)});
-    const std::vector<Tensor> all = {y.detach(), stats.mean, stats.var, x.grad(), gamma.grad(), beta.grad()};
-    if (first.empty()) first = all;
-    for (size_t i = 0; i < all.size(); ++i) EXPECT_TRUE(same_bits(all[i], first[i])) << i;
+    const Tensor y = fused ? c.fused(leaves) : c.composed(leaves);
+    if (!upstream.defined()) {
+      Generator generator(5);
+      upstream = randn(y.shape(), generator, f32);
+    }
+    tape.backward(y, {.seed = upstream.to(dtype)});
+    return y.detach();
+  };
+  const Tensor y = sweep(true, c.leaves, c.dtype);
+  for (const Tensor& leaf : c.leaves) gradients.push_back(leaf.grad());
+  std::vector<Tensor> exact;
+  for (const Tensor& leaf : c.leaves) exact.push_back(leaf.to(f64).clone().set_requires_grad());
+  const Tensor want = sweep(false, exact, f64);
+  EXPECT_TRUE(close(y.to(f64), want, forward)) << "forward";
+  for (size_t i = 0; i < exact.size(); ++i) {
+    const Tensor wanted = exact[i].grad().defined() ? exact[i].grad() : zeros_like(exact[i]);
+    EXPECT_TRUE(close(gradients[i].to(f64), wanted, backward)) << "gradient " << i;
+  }
+}
+
+TEST(Norm, AgreesWithTheComposedReferenceInF64) {
+  const int cases = for_each_combination(odd_shapes(), 3, f64, [](const Case& c) { compare(c, 1e-12, 1e-12); });
+  EXPECT_GT(cases, 700);
+}
+
+TEST(Norm, AgreesWithTheComposedReferenceInF32) {
+  for_each_combination(odd_shapes(), 3, f32, [](const Case& c) { compare(c, 1e-6, 1e-5); });
+}
+
+TEST(Norm, PassesGradcheck) {
+  const std::vector<Shape> shapes = {{2, 3},       {7, 5},        {2, 3, 3, 4}, {7, 2, 1, 6},
+                                     {3, 3, 2, 1}, {1, 3, 3, 15}, {6, 2, 2, 65}};
+  for_each_combination(shapes, 2, f64, [](Case& c) {
+    // Pre-activations stay 1e-4 away from the kink: draw until they do.
+    for (uint64_t seed = 1; c.activation.kind != Activation::Kind::none; ++seed) {
+      c.make(seed);
+      Case plain = c;
+      plain.options.activation = {};
+      double nearest = 1;
+      for (double v : plain.fused(c.leaves).to_vector<double>()) nearest = std::min(nearest, std::abs(v));
+      if (nearest > 1e-4) break;
+      ASSERT_LT(seed, 500u);
+    }
+    std::vector<Tensor> inputs = c.leaves;
+    if (c.source == Statistics::Source::renorm) {  // r and d are constants of the gradient: not what differences see
+      c.statistics = {c.source, c.statistics.mean, c.statistics.var, 1, 0};
+    }
+    const auto result =
+        gradcheck([&](const auto& in) { return c.fused(in); }, inputs, {.max_elements = 64, .directions = 4});
+    EXPECT_TRUE(result) << result.message;
+  });
+}
+
+TEST(Norm, ManyInputsShareStatistics) {
+  for (const Grouping& grouping : {whole(), chunks(2), instance(), groups(3), labels(random_ids(5, 2), 2)}) {
+    SCOPED_TRACE(grouping.str());
+    std::vector<Tensor> xs = {random({5, 4, 4, 6}, 1), random({5, 2, 2, 6}, 2), random({5, 1, 3, 6}, 3)};
+    for (Tensor& x : xs) x.set_requires_grad();
+    Tensor gamma = random({6}, 4).set_requires_grad(), beta = random({6}, 5).set_requires_grad();
+    const auto sweep = [&](bool fused) {
+      Tape tape;
+      const NormOptions options{.activation = Activation::relu()};
+      const auto ys =
+          fused ? norm(xs, grouping, {}, gamma, beta, options) : reference_norm(xs, grouping, {}, gamma, beta, options);
+      Tensor loss = scalar(0, f64);
+      for (size_t i = 0; i < ys.size(); ++i) loss = loss + sum(ys[i] * random(ys[i].shape(), 20 + i));
+      tape.backward(loss);
+      std::vector<Tensor> result;
+      for (const Tensor& y : ys) result.push_back(y.detach());
+      for (Tensor* leaf : {&xs[0], &xs[1], &xs[2], &gamma, &beta}) {
+        result.push_back(leaf->grad());
+        leaf->set_grad({});
+      }
+      return result;
+    };
+    const auto got = sweep(true), want = sweep(false);
+    for (size_t i = 0; i < got.size(); ++i) EXPECT_TRUE(close(got[i], want[i])) << i;
+  }
+}
+
+TEST(Norm, BitsDoNotDependOnTheThreadCount) {
+  const int before = num_threads();
+  for (const Family& family : families(33, 30)) {
+    SCOPED_TRACE(family.name);
+    Case c{{33, 16, 16, 30}, family, Statistics::Source::batch, Activation::relu(), false, f32, {}};
+    c.make(3);
+    const auto run = [&](int threads) {
+      set_num_threads(threads);
+      for (const Tensor& leaf : c.leaves) leaf.set_grad({});
+      Tape tape;
+      const Tensor y = c.fused(c.leaves);
+      tape.backward(y, {.seed = y.detach()});
+      return std::vector<Tensor>{y.detach(), c.leaves[0].grad(), c.leaves[1].grad(), c.leaves[2].grad()};
+    };
+    const auto one = run(1), three = run(3);
+    for (size_t i = 0; i < one.size(); ++i) EXPECT_TRUE(same_bits(one[i], three[i])) << i;
   }
   set_num_threads(before);
-}
-
-TEST(BatchNorm, ReadsStridedInputs) {
-  const Tensor x = view::permute(random({2, 3, 4, 6}), {0, 2, 3, 1});
-  const Tensor gamma = view::slice(random({6}), 0, 0, 6, 2), mean = view::expand(random({1}), {3});
-  EXPECT_TRUE(same_bits(batch_norm(x, gamma, {}).first, batch_norm(x.contiguous(), gamma.contiguous(), {}).first));
-  EXPECT_TRUE(same_bits(batch_norm_given(x, gamma, {}, mean, gamma.to(f32)),
-                        batch_norm_given(x.contiguous(), gamma, {}, mean.contiguous(), gamma.to(f32))));
-}
-
-TEST(BatchNorm, GivenTakesAnyNumberOfValues) {
-  const Tensor mean = zeros({3}), var = ones({3});
-  EXPECT_EQ(batch_norm_given(zeros({0, 2, 2, 3}), {}, {}, mean, var).shape(), (Shape{0, 2, 2, 3}));
-  Tensor x = zeros({0, 3}), gamma = ones({3});
-  x.set_requires_grad();
-  gamma.set_requires_grad();
-  Tape tape;
-  tape.backward(batch_norm_given(x, gamma, {}, mean, var), {.seed = zeros({0, 3})});
-  EXPECT_EQ(gamma.grad().to_vector<double>(), std::vector<double>(3, 0));
-  EXPECT_NEAR(batch_norm_given(full({1, 3}, 2), gamma, {}, mean, var).at({0, 1}), 2, 1e-4);
-}
-
-TEST(BatchNorm, RejectsBadInput) {
-  const Tensor x = zeros({1, 1, 1, 5});
-  expect_error([&] { batch_norm(x, {}, {}); },
-               "[batch_norm] 1 values a channel have no variance to normalize by: input [1, 1, 1, 5]");
-  expect_error([&] { batch_norm(zeros({0, 5}), {}, {}); }, "[batch_norm] 0 values a channel");
-  expect_error([&] { batch_norm(zeros({5}), {}, {}); }, "[batch_norm] wants [N, ..., C]: shape [5]");
-  expect_error(
-      [&] {
-        batch_norm(zeros({2, 5}), ones({4}), {});
-      },
-      "[batch_norm] gamma or beta is [4]: wants [5], input [2, 5]");
-  expect_error([&] { batch_norm(zeros({2, 5}), {}, ones({5}, f64)); }, "[batch_norm] dtypes differ");
-  expect_error([&] { batch_norm(zeros({2, 5}), {}, {}, 0); }, "[batch_norm] eps 0: wants more than 0: input [2, 5]");
-  expect_error([&] { batch_norm_given(x, {}, {}, zeros({4}), ones({5})); },
-               "[batch_norm_given] mean or var is [4] (f32): wants [5], input [1, 1, 1, 5]");
 }
 
 }  // namespace
