@@ -45,31 +45,6 @@ ConvTranspose2d::ConvTranspose2d(int64_t in, int64_t out, Pair kernel, const Con
   start("ConvTranspose2d", *this, {in, kernel.h, kernel.w, out / options.groups}, out, with_bias);
 }
 
-BatchNorm::BatchNorm(int64_t channels, const BatchNormOptions& chosen)
-    : options(chosen),
-      running_mean(zeros({channels}, f64)),
-      running_var(ones({channels}, f64)),
-      num_batches_tracked(zeros({}, i64)) {
-  check(options.momentum >= 0 && options.momentum <= 1, "BatchNorm", "a momentum of {}: want one in [0, 1]",
-        options.momentum);
-  if (!options.affine) return;
-  weight = Parameter(ones({channels}));
-  bias = Parameter(zeros({channels}));
-}
-
-Tensor BatchNorm::forward(const Tensor& x) {
-  check(x.rank() >= 2 && x.dim(-1) == running_mean.dim(0), "BatchNorm", "wants [N, ..., {}]: input {}",
-        running_mean.dim(0), x.shape());
-  if (!is_training()) return batch_norm_given(x, weight, bias, running_mean, running_var, options.eps);
-  const auto [y, batch] = batch_norm(x, weight, bias, options.eps);
-  if (!Tape::current()) return y;
-  const double m = options.momentum, count = static_cast<double>(x.numel() / x.dim(-1));
-  running_mean.copy_from((1 - m) * running_mean + m * batch.mean);
-  running_var.copy_from((1 - m) * running_var + m * count / (count - 1) * batch.var);
-  num_batches_tracked.fill(num_batches_tracked.item() + 1);
-  return y;
-}
-
 Dropout::Dropout(double probability, Generator& source) : p(probability), generator(&source) {
   check(p >= 0 && p < 1, "Dropout", "a probability of {}: want one in [0, 1)", p);
 }

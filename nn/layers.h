@@ -5,10 +5,10 @@
 #include <optional>
 
 #include "norma/nn/module.h"
+#include "norma/nn/norm.h"
 #include "norma/ops/conv2d.h"
 #include "norma/ops/conv_transpose2d.h"
 #include "norma/ops/dropout.h"
-#include "norma/ops/norm.h"
 #include "norma/ops/pool2d.h"
 #include "norma/ops/softmax.h"
 #include "norma/ops/unary.h"
@@ -40,24 +40,6 @@ struct ConvTranspose2d : Module {
   ConvTranspose2dOptions options;
   Parameter weight, bias;  // [in, KH, KW, out / groups], [out]
   NORMA_VISIT(weight, bias)
-};
-
-struct BatchNormOptions {
-  double momentum = 0.1;  // the weight of a new batch in the running statistics
-  double eps = 1e-5;
-  bool affine = true;
-};
-// Normalizes each channel of [N, ..., C] by the statistics of the batch in training, by the running ones in evaluation.
-// The running ones take up a batch in training while a tape records, and never else: a pass without a tape changes
-// nothing, even if eval() was forgotten.
-struct BatchNorm : Module {
-  explicit BatchNorm(int64_t channels, const BatchNormOptions& options = {});
-  Tensor forward(const Tensor& x) override;
-  BatchNormOptions options;
-  Parameter weight, bias;            // [C]: scale and shift; undefined without `affine`
-  Buffer running_mean, running_var;  // f64 [C]; the variance is the unbiased one
-  Buffer num_batches_tracked;        // i64 []
-  NORMA_VISIT(weight, bias, running_mean, running_var, num_batches_tracked)
 };
 
 struct PoolOptions {

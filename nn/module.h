@@ -102,7 +102,7 @@ class Module {
   void to(Device device);
   void to(DType dtype);  // f32 or f64; parameters only: buffers have a dtype for a reason of their own
 
-  std::string type() const;  // "Conv2d"
+  virtual std::string type() const;  // "Conv2d"; for tables, not for decisions
 
  private:
   friend class EvalMode;

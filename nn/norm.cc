@@ -4,6 +4,8 @@ namespace norma::nn {
 
 Norm::Norm(int64_t channels, const NormSettings& settings) : NormSettings(settings), channels_(channels) {
   check(channels >= 1, "Norm", "{} channels: want at least 1", channels);
+  check(estimator.momentum >= 0 && estimator.momentum <= 1, "Norm", "a momentum of {}: want one in [0, 1]",
+        estimator.momentum);
   check(!half || (!grouping.over_samples() && grouping.channels.count == 0), "Norm", "half norm wants {}, not {}",
         instance().str(), grouping.str());
   if (affine) {
@@ -14,9 +16,26 @@ Norm::Norm(int64_t channels, const NormSettings& settings) : NormSettings(settin
   if (has_population()) reset_population();
 }
 
-bool Norm::has_population() const {
-  return grouping.over_samples() || source != Statistics::Source::batch;
+std::string Norm::type() const {
+  using Kind = Samples::Kind;
+  if (source == Statistics::Source::given) return "FrozenBatchNorm";
+  if (source == Statistics::Source::renorm) return "BatchRenorm";
+  const int64_t count = grouping.channels.count;
+  const bool of_channels = count == 0 && grouping.positions == Positions::all;
+  switch (grouping.samples.kind) {
+    case Kind::whole: return of_channels ? "BatchNorm" : fmt::format("Norm({})", grouping.str());
+    case Kind::chunks: return of_channels ? fmt::format("GhostBatchNorm({})", grouping.samples.size) : grouping.str();
+    case Kind::across: return "SyncBatchNorm";
+    case Kind::labels: return "DomainBatchNorm";
+    case Kind::each: break;
+  }
+  if (half) return "HalfInstanceNorm";
+  if (!center) return "RMSNorm";
+  if (count == 1) return "LayerNorm";
+  return of_channels ? "InstanceNorm" : fmt::format("GroupNorm({})", count);
 }
+
+bool Norm::has_population() const { return grouping.over_samples() || source != Statistics::Source::batch; }
 
 void Norm::reset_population() {
   const int64_t groups = grouping.channels.count == 0 ? channels_ : grouping.channels.count;
@@ -29,7 +48,8 @@ void Norm::reset_population() {
 void Norm::follow(const Moments& moments) {
   // Over the cells that hold anything: the mean of their means, and of their variances corrected by M / (M - 1).
   const int64_t sets = moments.count.dim(0), groups = moments.count.dim(1);
-  const double *count = moments.count.data<double>(), *mean = moments.mean.data<double>(), *m2 = moments.m2.data<double>();
+  const double *count = moments.count.data<double>(), *mean = moments.mean.data<double>(),
+               *m2 = moments.m2.data<double>();
   const double seen = num_batches_tracked.item();
   const double weight_of_new = estimator.kind == Estimator::Kind::ema ? estimator.momentum : 1 / (seen + 1);
   const Tensor new_mean = running_mean.to(cpu_device).clone(), new_var = running_var.to(cpu_device).clone();
@@ -54,11 +74,14 @@ void Norm::follow(const Moments& moments) {
 std::vector<Tensor> Norm::normalize(const std::vector<Tensor>& xs, const std::vector<Tensor>& residual) {
   using Source = Statistics::Source;
   for (const Tensor& x : xs)
-    check(x.rank() >= 2 && x.dim(-1) == channels_, "Norm", "made for {} channels, input {}", channels_, x.shape());
+    check(x.rank() >= 2 && x.dim(-1) == channels_, type(), "wants [N, ..., {}]: input {}", channels_, x.shape());
   const int64_t groups = grouping.channels.count == 0 ? channels_ : grouping.channels.count;
   if (has_population() && (!running_mean.defined() || running_mean.numel() != groups)) reset_population();
 
-  NormOptions options{.eps = eps, .activation = activation, .center = center, .leading = half ? (channels_ + 1) / 2 : -1,
+  NormOptions options{.eps = eps,
+                      .activation = activation,
+                      .center = center,
+                      .leading = half ? (channels_ + 1) / 2 : -1,
                       .residual = residual};
   if (!has_population()) return norma::norm(xs, grouping, {}, weight, bias, options);
 
@@ -74,7 +97,9 @@ std::vector<Tensor> Norm::normalize(const std::vector<Tensor>& xs, const std::ve
   if (!training && evaluation == EvalStatistics::mini_batch && source != Source::given)
     return norma::norm(xs, whole_batch, {}, weight, bias, options);
   // The rule keeps the statistics it was given, and a later step moves these: it gets copies.
-  const auto population = [&] { return Statistics{Source::given, running_mean.clone(), running_var.clone(), r_max, d_max}; };
+  const auto population = [&] {
+    return Statistics{Source::given, running_mean.clone(), running_var.clone(), r_max, d_max};
+  };
   if (!training || source == Source::given) return norma::norm(xs, whole_batch, population(), weight, bias, options);
   Statistics statistics = source == Source::renorm ? population() : Statistics{};
   statistics.source = source;
@@ -92,10 +117,9 @@ Norm BatchNorm(int64_t channels, const BatchNormOptions& o) {
 }
 
 Norm BatchRenorm(int64_t channels, double r_max, double d_max, double momentum) {
-  return Norm(channels, {.source = Statistics::Source::renorm,
-                         .estimator = Estimator::ema(momentum),
-                         .r_max = r_max,
-                         .d_max = d_max});
+  return Norm(
+      channels,
+      {.source = Statistics::Source::renorm, .estimator = Estimator::ema(momentum), .r_max = r_max, .d_max = d_max});
 }
 
 Norm FrozenBatchNorm(int64_t channels) { return Norm(channels, {.source = Statistics::Source::given}); }
@@ -109,9 +133,7 @@ Norm LayerNorm(int64_t channels, LayerNormOver over) {
   return Norm(channels, {.grouping = over == LayerNormOver::features ? features() : layer()});
 }
 
-Norm InstanceNorm(int64_t channels, bool affine) {
-  return Norm(channels, {.grouping = instance(), .affine = affine});
-}
+Norm InstanceNorm(int64_t channels, bool affine) { return Norm(channels, {.grouping = instance(), .affine = affine}); }
 
 Norm HalfInstanceNorm(int64_t channels) { return Norm(channels, {.grouping = instance(), .half = true}); }
 

@@ -12,7 +12,8 @@
 
 namespace norma::nn {
 
-// How a layer that normalizes over samples follows its population from step to step. (nn/population.h estimates it anew.)
+// How a layer that normalizes over samples follows its population from step to step. (nn/population.h estimates it
+// anew.)
 struct Estimator {
   enum class Kind : uint8_t { ema, cumulative };
   Kind kind = Kind::ema;
@@ -31,14 +32,14 @@ struct NormSettings {
   Activation activation{};
   double eps = 1e-5;
   bool center = true;
-  bool half = false;               // instance norm on the first half of the channels, the rest pass through
-  double r_max = 3, d_max = 5;     // renorm
+  bool half = false;            // instance norm on the first half of the channels, the rest pass through
+  double r_max = 3, d_max = 5;  // renorm
   bool affine = true;
 };
 
 // x [N, ..., C] -> its shape. In evaluation, groupings over samples give way to the population (or to the whole
-// mini-batch), so that a batch of any size can be evaluated. The population moves in training only, while a tape records;
-// a step with several cells a channel makes one update, with the means over the cells.
+// mini-batch), so that a batch of any size can be evaluated. The population moves in training only, while a tape
+// records; a step with several cells a channel makes one update, with the means over the cells.
 struct Norm : Module, NormSettings {
   explicit Norm(int64_t channels, const NormSettings& settings = {});
 
@@ -49,8 +50,9 @@ struct Norm : Module, NormSettings {
   std::vector<Tensor> operator()(const std::vector<Tensor>& xs) { return normalize(xs, {}); }
 
   int64_t channels() const { return channels_; }
-  bool has_population() const;   // by its settings: whether it normalizes over samples
-  void reset_population();       // mean 0, variance 1, nothing seen
+  std::string type() const override;  // what the settings are known as: "BatchNorm", "GroupNorm(8)"
+  bool has_population() const;        // by its settings: whether it normalizes over samples
+  void reset_population();            // mean 0, variance 1, nothing seen
 
   Parameter weight, bias;            // [C] (half: [ceil(C / 2)]): gamma and beta; undefined without `affine`
   Buffer running_mean, running_var;  // f64, one entry a channel group; the variance is the unbiased one

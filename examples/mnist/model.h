@@ -19,18 +19,18 @@ struct SmallCnn : norma::nn::Module {
   }
 
   norma::nn::Conv2d conv1;
-  norma::nn::BatchNorm bn1{32};
+  norma::nn::Norm bn1 = norma::nn::BatchNorm(32, {.activation = norma::Activation::relu()});
   norma::nn::Conv2d conv2{32, 64, 3, {.padding = 1}, false};
-  norma::nn::BatchNorm bn2{64};
+  norma::nn::Norm bn2 = norma::nn::BatchNorm(64, {.activation = norma::Activation::relu()});
   norma::nn::Linear fc1;
   norma::nn::Dropout drop{0.3};
   norma::nn::Linear fc2;
   NORMA_VISIT(conv1, bn1, conv2, bn2, fc1, drop, fc2)
 
-  Tensor forward(const Tensor& x) override {                    // [N, H, W, C]
-    Tensor y = max_pool2d(relu(bn1(conv1(x))), {.kernel = 2});  // [N, H/2, W/2, 32]
-    y = max_pool2d(relu(bn2(conv2(y))), {.kernel = 2});         // [N, H/4, W/4, 64]
-    return fc2(drop(relu(fc1(flatten(y)))));                    // [N, classes]
+  Tensor forward(const Tensor& x) override {              // [N, H, W, C]
+    Tensor y = max_pool2d(bn1(conv1(x)), {.kernel = 2});  // [N, H/2, W/2, 32]
+    y = max_pool2d(bn2(conv2(y)), {.kernel = 2});         // [N, H/4, W/4, 64]
+    return fc2(drop(relu(fc1(flatten(y)))));              // [N, classes]
   }
 };
 

@@ -73,7 +73,7 @@ TEST(Layers, DropoutDropsInTrainingOnly) {
 TEST(BatchNorm, KeepsRunningStatisticsAsPyTorch) {
   for_each_case("norm", "batch_norm", [](const GoldenCase& c) {
     const Tensor x = c.leaf("x");
-    BatchNorm bn(x.dim(-1), {.momentum = c.attrs["momentum"], .eps = c.attrs["eps"]});
+    Norm bn = BatchNorm(x.dim(-1), {.momentum = c.attrs["momentum"], .eps = c.attrs["eps"]});
     bn.to(c.dtype);
     bn.weight = Parameter(c["gamma"]);
     bn.bias = Parameter(c["beta"]);
@@ -89,7 +89,7 @@ TEST(BatchNorm, KeepsRunningStatisticsAsPyTorch) {
     EXPECT_EQ(tape.entries().size(), 1u) << "the update must not be recorded";
   });
   for_each_case("norm", "batch_norm_eval", [](const GoldenCase& c) {
-    BatchNorm bn(c["x"].dim(-1), {.eps = c.attrs["eps"]});
+    Norm bn = BatchNorm(c["x"].dim(-1), {.eps = c.attrs["eps"]});
     bn.weight = Parameter(c["gamma"]);
     bn.bias = Parameter(c["beta"]);
     bn.running_mean.copy_from(c["running_mean"]);
@@ -100,7 +100,7 @@ TEST(BatchNorm, KeepsRunningStatisticsAsPyTorch) {
 }
 
 TEST(BatchNorm, OnlyATrainingPassUpdates) {
-  BatchNorm bn(3);
+  Norm bn = BatchNorm(3);
   const Tensor x = rand({5, 3}), mean = bn.running_mean.clone(), var = bn.running_var.clone();
   const auto unchanged = [&] {
     return same_bits(bn.running_mean, mean) && same_bits(bn.running_var, var) && bn.num_batches_tracked.item() == 0;
@@ -123,13 +123,13 @@ TEST(BatchNorm, OnlyATrainingPassUpdates) {
 }
 
 TEST(BatchNorm, WithoutAffineHasBuffersOnly) {
-  BatchNorm bn(3, {.affine = false});
+  Norm bn = BatchNorm(3, {.affine = false});
   EXPECT_TRUE(bn.parameters().empty());
   EXPECT_EQ(bn.state_dict().size(), 3u);
   const Tensor x = rand({4, 2, 2, 3});
-  EXPECT_TRUE(same_bits(bn(x), batch_norm(x, Tensor(), Tensor(), 1e-5).first));
+  EXPECT_TRUE(same_bits(bn(x), norm(x, whole(), {}, {}, {})));
   expect_error([&] { bn(ones({2, 4})); }, "[BatchNorm] wants [N, ..., 3]: input [2, 4]");
-  expect_error([] { BatchNorm(3, {.momentum = 2}); }, "[BatchNorm] a momentum of 2");
+  expect_error([] { BatchNorm(3, {.momentum = 2}); }, "[Norm] a momentum of 2");
 }
 
 // Gradients through a whole model, of its parameters as of its input.

@@ -76,7 +76,7 @@ struct Autoencoder : Module {
   Linear in{3 * 2 * 4, 5, false}, out{5, 3 * 2 * 2};
   ConvTranspose2d up{2, 3, {3, 2}};
   Dropout drop;
-  BatchNorm bn{3};
+  Norm bn = BatchNorm(3);
   NORMA_VISIT(conv, in, out, up, drop, bn)
   Tensor forward(const Tensor& x) override {
     const Tensor features = drop(sigmoid(reshape(bn(conv(x)), {x.dim(0), -1})));
