@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 
@@ -34,7 +35,7 @@ void write_all(int fd, std::span<const std::byte> bytes, const std::string& path
 }  // namespace
 
 std::vector<std::byte> read_file(const std::string& path, size_t max_bytes) {
-  Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC), {}};
+  Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK), {}};
   check(file.fd >= 0, "file", "cannot open '{}': {}", path, std::strerror(errno));
   struct stat info {};
   check(::fstat(file.fd, &info) == 0 && S_ISREG(info.st_mode), "file", "'{}' is not a regular file", path);
@@ -52,20 +53,22 @@ std::vector<std::byte> read_file(const std::string& path, size_t max_bytes) {
 }
 
 void write_file_atomic(const std::string& path, std::span<const std::span<const std::byte>> parts) {
+  static std::atomic<int> counter{0};
   Descriptor file;
-  std::string temporary = path + ".XXXXXX";
-  file.fd = ::mkostemp(temporary.data(), O_CLOEXEC);
+  std::string temporary;
+  do {
+    temporary = fmt::format("{}.{}-{}.tmp", path, ::getpid(), counter++);
+    file.fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  } while (file.fd < 0 && errno == EEXIST);
   check(file.fd >= 0, "file", "cannot create '{}': {}", temporary, std::strerror(errno));
   file.temporary = temporary;
   for (const auto& part : parts) write_all(file.fd, part, path);
   struct stat old {};
-  const mode_t mask = ::umask(0);
-  ::umask(mask);
-  const mode_t mode = ::stat(path.c_str(), &old) == 0 ? old.st_mode & 07777 : 0666 & ~mask;
-  check(::fchmod(file.fd, mode) == 0 && ::fsync(file.fd) == 0, "file", "cannot write '{}': {}", path,
-        std::strerror(errno));
-  check(::rename(temporary.c_str(), path.c_str()) == 0, "file", "cannot rename '{}' to '{}': {}", temporary, path,
-        std::strerror(errno));
+  const bool replaces = ::stat(path.c_str(), &old) == 0;
+  const bool flushed = (!replaces || ::fchmod(file.fd, old.st_mode & 07777) == 0) && ::fsync(file.fd) == 0;
+  check(flushed, "file", "cannot write '{}': {}", path, std::strerror(errno));
+  const bool renamed = ::rename(temporary.c_str(), path.c_str()) == 0;
+  check(renamed, "file", "cannot rename '{}' to '{}': {}", temporary, path, std::strerror(errno));
   file.temporary.clear();
   // The rename itself must reach the disk too.
   const size_t slash = path.rfind('/');

@@ -1,6 +1,7 @@
-// Tensor::str(): prints a tensor as numpy does - aligned columns, long axes shortened to their ends - with dtype and
-// shape.
+// Tensor::str(): prints a tensor as numpy does - aligned columns, long axes shortened to their ends, long rows wrapped
+// - with dtype and shape.
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 
 #include "norma/core/tensor.h"
@@ -10,49 +11,62 @@ namespace {
 
 constexpr int64_t kThreshold = 1000;  // elements above which axes are shortened
 constexpr int64_t kEdge = 3;          // entries kept at each end of a shortened axis
+constexpr size_t kLineWidth = 75;
+constexpr int kDigits = 4;  // at most, behind the point
 
-// One format for all elements of a tensor: integers; fixed with as few digits as needed; or scientific.
-class Format {
- public:
-  Format(DType dtype, const std::vector<double>& values) : dtype_(dtype) {
-    double largest = 0, smallest = INFINITY;
-    for (double value : values) {
-      if (!std::isfinite(value)) continue;
-      if (value != 0) smallest = std::min(smallest, std::abs(value));
-      largest = std::max(largest, std::abs(value));
-    }
-    scientific_ = largest >= 1e8 || (smallest < 1e-4 && std::isfinite(smallest)) || largest / smallest > 1e7;
-    for (double value : values)
-      while (!scientific_ && digits_ < 4 && std::isfinite(value) &&
-             std::abs(value * std::pow(10, digits_) - std::round(value * std::pow(10, digits_))) > 1e-4)
-        ++digits_;
-    for (double value : values) width_ = std::max(width_, text(value).size());
-  }
-  std::string operator()(double value) const { return fmt::format("{:>{}}", text(value), width_); }
+template <class T>
+std::string number(T value, int digits, bool scientific) {
+  if (!std::isfinite(value)) return std::isnan(value) ? "nan" : value > 0 ? "inf" : "-inf";
+  return scientific ? fmt::format("{:#.{}e}", value, digits) : fmt::format("{:#.{}f}", value, digits);
+}
 
- private:
-  std::string text(double value) const {
-    if (dtype_ == boolean) return value != 0 ? "true" : "false";
-    if (!norma::is_floating(dtype_)) return fmt::format("{:.0f}", value);
-    if (!std::isfinite(value)) return std::isnan(value) ? "nan" : value > 0 ? "inf" : "-inf";
-    if (scientific_) return fmt::format("{:.4e}", value);
-    return digits_ == 0 ? fmt::format("{:.0f}.", value) : fmt::format("{:.{}f}", value, digits_);
+// The fewest digits behind the point that tell the value, or what is left of it after rounding to kDigits.
+template <class T>
+int digits_of(T value, bool scientific) {
+  if (!std::isfinite(value)) return 0;
+  for (int digits = 0;; ++digits) {
+    const std::string text = number(value, digits, scientific);
+    T read{};
+    std::from_chars(text.data(), text.data() + text.size(), read);
+    if (read == value) return digits;
+    if (digits < kDigits) continue;
+    while (digits > 0 && text[text.find('.') + static_cast<size_t>(digits)] == '0') --digits;
+    return digits;
   }
-  DType dtype_;
-  bool scientific_ = false;
-  int digits_ = 0;
-  size_t width_ = 0;
-};
+}
+
+// Points stand below points: fixed numbers are filled with spaces, scientific ones with zeros.
+template <class T>
+std::vector<std::string> floating_words(const std::vector<T>& values) {
+  T largest = 0, smallest = INFINITY;
+  for (T value : values) {
+    if (!std::isfinite(value) || value == 0) continue;
+    smallest = std::min(smallest, std::abs(value));
+    largest = std::max(largest, std::abs(value));
+  }
+  const bool scientific = largest > 0 && (largest >= T(1e8) || smallest < T(1e-4) || largest / smallest > 1000);
+  int digits = 0;
+  for (T value : values) digits = std::max(digits, digits_of(value, scientific));
+  std::vector<std::string> words;
+  for (T value : values) {
+    const int own = scientific || !std::isfinite(value) ? digits : digits_of(value, scientific);
+    words.push_back(number(value, own, scientific) + std::string(static_cast<size_t>(digits - own), ' '));
+  }
+  return words;
+}
 
 class Printer {
  public:
   explicit Printer(const Tensor& x) : x_(x), shorten_(x.numel() > kThreshold) {}
 
   std::string run() {
-    collect(0, {});
-    const Format format(x_.dtype(), values_);
-    next_ = 0;
-    return fmt::format("tensor({}, {}, shape {})", body(0, format), x_.dtype(), x_.shape());
+    std::string text = "[]";
+    if (x_.numel() > 0) {
+      collect(0, x_.offset());
+      dispatch(x_.dtype(), [&]<class T>() { make_words(static_cast<const T*>(x_.storage()->data())); });
+      text = body(0);
+    }
+    return fmt::format("tensor({}, {}, shape {})", text, x_.dtype(), x_.shape());
   }
 
  private:
@@ -61,7 +75,7 @@ class Printer {
   void walk(int axis, Visit visit, Gap gap) const {
     const int64_t n = x_.shape()[axis];
     for (int64_t i = 0; i < n; ++i) {
-      if (shorten_ && n > 2 * kEdge + 1 && i == kEdge) {
+      if (shorten_ && n > 2 * kEdge && i == kEdge) {
         gap();
         i = n - kEdge;
       }
@@ -69,49 +83,53 @@ class Printer {
     }
   }
 
-  void collect(int axis, const std::vector<int64_t>& index) {
-    if (axis == x_.rank()) {
-      values_.push_back(x_.at(index));
-      return;
-    }
+  void collect(int axis, int64_t place) {
+    if (axis == x_.rank()) return places_.push_back(place);
     walk(
-        axis,
-        [&](int64_t i) {
-          std::vector<int64_t> deeper = index;
-          deeper.push_back(i);
-          collect(axis + 1, deeper);
-        },
-        [] {});
+        axis, [&](int64_t i) { collect(axis + 1, place + i * x_.strides()[axis]); }, [] {});
   }
 
-  std::string body(int axis, const Format& format) {
-    if (axis == x_.rank()) return format(values_[next_++]);
-    const bool innermost = axis == x_.rank() - 1;
-    const std::string between = innermost ? ", "
-                                          : "," + std::string(static_cast<size_t>(x_.rank() - axis - 1), '\n') +
-                                                std::string(static_cast<size_t>(8 + axis), ' ');
+  template <class T>
+  void make_words(const T* data) {
+    if constexpr (std::is_floating_point_v<T>) {
+      std::vector<T> values;
+      for (int64_t place : places_) values.push_back(data[place]);
+      words_ = floating_words(values);
+    } else {
+      for (int64_t place : places_) words_.push_back(fmt::format("{}", data[place]));
+    }
+    size_t width = 0;
+    for (const std::string& word : words_) width = std::max(width, word.size());
+    for (std::string& word : words_) word.insert(0, width - word.size(), ' ');
+  }
+
+  std::string body(int axis) {
+    if (axis == x_.rank()) return words_[next_++];
+    const bool row = axis == x_.rank() - 1;
+    const std::string indent(static_cast<size_t>(8 + axis), ' ');  // 8: "tensor(["
+    const std::string line = "," + std::string(static_cast<size_t>(std::max(1, x_.rank() - axis - 1)), '\n') + indent;
+    // What closes behind an entry of a row: its comma, or as many brackets as there are axes.
+    const size_t room = kLineWidth - static_cast<size_t>(x_.rank());
     std::string text = "[";
-    bool first = true;
-    const auto separate = [&] {
-      if (!first) text += between;
-      first = false;
+    size_t column = indent.size();
+    const auto put = [&](const std::string& entry) {
+      if (text.size() > 1) {
+        const bool wrap = !row || column + 2 + entry.size() > room;
+        text += wrap ? line : ", ";
+        column = wrap ? indent.size() : column + 2;
+      }
+      text += entry;
+      column += entry.size();
     };
     walk(
-        axis,
-        [&](int64_t) {
-          separate();
-          text += body(axis + 1, format);
-        },
-        [&] {
-          separate();
-          text += "...";
-        });
+        axis, [&](int64_t) { put(body(axis + 1)); }, [&] { put("..."); });
     return text + "]";
   }
 
   const Tensor& x_;
   bool shorten_;
-  std::vector<double> values_;
+  std::vector<int64_t> places_;  // of the elements shown, in the storage
+  std::vector<std::string> words_;
   size_t next_ = 0;
 };
 

@@ -49,10 +49,11 @@ Header parse_entry(const std::string& name, const Json& entry, const std::string
   uint64_t bytes = size_of(header.dtype);
   for (const Json& extent : entry["shape"]) {
     const uint64_t n = whole_number(extent, file, name);
-    check(n < uint64_t{1} << 62 && !__builtin_mul_overflow(bytes, n, &bytes), "safetensors",
+    check(!__builtin_mul_overflow(bytes, std::max<uint64_t>(n, 1), &bytes) && bytes < uint64_t{1} << 46, "safetensors",
           "'{}': the shape of tensor '{}' is too large", file, name);
     header.shape.push_back(static_cast<int64_t>(n));
   }
+  if (header.shape.numel() == 0) bytes = 0;
   check(header.begin <= header.end && header.end - header.begin == bytes, "safetensors",
         "'{}': tensor '{}' of shape {} ({}) wants {} bytes, its offsets are [{}, {})", file, name, header.shape,
         header.dtype, bytes, header.begin, header.end);
@@ -146,6 +147,7 @@ void save_safetensors(const std::string& path, const NamedTensors& tensors,
   std::vector<std::span<const std::byte>> parts(2);
   uint64_t place = 0;
   for (const auto& [name, x] : tensors) {
+    check(name != "__metadata__", "safetensors", "'{}' is no name for a tensor", name);
     check(!header.contains(name), "safetensors", "two tensors are named '{}'", name);
     const Tensor& host = kept.emplace_back(x.to(cpu_device).contiguous());
     const size_t bytes = static_cast<size_t>(x.numel()) * size_of(x.dtype());
@@ -156,7 +158,12 @@ void save_safetensors(const std::string& path, const NamedTensors& tensors,
     parts.emplace_back(start + host.offset() * static_cast<int64_t>(size_of(x.dtype())), bytes);
     place += bytes;
   }
-  std::string text = header.dump();
+  std::string text;
+  try {
+    text = header.dump();
+  } catch (const nlohmann::json::exception& error) {
+    fail("safetensors", "'{}': a name or some metadata is not UTF-8: {}", path, error.what());
+  }
   text.resize((text.size() + 7) / 8 * 8, ' ');  // so that the data begin at a multiple of eight
   std::array<std::byte, 8> length;
   for (size_t i = 0; i < 8; ++i) length[i] = static_cast<std::byte>(text.size() >> 8 * i);

@@ -64,7 +64,7 @@ TEST(Sink, OneValueTwiceInEveryOrder) {
     EXPECT_EQ(result([&](Sink& dx) { dx.give(0, ten), one(dx.into(1)), dx.give(2, ten); }), 21);
     EXPECT_EQ(result([&](Sink& dx) {  // as a kernel that writes both at once
                 const Sink::Target first = dx.into(0), second = dx.into(1);
-                one(first), one(second);
+                one(second), one(first);
               }),
               2);
     EXPECT_EQ(result([&](Sink& dx) { dx.give(2, ten); }), 10);
