@@ -36,16 +36,20 @@ std::string row_of_letters(const Tensor& pixels, int64_t row) {
 std::string draw(const std::vector<Picture>& pictures) {
   if (pictures.empty()) return {};
   const int64_t height = (pictures[0].pixels.dim(0) + 1) / 2, width = pictures[0].pixels.dim(1);
-  const size_t across = static_cast<size_t>(std::max<int64_t>(1, (columns() + 2) / (width + 2)));
+  size_t cell = static_cast<size_t>(width);
+  for (const Picture& picture : pictures) cell = std::max(cell, picture.caption.size());
+  cell += 2;
+  const size_t across = std::max<size_t>(1, static_cast<size_t>(columns() + 2) / cell);
   std::string text;
   for (size_t first = 0; first < pictures.size(); first += across) {
     const size_t end = std::min(first + across, pictures.size());
     for (int64_t row = 0; row < height; ++row) {
-      for (size_t i = first; i < end; ++i) text += row_of_letters(pictures[i].pixels, row) + "  ";
+      for (size_t i = first; i < end; ++i)
+        text += row_of_letters(pictures[i].pixels, row) + std::string(cell - static_cast<size_t>(width), ' ');
       text += "\n";
     }
     for (size_t i = first; i < end; ++i)
-      text += colored(fmt::format("{:<{}}  ", pictures[i].caption, width), pictures[i].good ? kGreen : kRed);
+      text += colored(fmt::format("{:<{}}", pictures[i].caption, cell), pictures[i].good ? kGreen : kRed);
     text += "\n\n";
   }
   return text;

@@ -1,9 +1,7 @@
 #include "norma/nn/data/transforms.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
-#include <numbers>
 
 #include "norma/core/memory.h"
 #include "norma/core/parallel.h"
@@ -94,37 +92,6 @@ Transform cutout(int64_t side) {
     const int64_t begin = std::max<int64_t>(left, 0), end = std::min(left + side, size.w);
     for (int64_t y = std::max<int64_t>(top, 0); y < std::min(top + side, size.h); ++y)
       std::memset(to + (y * size.w + begin) * size.c, 0, static_cast<size_t>((end - begin) * size.c));
-  });
-}
-
-Transform random_affine(const AffineOptions& options) {
-  check(options.degrees >= 0 && options.shift >= 0 && options.smallest > 0 && options.largest >= options.smallest,
-        "random_affine", "degrees {}, shift {}, scale {} to {}: out of range", options.degrees, options.shift,
-        options.smallest, options.largest);
-  return each_image("random_affine", [=](const uint8_t* from, uint8_t* to, Size size, Generator& random) {
-    const double turn = random.uniform(-options.degrees, options.degrees) * std::numbers::pi / 180;
-    const double scale = random.uniform(options.smallest, options.largest);
-    const double shift_x = random.uniform(-options.shift, options.shift) * static_cast<double>(size.w);
-    const double shift_y = random.uniform(-options.shift, options.shift) * static_cast<double>(size.h);
-    const double middle_x = static_cast<double>(size.w - 1) / 2, middle_y = static_cast<double>(size.h - 1) / 2;
-    const float cosine = static_cast<float>(std::cos(turn) / scale), sine = static_cast<float>(std::sin(turn) / scale);
-    const auto pixel = [&](int64_t y, int64_t x, int64_t c) -> float {
-      return y < 0 || y >= size.h || x < 0 || x >= size.w ? 0 : from[(y * size.w + x) * size.c + c];
-    };
-    for (int64_t y = 0; y < size.h; ++y)
-      for (int64_t x = 0; x < size.w; ++x) {  // where does this pixel come from?
-        const float v = static_cast<float>(static_cast<double>(y) - middle_y - shift_y);
-        const float u = static_cast<float>(static_cast<double>(x) - middle_x - shift_x);
-        const float at_x = cosine * u + sine * v + static_cast<float>(middle_x);
-        const float at_y = cosine * v - sine * u + static_cast<float>(middle_y);
-        const int64_t x0 = static_cast<int64_t>(std::floor(at_x)), y0 = static_cast<int64_t>(std::floor(at_y));
-        const float fx = at_x - static_cast<float>(x0), fy = at_y - static_cast<float>(y0);
-        for (int64_t c = 0; c < size.c; ++c) {
-          const float above = pixel(y0, x0, c) * (1 - fx) + pixel(y0, x0 + 1, c) * fx;
-          const float below = pixel(y0 + 1, x0, c) * (1 - fx) + pixel(y0 + 1, x0 + 1, c) * fx;
-          *to++ = static_cast<uint8_t>(above * (1 - fy) + below * fy + 0.5f);
-        }
-      }
   });
 }
 

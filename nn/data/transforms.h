@@ -35,14 +35,6 @@ Transform random_horizontal_flip(double p = 0.5);
 // DeVries and Taylor, "Improved regularization of convolutional neural networks with cutout", 2017.
 Transform cutout(int64_t size);
 
-// Rotation, shift and scaling about the middle, each drawn evenly from its range; bilinear, black outside.
-struct AffineOptions {
-  double degrees = 10;                   // turned by -degrees ... degrees
-  double shift = 0.1;                    // of the width and of the height, either way
-  double smallest = 0.9, largest = 1.1;  // scale
-};
-Transform random_affine(const AffineOptions& options = {});
-
 // The list one after the other, each with its place.
 Tensor apply_transforms(std::span<const Transform> transforms, const Tensor& images, SampleKeys keys);
 

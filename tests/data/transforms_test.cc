@@ -109,61 +109,8 @@ TEST(Transforms, CutoutBlackensOneClippedSquare) {
   EXPECT_TRUE(same_bits(all, zeros(x.shape(), u8)));
 }
 
-TEST(Transforms, AffineTurnsShiftsAndScales) {
-  const Tensor x = pictures(9, 9, 2);
-  const std::vector<int64_t> samples = numbers(kCount);
-  const SampleKeys keys{.seed = 4, .samples = samples};
-  const AffineOptions none{.degrees = 0, .shift = 0, .smallest = 1, .largest = 1};
-  EXPECT_TRUE(same_bits(random_affine(none)(x, keys), x));
-
-  // At half the size, what was in the middle stays there, and the border is black.
-  AffineOptions half = none;
-  half.smallest = half.largest = 0.5;
-  const Tensor small = random_affine(half)(x, keys);
-  for (int64_t i = 0; i < kCount; ++i) {
-    EXPECT_TRUE(is_lookup(x, small, i, [](int64_t v, int64_t u) { return Place{4 + 2 * (v - 4), 4 + 2 * (u - 4)}; }));
-  }
-
-  // A quarter turn takes rows to columns: search the drawn angles for one near it.
-  AffineOptions turn = none;
-  turn.degrees = 90;
-  const Tensor blank = [] {
-    Tensor t = zeros({kCount, 9, 9, 1}, u8);
-    for (int64_t i = 0; i < kCount; ++i) t.mutable_data<uint8_t>()[i * 81 + 4 * 9 + 7] = 200;  // right of the middle
-    return t;
-  }();
-  const Tensor turned = random_affine(turn)(blank, keys);
-  double up = 0, down = 0, left = 0;
-  for (int64_t i = 0; i < kCount; ++i)
-    for (int64_t v = 0; v < 9; ++v)
-      for (int64_t u = 0; u < 9; ++u) {
-        const double value = turned.at({i, v, u, 0});
-        (v < 3 ? up : v > 5 ? down : left) += u < 4 || v < 3 || v > 5 ? value : 0;
-        EXPECT_TRUE(value == 0 || std::abs(std::hypot(v - 4, u - 4) - 3) < 1.1);  // it moves on a circle
-      }
-  EXPECT_GT(up, 1000);
-  EXPECT_GT(down, 1000);
-  EXPECT_EQ(left, 0);  // no more than a quarter
-
-  AffineOptions shift = none;
-  shift.shift = 0.25;
-  const Tensor shifted = random_affine(shift)(blank, keys);
-  double furthest = 0, least = 9;
-  for (int64_t i = 0; i < kCount; ++i)
-    for (int64_t v = 0; v < 9; ++v)
-      for (int64_t u = 0; u < 9; ++u)
-        if (shifted.at({i, v, u, 0}) > 100) {
-          furthest = std::max<double>(furthest, std::abs(double(v) - 4));
-          least = std::min<double>(least, double(u));
-        }
-  EXPECT_EQ(furthest, 2);
-  EXPECT_EQ(least, 5);
-}
-
-const std::vector<std::pair<std::string, Transform>> kRandom = {{"random_crop", random_crop(2)},
-                                                                {"random_horizontal_flip", random_horizontal_flip()},
-                                                                {"cutout", cutout(3)},
-                                                                {"random_affine", random_affine()}};
+const std::vector<std::pair<std::string, Transform>> kRandom = {
+    {"random_crop", random_crop(2)}, {"random_horizontal_flip", random_horizontal_flip()}, {"cutout", cutout(3)}};
 
 TEST(Transforms, DependOnSeedEpochSampleAndPlaceOnly) {
   const Tensor x = pictures(8, 8, 1);
@@ -190,7 +137,7 @@ TEST(TransformsThreads, GiveTheSameBitsOnAnyNumberOfThreads) {
   const int before = num_threads();
   const Tensor x = pictures(64, 64, 3, 130);  // more than one grain
   const std::vector<int64_t> samples = numbers(130);
-  const std::vector<Transform> all = {kRandom[0].second, kRandom[1].second, kRandom[2].second, kRandom[3].second};
+  const std::vector<Transform> all = {kRandom[0].second, kRandom[1].second, kRandom[2].second};
   std::vector<Tensor> bytes, floats;
   for (int threads : {1, 2, 5}) {
     set_num_threads(threads);
@@ -230,7 +177,6 @@ TEST(Transforms, SayWhatIsWrong) {
   expect_error([&] { random_crop(-1); }, "[random_crop] padding -1");
   expect_error([&] { random_horizontal_flip(1.5); }, "[random_horizontal_flip] 1.5");
   expect_error([&] { cutout(0); }, "[cutout] a square of side 0");
-  expect_error([&] { random_affine({.smallest = 0}); }, "[random_affine]");
   expect_error([&] { cutout(2)(x, {.samples = samples}); }, "[cutout] 3 samples for images [64, 3, 5, 2]");
   expect_error([&] { cutout(2)(x.to(f32), {.samples = samples}); }, "[cutout] wants u8 [B, H, W, C]");
   expect_error([&] { to_float(x.to(i64), {{0, 0}, {1, 1}}); }, "[to_float] wants u8");
