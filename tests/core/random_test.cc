@@ -32,10 +32,10 @@ TEST(Random, TensorsTakeTheWordsInOrder) {
   EXPECT_EQ(generator.state(), (Generator::State{11, 22, 3}));
 }
 
-struct Moments {
+struct SampleMoments {
   double mean, variance, skewness, kurtosis;
 };
-Moments moments(const Tensor& x) {
+SampleMoments sample_moments(const Tensor& x) {
   const std::vector<double> values = x.to_vector<double>();
   const double n = static_cast<double>(values.size());
   const double mean = std::accumulate(values.begin(), values.end(), 0.0) / n;
@@ -51,23 +51,23 @@ Moments moments(const Tensor& x) {
 
 TEST(Random, MomentsAreThoseOfTheDistribution) {  // within five standard errors, n = 200,000
   Generator generator(3);
-  const Moments normal = moments(randn({200'000}, generator, f64));
+  const SampleMoments normal = sample_moments(randn({200'000}, generator, f64));
   EXPECT_NEAR(normal.mean, 0, 0.012);
   EXPECT_NEAR(normal.variance, 1, 0.016);
   EXPECT_NEAR(normal.skewness, 0, 0.028);
   EXPECT_NEAR(normal.kurtosis, 3, 0.055);
   const Tensor u = rand({200'000}, generator, f64);
-  const Moments uniform = moments(u);
+  const SampleMoments uniform = sample_moments(u);
   EXPECT_NEAR(uniform.mean, 0.5, 0.0033);
   EXPECT_NEAR(uniform.variance, 1.0 / 12, 0.0009);
   EXPECT_NEAR(uniform.kurtosis, 1.8, 0.012);
 
   const Tensor wide({100'000}, f64);
   generator.fill_uniform(wide, -3, 5);
-  EXPECT_NEAR(moments(wide).mean, 1, 0.04);
+  EXPECT_NEAR(sample_moments(wide).mean, 1, 0.04);
   generator.fill_normal(wide, 10, 0.5);
-  EXPECT_NEAR(moments(wide).mean, 10, 0.008);
-  EXPECT_NEAR(moments(wide).variance, 0.25, 0.006);
+  EXPECT_NEAR(sample_moments(wide).mean, 10, 0.008);
+  EXPECT_NEAR(sample_moments(wide).variance, 0.25, 0.006);
 }
 
 TEST(Random, NeighboursAreUncorrelated) {

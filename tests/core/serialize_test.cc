@@ -1,6 +1,8 @@
 // safetensors: what is saved comes back, and every damaged file is an error that names it.
 #include "norma/core/serialize.h"
 
+#include <unistd.h>
+
 #include <filesystem>
 #include <fstream>
 
@@ -12,7 +14,9 @@ namespace {
 
 using namespace norma::test;
 
-std::string temporary(const std::string& name) { return testing::TempDir() + "norma_serialize_" + name; }
+std::string temporary(const std::string& name) {
+  return fmt::format("{}norma_serialize_{}_{}", testing::TempDir(), getpid(), name);
+}
 
 // A file of this header and so many bytes of data, each 1.
 std::vector<std::byte> file_of(const std::string& header, size_t data, uint64_t length = 0) {

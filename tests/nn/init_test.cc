@@ -9,12 +9,12 @@ namespace {
 
 using namespace norma::test;
 
-struct Moments {
+struct SampleMoments {
   double mean = 0, deviation = 0, largest = 0;
 };
 
-Moments moments(const Tensor& x) {
-  Moments m;
+SampleMoments sample_moments(const Tensor& x) {
+  SampleMoments m;
   const std::vector<double> values = x.to_vector<double>();
   for (double v : values) m.mean += v / static_cast<double>(values.size());
   for (double v : values) m.deviation += (v - m.mean) * (v - m.mean) / static_cast<double>(values.size());
@@ -24,7 +24,7 @@ Moments moments(const Tensor& x) {
 }
 
 void expect_moments(const Tensor& x, double deviation, bool uniform) {
-  const Moments m = moments(x);
+  const SampleMoments m = sample_moments(x);
   EXPECT_NEAR(m.mean, 0, 0.02 * deviation);
   EXPECT_NEAR(m.deviation, deviation, 0.02 * deviation);
   const double bound = std::sqrt(3.0) * deviation;
@@ -57,7 +57,7 @@ TEST(Init, LayersStartAsPyTorchs) {
                                           {conv.weight, conv.bias, 240},
                                           {up.weight, up.bias, 240}}) {
     expect_moments(weight, 1 / std::sqrt(3 * fan), true);
-    const Moments m = moments(bias);
+    const SampleMoments m = sample_moments(bias);
     EXPECT_LE(m.largest, 1 / std::sqrt(fan));
     EXPECT_GT(m.largest, 0.8 / std::sqrt(fan));
   }

@@ -146,7 +146,7 @@ TEST(State, RefusesToGuessTheOrder) {
       [&] {
         save(norm, path, {.layout = Layout::torch, .input = {2, 2, 3}});
       },
-      "[state] Layout::torch cannot tell how PyTorch orders parameter '1.weight': op 'batch_norm");
+      "[state] Layout::torch cannot tell how PyTorch orders parameter '1.weight': op 'norm'");
   save(norm, path, {.layout = Layout::torch, .input = {4, 3, 1}});  // one channel: both orders are the same
   struct Cut : Module {
     Linear fc{4, 2};
