@@ -175,8 +175,8 @@ int run(const Options& options) {
 
   // Result
   if (result.table.total() == 0) result = evaluate(model, test, device);
-  fmt::print("\n{}\ntest accuracy {:.4f} (loss {:.4f}) after {} epochs in {}\n", result.table.str(),
-             result.table.accuracy(), result.loss, options.epochs, duration(seconds));
+  fmt::print("\n{}\ntest accuracy {:.4f} (loss {:.4f}) after {} epoch{} in {}\n", result.table.str(),
+             result.table.accuracy(), result.loss, options.epochs, options.epochs == 1 ? "" : "s", duration(seconds));
   if (!options.save.empty()) save_model(model, data, stats, options.save);
   if (!options.json.empty()) {
     const double images = static_cast<double>(options.epochs * data.train.size());
