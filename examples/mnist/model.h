@@ -23,7 +23,7 @@ struct SmallCnn : norma::nn::Module {
   norma::nn::Conv2d conv2{32, 64, 3, {.padding = 1}, false};
   norma::nn::Norm bn2 = norma::nn::BatchNorm(64, {.activation = norma::Activation::relu()});
   norma::nn::Linear fc1;
-  norma::nn::Dropout drop{0.3};
+  norma::nn::Dropout drop{0.25};
   norma::nn::Linear fc2;
   NORMA_VISIT(conv1, bn1, conv2, bn2, fc1, drop, fc2)
 
