@@ -168,7 +168,7 @@ TEST_F(Mnist, RefusesToResumeWithOtherOptions) {
   refuses(with(6, "301"), "pictures: '300', now '301'");
   Arguments more = same;
   more.insert(more.end(), {"--lr", "0.01", "--seed", "9"});
-  refuses(more, "lr: '0.003', now '0.01'");
+  refuses(more, "lr: '0.006', now '0.01'");
   refuses(more, "seed: '1', now '9'");
   write_file_atomic(file("run/mnist.checkpoint"), "no checkpoint");
   refuses(same, "run/mnist.checkpoint'");
