@@ -12,7 +12,6 @@
 #include "norma/core/tensor.h"
 #include "norma/nn/checkpoint.h"
 #include "norma/nn/data/dataset.h"
-#include "norma/nn/data/digits.h"
 #include "norma/nn/data/loader.h"
 #include "norma/nn/data/transforms.h"
 #include "norma/nn/init.h"

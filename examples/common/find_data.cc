@@ -4,7 +4,8 @@
 #include <cstdlib>
 #include <filesystem>
 
-#include "norma/nn/data/digits.h"
+#include "examples/common/digits.h"
+#include "examples/common/idx.h"
 
 namespace examples {
 namespace {

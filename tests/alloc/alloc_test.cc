@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 
+#include "examples/common/digits.h"
 #include "examples/mnist/model.h"
 #include "norma/norma.h"
 #include "tests/alloc/interpose.h"
@@ -98,7 +99,7 @@ TEST(Alloc, EachWayToAllocateIsCounted) {
 
 TEST(Alloc, AnEpochOfTrainingTakesNothingLarge) {
   manual_seed(1);
-  const data::ImageDataset set = data::draw_digits(500, 1);
+  const data::ImageDataset set = examples::draw_digits(500, 1);
   data::DataLoader loader(set, {.batch = 64,
                                 .shuffle = true,
                                 .transforms = {data::random_crop(2), data::random_horizontal_flip(), data::cutout(4)}});

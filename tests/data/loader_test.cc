@@ -4,14 +4,15 @@
 #include <atomic>
 #include <set>
 
+#include "examples/common/digits.h"
 #include "norma/core/parallel.h"
-#include "norma/nn/data/digits.h"
 #include "tests/golden.h"
 
 namespace norma::data {
 namespace {
 
 using namespace norma::test;
+using examples::draw_digits;
 
 std::vector<int64_t> epoch_of(DataLoader& loader) {
   std::vector<int64_t> samples;

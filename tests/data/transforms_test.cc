@@ -1,14 +1,15 @@
 // Transforms: each against what it is defined to do, and what all of them promise about random streams.
 #include "norma/nn/data/transforms.h"
 
+#include "examples/common/digits.h"
 #include "norma/core/parallel.h"
-#include "norma/nn/data/digits.h"
 #include "tests/golden.h"
 
 namespace norma::data {
 namespace {
 
 using namespace norma::test;
+using examples::draw_digits;
 
 constexpr int64_t kCount = 64;
 

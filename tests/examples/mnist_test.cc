@@ -5,7 +5,7 @@
 
 #include <thread>
 
-#include "norma/nn/data/digits.h"
+#include "examples/common/digits.h"
 #include "tests/examples/program.h"
 #include "tests/golden.h"
 
@@ -176,7 +176,7 @@ TEST_F(Mnist, RefusesToResumeWithOtherOptions) {
 
 TEST_F(Mnist, SaysWhatIsWrongWithTheData) {
   refuses({"--data", file("nowhere")}, "no 'train-images-idx3-ubyte' or 'train-images-idx3-ubyte.gz' in");
-  const data::ImageDataset digits = data::draw_digits(40, 1);
+  const data::ImageDataset digits = examples::draw_digits(40, 1);
   const uint8_t* pixels = digits.images.data<uint8_t>();
   const std::vector<uint8_t> labels = digits.labels.to_vector<uint8_t>();
   Bytes images = idx({40, 28, 28}, {pixels, pixels + 40 * 784});

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "norma/core/file.h"
-#include "tests/data/files.h"
+#include "tests/files.h"
 
 namespace norma::test {
 

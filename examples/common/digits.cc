@@ -1,4 +1,4 @@
-#include "norma/nn/data/digits.h"
+#include "examples/common/digits.h"
 
 #include <algorithm>
 #include <cmath>
@@ -7,8 +7,10 @@
 #include "norma/core/parallel.h"
 #include "norma/core/random.h"
 
-namespace norma::data {
+namespace examples {
 namespace {
+
+using namespace norma;
 
 constexpr int kSize = 28;
 
@@ -111,9 +113,9 @@ void draw_digit(int64_t digit, Generator& random, uint8_t* image) {
 
 }  // namespace
 
-ImageDataset draw_digits(int64_t count, uint64_t seed) {
+data::ImageDataset draw_digits(int64_t count, uint64_t seed) {
   check(count >= 1, "draw_digits", "{} pictures: want at least 1", count);
-  ImageDataset set{"drawn digits", Tensor({count, kSize, kSize, 1}, u8), Tensor({count}, i64), {}};
+  data::ImageDataset set{"drawn digits", Tensor({count, kSize, kSize, 1}, u8), Tensor({count}, i64), {}};
   for (int digit = 0; digit < 10; ++digit) set.class_names.push_back(std::to_string(digit));
   uint8_t* images = set.images.mutable_data<uint8_t>();
   int64_t* labels = set.labels.mutable_data<int64_t>();
@@ -127,4 +129,4 @@ ImageDataset draw_digits(int64_t count, uint64_t seed) {
   return set;
 }
 
-}  // namespace norma::data
+}  // namespace examples

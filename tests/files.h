@@ -1,4 +1,4 @@
-// Makes IDX, gzip and safetensors files for the tests of norma::data.
+// Makes IDX and gzip files, and folders that live as long as a test. Test support only.
 #pragma once
 
 #include <gtest/gtest.h>

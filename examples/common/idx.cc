@@ -1,13 +1,17 @@
-#include "norma/nn/data/idx.h"
+#include "examples/common/idx.h"
 
 #include <zlib.h>
 
 #include <algorithm>
+#include <cctype>
+#include <filesystem>
 
 #include "norma/core/file.h"
 
-namespace norma::data {
+namespace examples {
 namespace {
+
+using namespace norma;
 
 constexpr uint64_t kMostInflation = 1032;  // deflate cannot encode more than this many bytes in one
 
@@ -81,6 +85,20 @@ class Content {
   z_stream stream_{};
 };
 
+std::string find_file(const std::string& folder, const std::string& name) {
+  for (const char* ending : {"", ".gz"}) {
+    const std::filesystem::path path = std::filesystem::path(folder) / (name + ending);
+    if (std::filesystem::is_regular_file(path)) return path.string();
+  }
+  fail("load_mnist_folder", "no '{}' or '{}.gz' in '{}'", name, name, folder);
+}
+
+std::vector<std::string> default_names(std::string folder) {
+  std::transform(folder.begin(), folder.end(), folder.begin(), [](unsigned char c) { return std::tolower(c); });
+  if (folder.find("fashion") == std::string::npos) return {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"};
+  return {"T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot"};
+}
+
 }  // namespace
 
 Tensor parse_idx(std::span<const std::byte> bytes, int rank, const std::string& name) {
@@ -118,4 +136,22 @@ Tensor parse_idx(std::span<const std::byte> bytes, int rank, const std::string& 
 
 Tensor load_idx(const std::string& path, int rank) { return parse_idx(read_file(path), rank, path); }
 
-}  // namespace norma::data
+data::ImageDataset load_mnist_folder(const std::string& folder, bool train, std::vector<std::string> class_names) {
+  const std::string prefix = train ? "train" : "t10k";
+  const std::string images_file = find_file(folder, prefix + "-images-idx3-ubyte");
+  const std::string labels_file = find_file(folder, prefix + "-labels-idx1-ubyte");
+  const Tensor images = load_idx(images_file, 3), labels = load_idx(labels_file, 1);
+  check(images.dim(0) == labels.dim(0), "load_mnist_folder",
+        "{} pictures in '{}', {} labels in '{}' (offset 4 of each)", images.dim(0), images_file, labels.dim(0),
+        labels_file);
+  if (class_names.empty()) class_names = default_names(folder);
+  const uint8_t* label = labels.data<uint8_t>();
+  for (int64_t i = 0; i < labels.numel(); ++i)
+    check(label[i] < class_names.size(), "load_mnist_folder", "'{}': label {} at offset {}, there are {} classes",
+          labels_file, label[i], 8 + i, class_names.size());
+  const std::filesystem::path path = std::filesystem::path(folder).lexically_normal();
+  return {(path.has_filename() ? path : path.parent_path()).filename().string(),
+          view::reshape(images, {images.dim(0), images.dim(1), images.dim(2), 1}), labels.to(i64), class_names};
+}
+
+}  // namespace examples

@@ -5,9 +5,9 @@
 
 #include "norma/nn/data/dataset.h"
 
-namespace norma::data {
+namespace examples {
 
 // `count` >= 1 pictures u8 [count, 28, 28, 1], white on black. Sample i depends on (seed, i) only.
-ImageDataset draw_digits(int64_t count, uint64_t seed);
+norma::data::ImageDataset draw_digits(int64_t count, uint64_t seed);
 
-}  // namespace norma::data
+}  // namespace examples

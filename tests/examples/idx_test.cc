@@ -1,13 +1,14 @@
 // IDX files and folders of them: what is read, and what is said of damaged ones.
-#include "norma/nn/data/idx.h"
+#include "examples/common/idx.h"
 
-#include "norma/nn/data/dataset.h"
-#include "tests/data/files.h"
+#include "tests/files.h"
 #include "tests/golden.h"
 
-namespace norma::data {
+namespace examples {
 namespace {
 
+using namespace norma;
+using namespace norma::data;
 using namespace norma::test;
 
 // Two pictures of 2 x 3 pixels, and their labels.
@@ -144,4 +145,4 @@ TEST_F(MnistFolder, RefusesLabelsThatDoNotFit) {
 }
 
 }  // namespace
-}  // namespace norma::data
+}  // namespace examples

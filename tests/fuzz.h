@@ -1,18 +1,15 @@
-// Parsers of files from outside, fed with mutated files: each must throw norma::Error or succeed, and not allocate more
-// than a file of that size can hold. Reproducible: mutation i is a function of i.
-#include "norma/core/serialize.h"
-#include "norma/nn/data/idx.h"
-#include "tests/data/files.h"
+// Fuzzing: parsers of files from outside, fed with mutated files: each must throw norma::Error or succeed, and not
+// allocate more than a file of that size can hold. Reproducible: mutation i is a function of i. Test support only.
+#pragma once
+
+#include "tests/files.h"
 #include "tests/golden.h"
 
-namespace norma {
-namespace {
+namespace norma::test {
 
-using namespace norma::test;
+inline constexpr int kMutations = 100'000;
 
-constexpr int kMutations = 100'000;
-
-void mutate(Bytes& file, Generator& random) {
+inline void mutate(Bytes& file, Generator& random) {
   const auto place = [&](size_t room = 0) {
     return static_cast<size_t>(random.below(static_cast<int64_t>(file.size() + room)));
   };
@@ -68,36 +65,4 @@ void fuzz(const std::vector<Bytes>& seeds, Wrap wrap, int64_t most_inflation, Pa
   ::testing::Test::RecordProperty("accepted", static_cast<int>(good));
 }
 
-const std::vector<Bytes> kIdx = {idx({3, 2, 2}, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}), idx({1, 1, 1}, {200}),
-                                 idx({4, 5, 3}, std::vector<uint8_t>(60))};
-
-TEST(Fuzz, Idx) {
-  fuzz(
-      kIdx, [](const Bytes& file) { return file; }, 1, [](const Bytes& file) { data::parse_idx(file, 3, "fuzz"); });
-}
-
-TEST(Fuzz, GzippedIdx) {
-  fuzz(kIdx, gzip_stored, 1032, [](const Bytes& file) { data::parse_idx(file, 3, "fuzz"); });
-  std::vector<Bytes> deflated;
-  for (const Bytes& file : kIdx) deflated.push_back(gzip(file));
-  fuzz(
-      deflated, [](const Bytes& file) { return file; }, 1032,
-      [](const Bytes& file) { data::parse_idx(file, 3, "fuzz"); });
-}
-
-TEST(Fuzz, Safetensors) {
-  TemporaryFolder folder;
-  std::vector<Bytes> seeds;
-  for (const NamedTensors& tensors :
-       {NamedTensors{{"a", arange(3, f32)}, {"b.weight", ones({2, 1, 3}, f64)}},
-        NamedTensors{{"n", scalar(2, i64)}, {"flags", zeros({3}, boolean)}, {"bytes", zeros({5}, u8)}},
-        NamedTensors{{"none", zeros({0, 4}, f32)}}, NamedTensors{}}) {
-    save_safetensors(folder / "seed", tensors, {{"program", "fuzz"}, {"step", "7"}});
-    seeds.push_back(read_file(folder / "seed"));
-  }
-  fuzz(
-      seeds, [](const Bytes& file) { return file; }, 8, [](const Bytes& file) { parse_safetensors(file, "fuzz"); });
-}
-
-}  // namespace
-}  // namespace norma
+}  // namespace norma::test
