@@ -1,0 +1,175 @@
+#!/usr/bin/env python3
+"""What bench/train_step measures, in PyTorch: whole training steps, or with --infer forward passes, from the same weights (as
+train_step --save-weights writes them) and the same data.
+
+Every way is tried, eager and compiled, from images in channels_last and in plain NCHW memory, each in a process of its own,
+and the fastest is the result; --only takes one of them, such as "compiled,channels_last". "folded" is for inference:
+compiled, with the constants known, which folds batch norm into the convolutions.
+"""
+import argparse
+import json
+import logging
+import subprocess
+import sys
+import tempfile
+
+import peer
+
+if "--plain-allocator" not in sys.argv:
+    peer.tune_allocator()
+
+import numpy
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+torch._logging.set_logs(all=logging.ERROR)  # not that this machine has no GPU
+
+CLASSES, BATCHES, WARMUP = 10, 8, 5
+
+
+# ---- the models, with the names that norma's have --------------------------------------------------------------------
+
+class Block(nn.Module):
+    def __init__(self, cin, cout, stride):
+        super().__init__()
+        self.conv1, self.norm1 = nn.Conv2d(cin, cout, 3, stride, 1, bias=False), nn.BatchNorm2d(cout)
+        self.conv2, self.norm2 = nn.Conv2d(cout, cout, 3, 1, 1, bias=False), nn.BatchNorm2d(cout)
+        self.project = self.project_norm = None
+        if cin != cout or stride != 1:
+            self.project, self.project_norm = nn.Conv2d(cin, cout, 1, stride, bias=False), nn.BatchNorm2d(cout)
+
+    def forward(self, x):
+        shortcut = x if self.project is None else self.project_norm(self.project(x))
+        y = F.relu(self.norm1(self.conv1(x)), inplace=True)
+        return F.relu(self.norm2(self.conv2(y)).add_(shortcut), inplace=True)
+
+
+class ResNet(nn.Module):
+    def __init__(self, depth):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16)
+        n, widths = (depth - 2) // 6, [16] + [c for c in (16, 32, 64) for _ in range((depth - 2) // 6)]
+        assert len(widths) == 3 * n + 1
+        self.blocks = nn.Sequential(*(Block(a, b, 2 if a < b else 1) for a, b in zip(widths, widths[1:])))
+        self.fc = nn.Linear(64, CLASSES)
+
+    def forward(self, x):
+        y = self.blocks(F.relu(self.norm(self.conv(x)), inplace=True))
+        return self.fc(F.adaptive_avg_pool2d(y, 1).flatten(1))
+
+
+class SmallCnn(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(1, 32, 3, 1, 1, bias=False), nn.BatchNorm2d(32)
+        self.conv2, self.bn2 = nn.Conv2d(32, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64)
+        self.fc1, self.fc2 = nn.Linear(64 * 7 * 7, 128), nn.Linear(128, CLASSES)
+
+    def forward(self, x):
+        y = F.max_pool2d(F.relu(self.bn1(self.conv1(x)), inplace=True), 2)
+        y = F.max_pool2d(F.relu(self.bn2(self.conv2(y)), inplace=True), 2)
+        return self.fc2(F.relu(self.fc1(y.flatten(1)), inplace=True))
+
+
+# ---- the data, as train_step draws them ---------------------------------------------------------------------------------
+
+def mix(i):
+    i = i.astype(numpy.uint32) * numpy.uint32(0x9E3779B1)
+    i = (i ^ (i >> 16)) * numpy.uint32(0x85EBCA6B)
+    i = (i ^ (i >> 13)) * numpy.uint32(0xC2B2AE35)
+    return i ^ (i >> 16)
+
+
+def draw(b, image, size, order):
+    n = size * image[0] * image[1] * image[2]
+    x = (mix(numpy.arange(b * n, (b + 1) * n)) >> 8).astype(numpy.float32) * numpy.float32(2**-23) - numpy.float32(1)
+    labels = mix(numpy.arange(b * size, (b + 1) * size) + 0x80000000) % CLASSES
+    images = torch.from_numpy(x).reshape(size, *image).movedim(-1, 1)
+    return images.contiguous(memory_format=order), torch.from_numpy(labels.astype(numpy.int64))
+
+
+# ---- timing ----------------------------------------------------------------------------------------------------------------
+
+def measure(args, way):
+    mode, layout = way.split(",")
+    order = torch.channels_last if layout == "channels_last" else torch.contiguous_format
+    open("/proc/self/clear_refs", "w").write("5")  # the peak starts anew
+    baseline = peer.memory("VmRSS")
+
+    small = args.model == "mnist_cnn"
+    image = (28, 28, 1) if small else (32, 32, 3)
+    model = SmallCnn() if small else ResNet(20)
+    if args.weights:
+        model.load_state_dict(safetensors.torch.load_file(args.weights))
+    model = model.to(memory_format=order).train(not args.infer)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, fused=True)
+    batches = [draw(b, image, args.batch, order) for b in range(BATCHES)]
+
+    net = model
+    if mode != "eager":
+        torch._dynamo.reset()
+        torch._inductor.config.freezing = mode == "folded"
+        net = torch.compile(model, dynamic=False)
+
+    def step(images, labels):
+        if args.infer:
+            with torch.no_grad():
+                return net(images)
+        optimizer.zero_grad(set_to_none=True)
+        loss = F.cross_entropy(net(images), labels)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    losses, seconds = [], []
+    for i in range(args.steps + WARMUP):
+        images, labels = batches[i % BATCHES]
+        out, spent = peer.timed(lambda: step(images, labels))
+        if i < 3:
+            losses.append((F.cross_entropy(out, labels) if args.infer else out).item())
+        if i >= WARMUP:
+            seconds.append(spent)
+    median = peer.percentile(seconds, 0.5)
+    return dict(way=way, median_seconds=median, p10_seconds=peer.percentile(seconds, 0.1),
+                p90_seconds=peer.percentile(seconds, 0.9), images_per_second=args.batch / median,
+                peak_memory_bytes=peer.memory("VmHWM") - baseline, losses=losses)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=["resnet20", "mnist_cnn"], default="resnet20")
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--steps", type=int, default=50, help="to be timed")
+    parser.add_argument("--infer", action="store_true", help="the forward pass in evaluation mode")
+    parser.add_argument("--weights", metavar="FILE")
+    parser.add_argument("--only", metavar="WAY")
+    parser.add_argument("--plain-allocator", action="store_true", help="glibc's allocator as it comes")
+    parser.add_argument("--json", metavar="FILE")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+
+    if args.only:
+        results = [measure(args, args.only)]
+        r = results[0]
+        print(f"{args.model} {'inference' if args.infer else 'training'}, batch {args.batch}, {args.threads} threads, "
+              f"{r['way']}: median {1e3 * r['median_seconds']:.2f} ms (p10 {1e3 * r['p10_seconds']:.2f}, "
+              f"p90 {1e3 * r['p90_seconds']:.2f}), {r['images_per_second']:.0f} images/s, peak memory "
+              f"{1e-6 * r['peak_memory_bytes']:.0f} MB above the imports, losses {' '.join(f'{x:.6f}' for x in r['losses'])}",
+              flush=True)
+    else:
+        modes = ["eager", "compiled"] + (["folded"] if args.infer else [])
+        with tempfile.NamedTemporaryFile() as file:
+            results = []
+            for way in [f"{mode},{layout}" for mode in modes for layout in ("channels_last", "contiguous")]:
+                subprocess.run([sys.executable, *sys.argv, "--only", way, "--json", file.name], check=True)
+                results += json.load(open(file.name))["tried"]
+    best = min(results, key=lambda r: r["median_seconds"])
+    peer.write_json(args.json, dict(model=args.model, infer=args.infer, batch=args.batch, threads=args.threads, steps=args.steps,
+                                    torch=torch.__version__, cpu=peer.cpu_name(), **best, tried=results))
+
+
+if __name__ == "__main__":
+    main()

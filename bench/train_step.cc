@@ -1,0 +1,164 @@
+// The time and the memory of whole steps: forward, cross-entropy, backward, SGD with momentum; or with --infer the
+// forward pass in evaluation mode. bench/peers/torch_step.py does the same in PyTorch, from the same weights and data.
+//
+//   train_step --model resnet20                  ResNet-20 of He et al. 2016, pictures [32, 32, 3]
+//   train_step --model mnist_cnn --infer         the network of examples/mnist, pictures [28, 28, 1]
+#include <fmt/format.h>
+#include <stdlib.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "examples/common/resnet.h"
+#include "examples/mnist/model.h"
+
+namespace {
+
+using namespace norma;
+using Clock = std::chrono::steady_clock;
+
+constexpr int64_t kClasses = 10, kBatches = 8, kWarmup = 5;
+
+// Bytes of this process, by /proc/self/status: VmRSS now, VmHWM at most.
+int64_t memory(const std::string& field) {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.rfind(field + ":", 0) == 0) return std::stoll(line.substr(field.size() + 1)) * 1024;
+  return 0;
+}
+
+// Pseudo-random 32 bits of i, such that numpy can compute them too.
+uint32_t mix(uint32_t i) {
+  i *= 0x9E3779B1u;
+  i = (i ^ (i >> 16)) * 0x85EBCA6Bu;
+  i = (i ^ (i >> 13)) * 0xC2B2AE35u;
+  return i ^ (i >> 16);
+}
+
+struct Batch {
+  Tensor images, labels;
+};
+
+// Batch b of noise: images uniform in [-1, 1), element i of all batches from mix(i); labels from mix(2^31 + i).
+Batch draw(int64_t b, const Shape& image, int64_t size) {
+  Batch batch = {Tensor({size, image[0], image[1], image[2]}), Tensor({size}, i64)};
+  float* x = batch.images.mutable_data<float>();
+  const int64_t n = batch.images.numel();
+  for (int64_t i = 0; i < n; ++i) x[i] = static_cast<float>(mix(static_cast<uint32_t>(b * n + i)) >> 8) * 0x1p-23f - 1;
+  for (int64_t i = 0; i < size; ++i)
+    batch.labels.mutable_data<int64_t>()[i] = mix(0x80000000u + static_cast<uint32_t>(b * size + i)) % kClasses;
+  return batch;
+}
+
+struct Options {
+  std::string model = "resnet20", conv, weights, save_weights, json;
+  int64_t batch = 128, steps = 50;
+  int threads = 0;
+  bool infer = false;
+};
+
+int run(const Options& options, Clock::time_point start) {
+  if (!options.conv.empty()) ::setenv("NORMA_CONV", options.conv.c_str(), 1);
+  if (options.threads > 0) set_num_threads(options.threads);
+  std::ofstream("/proc/self/clear_refs") << "5";  // the peak starts anew
+  const int64_t baseline = memory("VmRSS");
+
+  manual_seed(1);
+  const bool small = options.model == "mnist_cnn";
+  const Shape image = small ? Shape{28, 28, 1} : Shape{32, 32, 3};
+  std::unique_ptr<nn::Module> model;
+  if (small) {
+    auto cnn = std::make_unique<examples::SmallCnn>(image, kClasses);
+    cnn->drop.eval();  // no dropout: its random numbers are not those of another framework
+    model = std::move(cnn);
+  } else {
+    model = std::make_unique<examples::ResNet>(20, kClasses);
+  }
+  const nn::StateOptions layout = {.layout = nn::Layout::torch, .input = image};
+  if (!options.weights.empty()) nn::load(*model, options.weights, layout);
+  if (!options.save_weights.empty()) nn::save(*model, options.save_weights, layout);
+  if (options.infer) model->eval();
+  nn::SGD optimizer(*model, {.lr = 0.01, .momentum = 0.9});
+  std::vector<Batch> batches;
+  for (int64_t b = 0; b < kBatches; ++b) batches.push_back(draw(b, image, options.batch));
+
+  std::vector<double> losses, seconds;
+  double first_step = 0;  // from the start of the program to the end of its first step
+  for (int64_t step = 0; step < options.steps + (options.steps > 0 ? kWarmup : 0); ++step) {
+    const Batch& batch = batches[static_cast<size_t>(step % kBatches)];
+    const Clock::time_point begin = Clock::now();
+    Tensor loss;
+    if (options.infer) {
+      const Tensor logits = (*model)(batch.images);
+      if (step < 3) loss = cross_entropy(logits, batch.labels);
+    } else {
+      optimizer.zero_grad();
+      Tape tape;
+      loss = cross_entropy((*model)(batch.images), batch.labels);
+      tape.backward(loss);
+      optimizer.step();
+    }
+    const Clock::time_point end = Clock::now();
+    if (step < 3) losses.push_back(loss.item());
+    if (step == 0) first_step = std::chrono::duration<double>(end - start).count();
+    if (step >= kWarmup) seconds.push_back(std::chrono::duration<double>(end - begin).count());
+  }
+  if (seconds.empty()) return 0;
+
+  std::sort(seconds.begin(), seconds.end());
+  const auto percentile = [&](double p) {
+    return seconds[std::min(seconds.size() - 1, static_cast<size_t>(p * static_cast<double>(seconds.size())))];
+  };
+  const double median = percentile(0.5), images_per_second = static_cast<double>(options.batch) / median;
+  const int64_t peak = memory("VmHWM") - baseline;
+  fmt::print(
+      "{} {}, batch {}, {} threads: median {:.2f} ms (p10 {:.2f}, p90 {:.2f}), {:.0f} images/s, peak memory "
+      "{:.0f} MB above the start, first step ends {:.0f} ms after it, losses {:.6f}\n",
+      options.model, options.infer ? "inference" : "training", options.batch, num_threads(), 1e3 * median,
+      1e3 * percentile(0.1), 1e3 * percentile(0.9), images_per_second, 1e-6 * static_cast<double>(peak),
+      1e3 * first_step, fmt::join(losses, " "));
+  if (!options.json.empty()) {
+    const nlohmann::ordered_json result = {{"model", options.model},
+                                           {"infer", options.infer},
+                                           {"batch", options.batch},
+                                           {"threads", num_threads()},
+                                           {"steps", options.steps},
+                                           {"conv", options.conv},
+                                           {"median_seconds", median},
+                                           {"p10_seconds", percentile(0.1)},
+                                           {"p90_seconds", percentile(0.9)},
+                                           {"images_per_second", images_per_second},
+                                           {"peak_memory_bytes", peak},
+                                           {"first_step_seconds", first_step},
+                                           {"losses", losses}};
+    write_file_atomic(options.json, result.dump(2) + "\n");
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const Clock::time_point start = Clock::now();
+  Options options;
+  CLI::App app("Times whole training steps, or inference.");
+  app.option_defaults()->always_capture_default();
+  app.add_option("--model", options.model)->check(CLI::IsMember({"resnet20", "mnist_cnn"}));
+  app.add_option("--batch", options.batch)->check(CLI::PositiveNumber);
+  app.add_option("--threads", options.threads, "0: all cores")->check(CLI::Range(0, 1024));
+  app.add_option("--steps", options.steps, "to be timed; 0: none, for --save-weights")->check(CLI::NonNegativeNumber);
+  app.add_flag("--infer", options.infer, "the forward pass in evaluation mode");
+  app.add_option("--conv", options.conv, "the convolution algorithm, as the environment variable NORMA_CONV");
+  app.add_option("--weights", options.weights, "begin with these (safetensors, PyTorch's layout)");
+  app.add_option("--save-weights", options.save_weights, "write the weights that the run begins with, in that layout");
+  app.add_option("--json", options.json, "write the result to this file");
+  CLI11_PARSE(app, argc, argv);
+  try {
+    return run(options, start);
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "error: {}\n", error.what());
+    return 1;
+  }
+}

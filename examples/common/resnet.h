@@ -1,0 +1,72 @@
+// The residual networks of He et al., "Deep Residual Learning for Image Recognition" (2016), section 4.2: those for
+// small pictures, of depth 6 n + 2 (20, 32, 44, 56, 110), with projections where the paper's CIFAR nets pad.
+#pragma once
+
+#include <norma/norma.h>
+
+#include <optional>
+
+namespace examples {
+
+using norma::Tensor;
+
+// The norm for so many channels, with an activation behind it. Any will do that takes [N, H, W, C].
+using MakeNorm = std::function<norma::nn::Norm(int64_t channels, const norma::Activation& activation)>;
+
+inline norma::nn::Norm make_batch_norm(int64_t channels, const norma::Activation& activation) {
+  return norma::nn::BatchNorm(channels, {.activation = activation});
+}
+
+// relu(norm2(conv2(relu(norm1(conv1(x))))) + x), where x is projected if the shape changes; the addition and both
+// activations are part of the norms.
+struct ResidualBlock : norma::nn::Module {
+  ResidualBlock(int64_t in, int64_t out, int64_t stride, const MakeNorm& norm)
+      : conv1(in, out, 3, {.stride = stride, .padding = 1}, false),
+        norm1(norm(out, norma::Activation::relu())),
+        conv2(out, out, 3, {.padding = 1}, false),
+        norm2(norm(out, norma::Activation::relu())) {
+    if (in == out && stride == 1) return;
+    project.emplace(in, out, 1, norma::Conv2dOptions{.stride = stride}, false);
+    project_norm.emplace(norm(out, {}));
+  }
+
+  norma::nn::Conv2d conv1;
+  norma::nn::Norm norm1;
+  norma::nn::Conv2d conv2;
+  norma::nn::Norm norm2;
+  std::optional<norma::nn::Conv2d> project;
+  std::optional<norma::nn::Norm> project_norm;
+  NORMA_VISIT(conv1, norm1, conv2, norm2, project, project_norm)
+
+  Tensor forward(const Tensor& x) override {  // [N, H, W, in] -> [N, H / stride, W / stride, out]
+    const Tensor shortcut = project ? (*project_norm)((*project)(x)) : x;
+    return norm2(conv2(norm1(conv1(x))), shortcut);
+  }
+};
+
+struct ResNet : norma::nn::Module {
+  ResNet(int64_t depth, int64_t classes, const MakeNorm& make_norm = make_batch_norm, int64_t colours = 3)
+      : conv(colours, 16, 3, {.padding = 1}, false), norm(make_norm(16, norma::Activation::relu())), fc(64, classes) {
+    norma::check(depth >= 8 && depth % 6 == 2, "ResNet", "a depth of {}: want 6 n + 2, such as 20 or 56", depth);
+    int64_t in = 16;
+    for (int64_t out : {16, 32, 64})
+      for (int64_t i = 0; i < (depth - 2) / 6; ++i, in = out) blocks.emplace_back(in, out, in < out ? 2 : 1, make_norm);
+    for_each([](const std::string&, Module& module) {
+      if (auto* c = dynamic_cast<norma::nn::Conv2d*>(&module)) norma::nn::init::kaiming_normal(c->weight);
+    });
+  }
+
+  norma::nn::Conv2d conv;
+  norma::nn::Norm norm;
+  std::vector<ResidualBlock> blocks;
+  norma::nn::Linear fc;
+  NORMA_VISIT(conv, norm, blocks, fc)
+
+  Tensor forward(const Tensor& x) override {  // [N, H, W, colours] -> [N, classes]
+    Tensor y = norm(conv(x));
+    for (ResidualBlock& block : blocks) y = block(y);
+    return fc(global_avg_pool(y));
+  }
+};
+
+}  // namespace examples
