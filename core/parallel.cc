@@ -27,9 +27,11 @@ void relax() {
 #endif
 }
 
-// `ticket_` holds, in one atomic word, the number of the region (32 bits), its slots (16) and the next slot to be taken
-// (16). A thread takes a slot by adding one with compare-exchange; having succeeded, it knows that the region's caller
-// still waits for that slot, so that function_ and context_ are this region's.
+// Each thread has a share of a region's slots, a range of consecutive ones, and helps the others when it has done its
+// own: one region after another, a thread works on the same part of the data, which its caches still hold. What is left
+// of a share is one atomic word: the number of the region (32 bits), the end of the share (16) and its next slot (16).
+// A thread takes a slot by adding one with compare-exchange; having succeeded, it knows that the region's caller still
+// waits for that slot, so that function_ and context_ are this region's.
 class ThreadPool {
  public:
   ThreadPool() {
@@ -57,13 +59,15 @@ class ThreadPool {
     context_ = context;
     error_ = nullptr;
     done_.store(0, std::memory_order_relaxed);
-    const uint64_t number = (ticket_.load(std::memory_order_relaxed) >> 32) + 1;
-    ticket_.store(number << 32 | static_cast<uint64_t>(slots) << 16);
+    const uint64_t number = (region_.load(std::memory_order_relaxed) + 1) & 0xFFFFFFFF, n = shares_.size();
+    for (uint64_t t = 0, count = static_cast<uint64_t>(slots); t < n; ++t)
+      shares_[t].left.store(number << 32 | count * (t + 1) / n << 16 | count * t / n, std::memory_order_release);
+    region_.store(number);
     if (sleepers_.load() > 0) {
       std::lock_guard lock(sleep_mutex_);
       wake_.notify_all();
     }
-    work();
+    work(0);
     for (int spins = 0; done_.load(std::memory_order_acquire) < slots; ++spins)
       spins < kSpins ? relax() : std::this_thread::yield();
     if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
@@ -72,50 +76,61 @@ class ThreadPool {
  private:
   static constexpr int kSpins = 4000;  // some tens of microseconds: longer than the gap between two kernels of a step
 
-  bool has_work() const {
-    const uint64_t ticket = ticket_.load();
-    return (ticket & 0xFFFF) < (ticket >> 16 & 0xFFFF);
-  }
+  struct alignas(64) Share {  // a cache line of its own
+    std::atomic<uint64_t> left{0};
+  };
 
-  void work() {
+  // Takes slots until none is left, beginning with thread `self`'s share.
+  void work(size_t self) {
     inside_region = true;
-    uint64_t ticket = ticket_.load(std::memory_order_acquire);
-    while ((ticket & 0xFFFF) < (ticket >> 16 & 0xFFFF)) {
-      if (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel)) continue;
-      const int slot = static_cast<int>(ticket & 0xFFFF);
-      try {
-        function_(context_, slot);
-      } catch (...) {
-        std::lock_guard lock(error_mutex_);
-        if (!error_ || slot < error_slot_) {
-          error_ = std::current_exception();
-          error_slot_ = slot;
-        }
+    int finished = 0;  // told at the end: the region cannot end before
+    for (size_t i = 0; i < shares_.size(); ++i) {
+      std::atomic<uint64_t>& left = shares_[(self + i) % shares_.size()].left;
+      uint64_t share = left.load(std::memory_order_acquire);
+      while ((share & 0xFFFF) < (share >> 16 & 0xFFFF)) {
+        if (!left.compare_exchange_weak(share, share + 1, std::memory_order_acq_rel)) continue;
+        call(static_cast<int>(share & 0xFFFF));
+        ++finished;
+        share = left.load(std::memory_order_acquire);
       }
-      done_.fetch_add(1, std::memory_order_release);
-      ticket = ticket_.load(std::memory_order_acquire);
     }
+    done_.fetch_add(finished, std::memory_order_release);
     inside_region = false;
   }
 
-  void worker() {
+  void call(int slot) {
+    try {
+      function_(context_, slot);
+    } catch (...) {
+      std::lock_guard lock(error_mutex_);
+      if (!error_ || slot < error_slot_) {
+        error_ = std::current_exception();
+        error_slot_ = slot;
+      }
+    }
+  }
+
+  void worker(size_t self, uint64_t seen) {
     while (true) {
-      for (int spins = 0; spins < kSpins && !has_work(); ++spins) relax();
-      if (!has_work()) {
+      for (int spins = 0; spins < kSpins && region_.load(std::memory_order_acquire) == seen; ++spins) relax();
+      if (region_.load() == seen) {
         std::unique_lock lock(sleep_mutex_);
         sleepers_.fetch_add(1);
-        wake_.wait(lock, [&] { return stopping_ || has_work(); });
+        wake_.wait(lock, [&] { return stopping_ || region_.load() != seen; });
         sleepers_.fetch_sub(1);
         if (stopping_) return;
       }
-      work();
+      seen = region_.load(std::memory_order_acquire);
+      work(self);
     }
   }
 
   void start(int count) {
     threads_ = count;
     stopping_ = false;
-    for (int i = 1; i < count; ++i) workers_.emplace_back([this] { worker(); });
+    shares_ = std::vector<Share>(static_cast<size_t>(count));
+    for (size_t i = 1; i < shares_.size(); ++i)
+      workers_.emplace_back([this, i, seen = region_.load()] { worker(i, seen); });
   }
 
   void stop() {
@@ -129,13 +144,14 @@ class ThreadPool {
   }
 
   std::vector<std::thread> workers_;
+  std::vector<Share> shares_;
   std::atomic<int> threads_{1};
   std::mutex region_mutex_;  // one region at a time
 
-  std::atomic<uint64_t> ticket_{0};
-  std::atomic<int> done_{0};
   void (*function_)(void*, int) = nullptr;
   void* context_ = nullptr;
+  alignas(64) std::atomic<uint64_t> region_{0};  // what idle threads watch
+  alignas(64) std::atomic<int> done_{0};
 
   std::mutex error_mutex_;
   std::exception_ptr error_;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <numeric>
-#include <tuple>
 
 namespace norma {
 
@@ -111,27 +110,28 @@ NormPlan plan_norm(const char* op, const Grouping& grouping, std::span<const Ten
     plan.sets = plan.rows[0];
     return plan;
   }
+  PoolVector<NormPlan::Run> runs;  // by place
   for (size_t t = 0; t < xs.size(); ++t) {
     const int64_t n = xs[t].dim(0), rows_per_sample = n > 0 ? plan.rows[t] / n : 0;
     const PoolVector<int64_t> set_of = sets_of_samples(op, grouping.samples, n, plan.sets);
+    runs.reserve(runs.size() + static_cast<size_t>(n));
     for (int64_t i = 0; i < n; ++i) {
       const int64_t set = set_of[static_cast<size_t>(i)], row = i * rows_per_sample;
-      NormPlan::Run* last = plan.runs.empty() ? nullptr : &plan.runs.back();
+      NormPlan::Run* last = runs.empty() ? nullptr : &runs.back();
       const bool extends = last && last->tensor == static_cast<int64_t>(t) && last->set == set;
       if (extends) last->rows += rows_per_sample;
-      else plan.runs.push_back({static_cast<int64_t>(t), row, rows_per_sample, set});
+      else runs.push_back({static_cast<int64_t>(t), row, rows_per_sample, set});
     }
   }
-  std::sort(plan.runs.begin(), plan.runs.end(), [](const auto& a, const auto& b) {
-    return std::tie(a.set, a.tensor, a.first_row) < std::tie(b.set, b.tensor, b.first_row);
-  });
-  plan.set_begin.assign(static_cast<size_t>(plan.sets) + 1, 0);
+  Buckets by_set(static_cast<int64_t>(runs.size()), plan.sets,
+                 [&](int64_t i) { return runs[static_cast<size_t>(i)].set; });
+  plan.set_begin = std::move(by_set.begin);
   plan.set_rows.assign(static_cast<size_t>(plan.sets), 0);
-  for (const NormPlan::Run& run : plan.runs) {
-    ++plan.set_begin[static_cast<size_t>(run.set) + 1];
+  plan.runs.reserve(runs.size());
+  for (int64_t i : by_set.items) {
+    const NormPlan::Run& run = plan.runs.emplace_back(runs[static_cast<size_t>(i)]);
     plan.set_rows[static_cast<size_t>(run.set)] += run.rows;
   }
-  std::partial_sum(plan.set_begin.begin(), plan.set_begin.end(), plan.set_begin.begin());
   return plan;
 }
 

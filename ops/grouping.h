@@ -92,6 +92,19 @@ struct NormPlan {
   int64_t elements(int64_t set) const { return rows_of(set) * group_size; }  // of each cell of the set
 };
 
+// The numbers [0, n) by their key in [0, keys): those of key k are items[begin[k]] to items[begin[k + 1] - 1], in
+// order.
+struct Buckets {
+  PoolVector<int64_t> begin, items;
+  template <class F>
+  Buckets(int64_t n, int64_t keys, F&& key) : begin(static_cast<size_t>(keys) + 2, 0), items(static_cast<size_t>(n)) {
+    for (int64_t i = 0; i < n; ++i) ++begin[static_cast<size_t>(key(i)) + 2];
+    for (size_t k = 2; k < begin.size(); ++k) begin[k] += begin[k - 1];
+    for (int64_t i = 0; i < n; ++i) items[static_cast<size_t>(begin[static_cast<size_t>(key(i)) + 1]++)] = i;
+    begin.pop_back();
+  }
+};
+
 // Checks the grouping against the shapes (all of one rank >= 2, one C; the same N unless the samples are taken whole).
 // `leading` >= 0: only the first `leading` channels are normalized, each by itself. Errors are in the name of `op`.
 NormPlan plan_norm(const char* op, const Grouping& grouping, std::span<const Tensor> xs, int64_t leading = -1);

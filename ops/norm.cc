@@ -85,7 +85,7 @@ std::vector<Tensor> norm(const std::vector<Tensor>& xs, const Grouping& grouping
   Op op("norm");
   op.check(!xs.empty(), "wants at least one input");
   for (const Tensor& x : xs) op.check_same({xs[0], x, gamma, beta});
-  const NormPlan plan = plan_norm(op.name(), grouping, xs, options.leading);
+  NormPlan plan = plan_norm(op.name(), grouping, xs, options.leading);
   check_affine(op, "gamma", gamma, plan, grouping);
   check_affine(op, "beta", beta, plan, grouping);
   op.check(!gamma.defined() || !beta.defined() || gamma.rank() == beta.rank(), "gamma is {}, beta is {}",
@@ -136,8 +136,8 @@ std::vector<Tensor> norm(const std::vector<Tensor>& xs, const Grouping& grouping
   for (const Tensor& x : inputs) saved_x.push_back(op.save(x));
   for (const Tensor& mask : masks) saved_mask.push_back(op.save(mask));
   op.record_all(recorded, outputs,
-                [plan, spec, saved_x, saved_mask, gamma = op.save(weight), beta = op.save(bias), cells = op.save(cells),
-                 residuals = !residuals.empty()](std::span<const Tensor> dys, Sink& sink) {
+                [plan = std::move(plan), spec, saved_x, saved_mask, gamma = op.save(weight), beta = op.save(bias),
+                 cells = op.save(cells), residuals = !residuals.empty()](std::span<const Tensor> dys, Sink& sink) {
                   const size_t count = saved_x.size();
                   std::vector<Tensor> x(saved_x.begin(), saved_x.end()), mask(saved_mask.begin(), saved_mask.end()), dy,
                       dx, dresidual;

@@ -4,146 +4,114 @@
 // parallel passes. Where each row is a set of its own (layer norm over features), ops/norm_cpu_rows.cc takes over.
 #include "norma/ops/norm_cpu.h"
 
-#include "norma/core/parallel.h"
-#include "norma/ops/norm_rows.h"
+#include "norma/ops/norm_blocks.h"
 
 namespace norma {
 namespace {
 
 using namespace norm_rows;
 
-constexpr int64_t kSetBytes = 512 * 1024;  // a set of rows up to this size is done in one go
-constexpr int64_t kBlockElements = 16 * 1024;
+constexpr int64_t kSetBytes = 512 * 1024;  // a set of rows up to this size is done in one go, where there are enough
+constexpr int64_t kEnoughSets = 16;
 
-template <class T>
-const T* elements(const Tensor& x) {
-  return x.defined() ? x.data<T>() : nullptr;
-}
-
-// A task's scratch memory, taken from the pool once for all that the task does.
+// A task's scratch memory: rows of `width` for columns and accumulators, rows of `channels` for 0 to 2 spread cells, 3
+// and 4 weighted sums, 5 and 6 totals, 7 and 8 sums.
 template <class T>
 struct Room {
-  int64_t width, channels;
-  PoolVector<T> wide;         // 7 * width: five columns tables, two accumulators
-  PoolVector<double> narrow;  // 6 * channels: three spread cells, two sums, totals
-  explicit Room(int64_t c)
-      : width(rows_per_wide_row(c) * c),
-        channels(c),
-        wide(7 * static_cast<size_t>(width)),
-        narrow(6 * static_cast<size_t>(c)) {}
-  T* table() { return wide.data(); }
-  T* sums() { return wide.data() + 5 * width; }
-  double* spread(int64_t i) { return narrow.data() + i * channels; }
-  double* totals() { return narrow.data() + 4 * channels; }
+  T* wide;
+  double* narrow;
+  double* row(int64_t i, int64_t channels) const { return narrow + i * channels; }
 };
-
-// Calls f(task, room) for tasks [0, count) in parallel, one room a slot.
-template <class T, class F>
-void for_each_task(int64_t count, int64_t channels, F&& f) {
-  parallel_for(count, 1, [&](int64_t begin, int64_t end) {
-    Room<T> room(channels);
-    for (int64_t i = begin; i < end; ++i) f(i, room);
-  });
-}
 
 // What both directions need to know about a call.
 template <class T>
 struct Call {
   const NormPlan& plan;
   const NormSpec& spec;
-  const T* gamma;  // [affine sets, affine channels] or null
-  const T* beta;
-  bool affine_per_set;
   const CellArrays cells;
-  int64_t unit, width;
+  const int64_t width;
+  const bool affine_per_set;
+  const int64_t affine_size;       // parameters a set
+  PoolVector<double> gamma, beta;  // [affine sets, channels]; 1 and 0 where there are none
+  PoolVector<double> zero;         // [channels]
 
   Call(const NormPlan& p, const NormSpec& s, const Tensor& g, const Tensor& b, double* c)
       : plan(p),
         spec(s),
-        gamma(elements<T>(g)),
-        beta(elements<T>(b)),
-        affine_per_set((g.defined() && g.rank() == 2) || (b.defined() && b.rank() == 2)),
         cells(c, p.cells()),
-        unit(rows_per_wide_row(p.channels)),
-        width(unit * p.channels) {}
+        width(rows_per_wide_row(p.channels) * p.channels),
+        affine_per_set((g.defined() && g.rank() == 2) || (b.defined() && b.rank() == 2)),
+        affine_size(std::min(p.affine_channels, p.normalized)),
+        gamma(by_channel(g, 1)),
+        beta(by_channel(b, 0)),
+        zero(static_cast<size_t>(p.channels), 0.0) {}
+
+  PoolVector<double> by_channel(const Tensor& parameter, double otherwise) const {
+    PoolVector<double> result(static_cast<size_t>((affine_per_set ? plan.sets : 1) * plan.channels), otherwise);
+    if (!parameter.defined()) return result;
+    const T* from = parameter.data<T>();
+    for (size_t set = 0; set * static_cast<size_t>(plan.channels) < result.size(); ++set, from += affine_size)
+      for (int64_t at = 0; at < plan.normalized;
+           at += plan.affine_channels)  // more than once where positions are channels
+        std::copy_n(from, affine_size, result.begin() + static_cast<int64_t>(set) * plan.channels + at);
+    return result;
+  }
+  int64_t affine_at(int64_t set) const { return affine_per_set ? set * plan.channels : 0; }
 
   bool measured() const { return spec.source != Statistics::Source::given; }
-  int64_t affine_size() const { return std::min(plan.affine_channels, plan.normalized); }
-  int64_t affine_begin(int64_t set) const { return affine_per_set ? set * affine_size() : 0; }
-
   // Whether each set is to be done in one go by one task.
   bool one_go() const {
-    return !spec.comm && plan.sets >= 8 &&
+    return !spec.comm && plan.sets >= kEnoughSets &&
            plan.set_rows[0] * plan.channels * static_cast<int64_t>(sizeof(T)) <= kSetBytes;
   }
 
-  // A value a cell as a value a channel: in place where they are the same, else in `to`.
-  const double* by_channel(const double* by_cell, int64_t set, double* to) const {
-    by_cell += set * plan.groups;
-    if (plan.group_size == 1) return by_cell;
-    for (int64_t g = 0; g < plan.groups; ++g) std::fill_n(to + g * plan.group_size, plan.group_size, by_cell[g]);
+  Room<T> room() const { return {scratch<T, 0>((kColumnParts + 3) * width), scratch<double, 1>(9 * plan.channels)}; }
+  // Calls f(block, room) for all blocks, in parallel.
+  template <class F>
+  void for_each(const Blocks& blocks, F&& f) const {
+    parallel_for(static_cast<int64_t>(blocks.list.size()), 1, [&](int64_t begin, int64_t end) {
+      for (size_t i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) f(blocks.list[i], i, room());
+    });
+  }
+  // Calls f(set, room) for all sets, in parallel if there is enough to do: about `work` values a channel.
+  template <class F>
+  void for_each_set(int64_t work, F&& f) const {
+    parallel_for(plan.sets, kBlockElements / 4 / (work * plan.channels) + 1, [&](int64_t begin, int64_t end) {
+      for (int64_t set = begin; set < end; ++set) f(set, room());
+    });
+  }
+
+  // A value a cell as a value a channel, `other` for those that pass through: in place where they are the same.
+  const double* spread(const double* by_cell, double other, double* to) const {
+    if (plan.group_size > 1) spread_groups(by_cell, plan.groups, plan.group_size, to);
+    else if (plan.normalized == plan.channels) return by_cell;
+    else std::fill(std::copy_n(by_cell, plan.normalized, to), to + plan.channels, other);
     return to;
   }
 
-  // Calls f(c, gamma, beta) for the normalized channels; parameters that are not there are 1 and 0.
-  template <class F>
-  void for_each_channel(int64_t set, F&& f) const {
-    const T *g = gamma ? gamma + affine_begin(set) : nullptr, *b = beta ? beta + affine_begin(set) : nullptr;
-    for (int64_t from = 0; from < plan.normalized; from += plan.affine_channels) {
-      const int64_t n = affine_size();
-      if (g && b) {
-        for (int64_t c = 0; c < n; ++c) f(from + c, double{g[c]}, double{b[c]});
-      } else {
-        for (int64_t c = 0; c < n; ++c) f(from + c, g ? double{g[c]} : 1.0, b ? double{b[c]} : 0.0);
-      }
-    }
+  struct Spread {
+    const double *mean, *inv, *offset;
+  };
+  Spread spread(int64_t set, const Room<T>& room) const {
+    const int64_t first = set * plan.groups;
+    const bool moved = spec.source == Statistics::Source::renorm;
+    return {spread(cells.mean + first, 0, room.row(0, plan.channels)),
+            spread(cells.inv + first, 1, room.row(1, plan.channels)),
+            moved ? spread(cells.offset + first, 0, room.row(2, plan.channels)) : zero.data()};
   }
 
-  // The columns of a set, in `table` (5 * width). For the gradient with `totals`: [2, groups], see Backward::total.
-  Columns<T> columns(int64_t set, T* table, Room<T>& room, const double* totals = nullptr) const {
-    T *high = table, *scale = table + width, *shift = table + 2 * width, *slope = table + 3 * width,
-      *offset = table + 4 * width;
-    const double *mean = by_channel(cells.mean, set, room.spread(0)), *inv = by_channel(cells.inv, set, room.spread(1)),
-                 *middle = by_channel(cells.offset, set, room.spread(2));
-    for_each_channel(set, [&](int64_t c, double g, double b) {
-      const double weight = g * inv[c];
-      high[c] = static_cast<T>(mean[c]);
-      scale[c] = static_cast<T>(weight);
-      shift[c] = static_cast<T>(b + g * middle[c] - (mean[c] - high[c]) * weight);
-    });
-    if (totals) {
-      const double *k = by_channel(totals, 0, room.spread(1)), *o = by_channel(totals + plan.groups, 0, room.spread(2));
-      for (int64_t c = 0; c < plan.normalized; ++c) {
-        slope[c] = static_cast<T>(k[c]);
-        offset[c] = static_cast<T>(o[c] - (mean[c] - high[c]) * k[c]);
-      }
-    }
-    for (int64_t c = plan.normalized; c < plan.channels; ++c) {
-      high[c] = shift[c] = slope[c] = offset[c] = 0;
-      scale[c] = 1;
-    }
-    for (int64_t part = 0; part < (totals ? 5 : 3); ++part)
-      for (int64_t u = 1; u < unit; ++u)
-        std::copy_n(table + part * width, plan.channels, table + part * width + u * plan.channels);
-    return {high, scale, shift, slope, offset};
+  // The columns of a set, but for those of the gradient.
+  Columns<T> columns(int64_t set, const Spread& s, T* table) const {
+    const Columns<T> to(table, width);
+    fill_columns(plan.channels, s.mean, s.inv, s.offset, gamma.data() + affine_at(set), beta.data() + affine_at(set),
+                 to.high, to.scale, to.shift);
+    for (T* part : {to.high, to.scale, to.shift}) repeat(part);
+    return to;
+  }
+  void repeat(T* part) const {
+    for (int64_t at = plan.channels; at < width; at += plan.channels) std::copy_n(part, plan.channels, part + at);
   }
 };
-
-// Pieces of runs, of about equal size, for the parallel passes over large sets.
-PoolVector<NormPlan::Run> cut_into_blocks(const NormPlan& plan) {
-  int64_t rows = 0;
-  for (int64_t n : plan.rows) rows += n;
-  const int64_t target = std::max((rows + kMaxSlots - 1) / kMaxSlots, kBlockElements / plan.channels + 1);
-  PoolVector<NormPlan::Run> blocks;
-  for (const NormPlan::Run& run : plan.runs) {
-    const int64_t pieces = std::max<int64_t>(1, (run.rows + target / 2) / target);
-    for (int64_t i = 0; i < pieces; ++i) {
-      const int64_t begin = run.rows * i / pieces, end = run.rows * (i + 1) / pieces;
-      blocks.push_back({run.tensor, run.first_row + begin, end - begin, run.set});
-    }
-  }
-  return blocks;
-}
 
 // The cells of a set from the moments of its channels, merged group by group.
 void store_cells(const NormPlan& plan, const ChannelMoments& channel, const CellArrays& cells, int64_t set) {
@@ -155,107 +123,111 @@ void store_cells(const NormPlan& plan, const ChannelMoments& channel, const Cell
     return;
   }
   // All channels count alike: the mean of the means, and the squares of what is between them.
-  const double n = static_cast<double>(plan.group_size);
-  for (int64_t g = 0; g < plan.groups; ++g) {
-    const double *means = channel.mean + g * plan.group_size, *m2s = channel.m2 + g * plan.group_size;
-    double mean = 0, m2 = 0;
-    for (int64_t c = 0; c < plan.group_size; ++c) mean += means[c] - means[0];
-    mean = means[0] + mean / n;
-    for (int64_t c = 0; c < plan.group_size; ++c) m2 += m2s[c] + channel.count * (means[c] - mean) * (means[c] - mean);
-    cells.count[first + g] = channel.count * n;
-    cells.mean[first + g] = mean;
-    cells.m2[first + g] = m2;
-  }
+  with_group_size(plan.group_size, [&]<int64_t kSize>() {
+    const int64_t size = kSize > 0 ? kSize : plan.group_size;
+    const double inverse = 1 / static_cast<double>(size), rows = channel.count;
+    double *__restrict count = cells.count + first, *__restrict to_mean = cells.mean + first,
+                       *__restrict to_m2 = cells.m2 + first;
+    for (int64_t g = 0; g < plan.groups; ++g) {
+      const double *means = channel.mean + g * size, *m2s = channel.m2 + g * size;
+      double away = 0, m2 = 0, between = 0;
+      for (int64_t c = 0; c < size; ++c) away += means[c] - means[0];
+      const double mean = means[0] + away * inverse;
+      for (int64_t c = 0; c < size; ++c) {
+        m2 += m2s[c];
+        between += (means[c] - mean) * (means[c] - mean);
+      }
+      count[g] = rows * static_cast<double>(size);
+      to_mean[g] = mean;
+      to_m2[g] = m2 + rows * between;
+    }
+  });
 }
 
+// The moments of the channels of a block, in mean, m2 [C].
 template <class T>
-void add_run(std::span<const Tensor> xs, const NormPlan& plan, const NormPlan::Run& run, ChannelMoments& moments,
-             Room<T>& room) {
-  const T* x = xs[static_cast<size_t>(run.tensor)].data<T>() + run.first_row * plan.channels;
-  add_moments(x, run.rows, plan.channels, moments, room.table());
+ChannelMoments measure(const NormPlan& plan, const Block& block, std::span<const Tensor> xs, double* mean, double* m2,
+                       const Room<T>& room) {
+  std::fill_n(mean, plan.channels, 0.0);
+  std::fill_n(m2, plan.channels, 0.0);
+  ChannelMoments moments{0, mean, m2};
+  for_each_chunk(plan, block, [&](const Chunk& chunk) {
+    add_moments(xs[static_cast<size_t>(chunk.tensor)].data<T>(), chunk, plan.channels, moments, room.wide);
+  });
+  return moments;
 }
 
 // The first pass over large sets: blocks in parallel, then merged by set in the order of the blocks.
 template <class T>
-void moments_of_blocks(const NormPlan& plan, std::span<const Tensor> xs, const CellArrays& cells) {
-  const PoolVector<NormPlan::Run> blocks = cut_into_blocks(plan);
+void measure_blocks(const Call<T>& call, const Blocks& blocks, std::span<const Tensor> xs) {
+  const NormPlan& plan = call.plan;
   const int64_t channels = plan.channels;
-  const size_t pair = 2 * static_cast<size_t>(channels);
-  PoolVector<double> partial(blocks.size() * pair, 0.0);
-  for_each_task<T>(static_cast<int64_t>(blocks.size()), channels, [&](int64_t i, Room<T>& room) {
-    double* mean = partial.data() + static_cast<size_t>(i) * pair;
-    ChannelMoments moments{0, mean, mean + channels};
-    add_run(xs, plan, blocks[static_cast<size_t>(i)], moments, room);
+  double* partial = scratch<double, 2>(static_cast<int64_t>(blocks.list.size()) * 2 * channels);
+  PoolVector<double> rows(blocks.list.size());
+  call.for_each(blocks, [&](const Block& block, size_t i, const Room<T>& room) {
+    double* mean = partial + i * 2 * static_cast<size_t>(channels);
+    rows[i] = measure(plan, block, xs, mean, mean + channels, room).count;
   });
-  PoolVector<size_t> begin(static_cast<size_t>(plan.sets) + 1, 0);  // blocks of a set; they are in order of sets
-  for (const NormPlan::Run& block : blocks) ++begin[static_cast<size_t>(block.set) + 1];
-  for (size_t set = 0; set < static_cast<size_t>(plan.sets); ++set) begin[set + 1] += begin[set];
-  for_each_task<T>(plan.sets, channels, [&](int64_t set, Room<T>& room) {
-    std::fill_n(room.spread(0), pair, 0.0);
-    ChannelMoments moments{0, room.spread(0), room.spread(1)};
-    for (size_t i = begin[static_cast<size_t>(set)]; i < begin[static_cast<size_t>(set) + 1]; ++i) {
-      const double* mean = partial.data() + i * pair;
-      if (blocks[i].rows > 0) moments.merge(channels, static_cast<double>(blocks[i].rows), mean, mean + channels);
-    }
-    store_cells(plan, moments, cells, set);
+  call.for_each_set(blocks.a_set(plan), [&](int64_t set, const Room<T>& room) {
+    double* own = room.narrow;
+    std::fill_n(own, 2 * channels, 0.0);
+    ChannelMoments moments{0, own, own + channels};
+    blocks.for_each_of(set, [&](size_t i) {
+      const double* mean = partial + i * 2 * static_cast<size_t>(channels);
+      moments.merge(channels, rows[i], mean, mean + channels);
+    });
+    store_cells(plan, moments, call.cells, set);
   });
 }
 
 template <class T>
 class Forward : Call<T> {
  public:
-  Forward(const Call<T>& call, const Tensor& population, const Tensor& all_cells, const NormTensors& tensors)
-      : Call<T>(call), population_(population), tensors_(tensors), all_cells_(all_cells) {}
+  Forward(Call<T>&& call, const Tensor& population, const Tensor& all_cells, const NormTensors& tensors)
+      : Call<T>(std::move(call)), population_(population), tensors_(tensors), all_cells_(all_cells) {}
 
   void run() {
     if (this->measured() && this->one_go()) {
-      for_each_task<T>(plan.sets, plan.channels, [&](int64_t set, Room<T>& room) { whole_set(set, room); });
+      parallel_for(plan.sets, 1, [&](int64_t begin, int64_t end) {
+        const Room<T> room = this->room();
+        for (int64_t set = begin; set < end; ++set) one_set(set, room);
+      });
       return;
     }
-    if (this->measured()) moments_of_blocks<T>(plan, tensors_.x, cells);
+    const Blocks blocks(plan);
+    if (this->measured()) measure_blocks<T>(*this, blocks, tensors_.x);
     if (spec.comm) reduce_norm_cells(*spec.comm, all_cells_);
     solve_cells(spec, population_, cells, 0, plan.cells());
-    const size_t table = 5 * static_cast<size_t>(width);
-    PoolVector<T> tables(static_cast<size_t>(plan.sets) * table);
-    PoolVector<Columns<T>> columns(static_cast<size_t>(plan.sets));
-    for_each_task<T>(plan.sets, plan.channels, [&](int64_t set, Room<T>& room) {
-      columns[static_cast<size_t>(set)] = this->columns(set, tables.data() + static_cast<size_t>(set) * table, room);
-    });
-    const PoolVector<NormPlan::Run> blocks = cut_into_blocks(plan);
-    parallel_for(static_cast<int64_t>(blocks.size()), 1, [&](int64_t begin, int64_t end) {
-      for (size_t i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i)
-        apply_run(blocks[i], columns[static_cast<size_t>(blocks[i].set)]);
+    T* tables = scratch<T, 3>(plan.sets * width * kColumnParts);
+    const auto table = [=, this](int64_t set) { return tables + set * width * kColumnParts; };
+    this->for_each_set(
+        1, [&](int64_t set, const Room<T>& room) { this->columns(set, this->spread(set, room), table(set)); });
+    this->for_each(blocks, [&](const Block& block, size_t, const Room<T>&) {
+      apply_block(block, {table(block.set), width});
     });
   }
 
  private:
-  using Call<T>::plan, Call<T>::spec, Call<T>::cells, Call<T>::unit, Call<T>::width;
+  using Call<T>::plan, Call<T>::spec, Call<T>::cells, Call<T>::width;
 
-  void whole_set(int64_t set, Room<T>& room) {
-    std::fill_n(room.spread(0), 2 * plan.channels, 0.0);
-    ChannelMoments moments{0, room.spread(0), room.spread(1)};
-    const auto begin = plan.runs.begin() + plan.set_begin[static_cast<size_t>(set)],
-               end = plan.runs.begin() + plan.set_begin[static_cast<size_t>(set) + 1];
-    for (auto run = begin; run != end; ++run) add_run(tensors_.x, plan, *run, moments, room);
-    store_cells(plan, moments, cells, set);
+  void one_set(int64_t set, const Room<T>& room) {
+    const Block block = whole_set(plan, set);
+    double* mean = room.narrow;
+    store_cells(plan, measure(plan, block, tensors_.x, mean, mean + plan.channels, room), cells, set);
     solve_cells(spec, population_, cells, set * plan.groups, (set + 1) * plan.groups);
-    const Columns<T> columns = this->columns(set, room.table(), room);
-    for (auto run = begin; run != end; ++run) apply_run(*run, columns);
+    apply_block(block, this->columns(set, this->spread(set, room), room.wide));
   }
 
-  void apply_run(const NormPlan::Run& run, const Columns<T>& columns) {
-    const size_t t = static_cast<size_t>(run.tensor);
-    const int64_t at = run.first_row * plan.channels, wide = run.rows / unit, rest = run.rows % unit,
-                  tail = at + wide * width;
-    const T *x = tensors_.x[t].template data<T>(),
-            *residual = tensors_.residual.empty() ? nullptr : tensors_.residual[t].template data<T>();
-    T* y = tensors_.y[t].template mutable_data<T>();
-    uint8_t* mask = tensors_.mask.empty() ? nullptr : tensors_.mask[t].template mutable_data<uint8_t>();
-    const auto from = [](auto* p, int64_t place) { return p ? p + place : nullptr; };
+  void apply_block(const Block& block, const Columns<T>& columns) {
     with_activation(spec.activation.kind, [&]<Activation::Kind kind>() {
-      const T leak = static_cast<T>(spec.activation.slope);
-      apply<kind>(x + at, from(residual, at), y + at, from(mask, at), wide, width, columns, leak);
-      apply<kind>(x + tail, from(residual, tail), y + tail, from(mask, tail), rest, plan.channels, columns, leak);
+      for_each_chunk(plan, block, [&](const Chunk& chunk) {
+        const size_t t = static_cast<size_t>(chunk.tensor);
+        apply<kind>(tensors_.x[t].template data<T>(),
+                    tensors_.residual.empty() ? nullptr : tensors_.residual[t].template data<T>(),
+                    tensors_.y[t].template mutable_data<T>(),
+                    tensors_.mask.empty() ? nullptr : tensors_.mask[t].template mutable_data<uint8_t>(), chunk, columns,
+                    static_cast<T>(spec.activation.slope));
+      });
     });
   }
 
@@ -267,177 +239,140 @@ class Forward : Call<T> {
 template <class T>
 class Backward : Call<T> {
  public:
-  Backward(const Call<T>& call, const NormGradients& tensors)
-      : Call<T>(call), tensors_(tensors), sums_(static_cast<size_t>(plan.sets * plan.channels) * 2, 0.0) {}
+  Backward(Call<T>&& call, const NormGradients& tensors)
+      : Call<T>(std::move(call)),
+        tensors_(tensors),
+        parts_(affine_per_set || !this->one_go() ? plan.sets : slot_count(plan.sets, 1)),
+        affine_(static_cast<size_t>(parts_ * 2 * plan.channels), 0.0) {}
 
   void run() {
     if (this->one_go()) {
-      for_each_task<T>(plan.sets, plan.channels, [&](int64_t set, Room<T>& room) { whole_set(set, room); });
+      parallel_ranges(plan.sets, 1, [&](int slot, int64_t begin, int64_t end) {
+        const Room<T> room = this->room();
+        for (int64_t set = begin; set < end; ++set) one_set(set, affine_per_set ? set : slot, room);
+      });
       return;
     }
-    const PoolVector<NormPlan::Run> blocks = cut_into_blocks(plan);
-    const size_t table = 5 * static_cast<size_t>(width), pair = 2 * static_cast<size_t>(plan.channels);
-    const int64_t count = static_cast<int64_t>(blocks.size());
-    PoolVector<T> tables(static_cast<size_t>(plan.sets) * table);
-    PoolVector<Columns<T>> columns(static_cast<size_t>(plan.sets));
-    PoolVector<double> partial(blocks.size() * pair, 0.0), totals(static_cast<size_t>(plan.cells()) * 2);
-    for_each_task<T>(plan.sets, plan.channels, [&](int64_t set, Room<T>& room) {
-      columns[static_cast<size_t>(set)] = this->columns(set, tables.data() + static_cast<size_t>(set) * table, room);
+    const Blocks blocks(plan);
+    const int64_t pair = 2 * plan.channels;
+    T* tables = scratch<T, 3>(plan.sets * width * kColumnParts);
+    const auto table = [=, this](int64_t set) { return tables + set * width * kColumnParts; };
+    double* partial = scratch<double, 2>(static_cast<int64_t>(blocks.list.size()) * pair);
+    PoolVector<double> totals(static_cast<size_t>(plan.cells()) * 2);
+    this->for_each_set(
+        1, [&](int64_t set, const Room<T>& room) { this->columns(set, this->spread(set, room), table(set)); });
+    this->for_each(blocks, [&](const Block& block, size_t i, const Room<T>& room) {
+      sum_block(block, {table(block.set), width}, partial + i * static_cast<size_t>(pair), room);
     });
-    for_each_task<T>(count, plan.channels, [&](int64_t i, Room<T>& room) {
-      const NormPlan::Run& block = blocks[static_cast<size_t>(i)];
-      sum_run(block, columns[static_cast<size_t>(block.set)], partial.data() + static_cast<size_t>(i) * pair, room);
+    this->for_each_set(blocks.a_set(plan), [&](int64_t set, const Room<T>& room) {
+      double* __restrict sum = room.row(7, plan.channels);
+      std::fill_n(sum, pair, 0.0);
+      blocks.for_each_of(set, [&](size_t i) {
+        const double* __restrict add = partial + i * static_cast<size_t>(pair);
+        for (int64_t c = 0; c < pair; ++c) sum[c] += add[c];
+      });
+      total(set, this->spread(set, room), set, sum, totals.data() + set * plan.groups * 2, room);
     });
-    for (size_t i = 0; i < blocks.size(); ++i) {  // in the order of the blocks
-      double *sum = sums(blocks[i].set), *add = partial.data() + i * pair;
-      for (size_t c = 0; c < pair; ++c) sum[c] += add[c];
-    }
-    Room<T> own(plan.channels);
-    for (int64_t set = 0; set < plan.sets; ++set) total(set, totals.data() + set * plan.groups * 2, own);
     if (spec.comm && this->measured()) share(totals);
-    for_each_task<T>(plan.sets, plan.channels, [&](int64_t set, Room<T>& room) {
-      double* sum = totals.data() + set * plan.groups * 2;
-      means_of_totals(set, sum);
-      columns[static_cast<size_t>(set)] =
-          this->columns(set, tables.data() + static_cast<size_t>(set) * table, room, sum);
+    this->for_each_set(1, [&](int64_t set, const Room<T>& room) {
+      gradient_columns(set, this->spread(set, room), totals.data() + set * plan.groups * 2, {table(set), width}, room);
     });
-    parallel_for(count, 1, [&](int64_t begin, int64_t end) {
-      for (size_t i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i)
-        gradient_run(blocks[i], columns[static_cast<size_t>(blocks[i].set)]);
+    this->for_each(blocks, [&](const Block& block, size_t, const Room<T>&) {
+      gradient_block(block, {table(block.set), width});
     });
   }
 
-  // Sums over sets of dgamma and dbeta, into f64 [affine sets, affine channels].
+  // Sums over sets and positions of dgamma and dbeta, into f64 [affine sets, affine channels].
   void affine_gradients(const Tensor& dgamma, const Tensor& dbeta) {
-    if (!dgamma.defined() && !dbeta.defined()) return;
-    Room<T> room(plan.channels);
-    PoolVector<double> unused(static_cast<size_t>(affine_per_set ? plan.sets * plan.channels : plan.channels));
-    double *g = dgamma.defined() ? dgamma.mutable_data<double>() : unused.data(),
-           *b = dbeta.defined() ? dbeta.mutable_data<double>() : unused.data();
-    std::fill_n(g, dgamma.defined() ? dgamma.numel() : 0, 0.0);
-    std::fill_n(b, dbeta.defined() ? dbeta.numel() : 0, 0.0);
-    for (int64_t set = 0; set < plan.sets; ++set) {
-      const double *inv = this->by_channel(cells.inv, set, room.spread(0)),
-                   *offset = this->by_channel(cells.offset, set, room.spread(1)), *sum = sums(set),
-                   *sum_x = sum + plan.channels;
-      double *to_g = g + this->affine_begin(set), *to_b = b + this->affine_begin(set);
-      for (int64_t from = 0; from < plan.normalized; from += plan.affine_channels) {
-        for (int64_t c = 0; c < this->affine_size(); ++c) {
-          to_g[c] += inv[from + c] * sum_x[from + c] + offset[from + c] * sum[from + c];
-          to_b[c] += sum[from + c];
-        }
+    for (int64_t half = 0; half < 2; ++half) {
+      const Tensor& out = half == 0 ? dgamma : dbeta;
+      if (!out.defined()) continue;
+      double* to = out.mutable_data<double>();
+      std::fill_n(to, out.numel(), 0.0);
+      for (int64_t part = 0; part < parts_; ++part) {
+        const double* from = affine_.data() + (part * 2 + half) * plan.channels;
+        double* set = to + (affine_per_set ? part * affine_size : 0);
+        for (int64_t at = 0; at < plan.normalized; at += plan.affine_channels)
+          for (int64_t c = 0; c < affine_size; ++c) set[c] += from[at + c];
       }
     }
   }
 
  private:
-  using Call<T>::plan, Call<T>::spec, Call<T>::cells, Call<T>::unit, Call<T>::width, Call<T>::affine_per_set;
+  using Call<T>::plan, Call<T>::spec, Call<T>::cells, Call<T>::width, Call<T>::affine_per_set, Call<T>::affine_size;
+  using typename Call<T>::Spread;
 
-  double* sums(int64_t set) { return sums_.data() + set * plan.channels * 2; }  // [2, C]: dy and dy (x - mean)
+  void one_set(int64_t set, int64_t part, const Room<T>& room) {
+    const Block block = whole_set(plan, set);
+    double *totals = room.row(5, plan.channels), *sums = room.row(7, plan.channels);
+    const Spread spread = this->spread(set, room);
+    const Columns<T> columns = this->columns(set, spread, room.wide);
+    sum_block(block, columns, sums, room);
+    total(set, spread, part, sums, totals, room);
+    gradient_columns(set, spread, totals, columns, room);
+    gradient_block(block, columns);
+  }
 
+  // Calls f.operator()<kind, masked>(chunk, tensor, mask) for the chunks of a block.
   template <class F>
-  void with_kind(F&& f) {
+  void for_each_chunk_of(const Block& block, F&& f) {
     with_activation(spec.activation.kind, [&]<Activation::Kind kind>() {
-      if (tensors_.mask.empty()) f.template operator()<kind, false>();
-      else f.template operator()<kind, true>();
+      for_each_chunk(plan, block, [&](const Chunk& chunk) {
+        const size_t t = static_cast<size_t>(chunk.tensor);
+        if (tensors_.mask.empty()) f.template operator()<kind, false>(chunk, t, nullptr);
+        else f.template operator()<kind, true>(chunk, t, tensors_.mask[t].template data<uint8_t>());
+      });
     });
   }
 
-  struct Pointers {
-    const T *dy, *x;
-    const uint8_t* mask;
-    T *dx, *dresidual;
-    Pointers at(int64_t place) const {
-      return {dy + place, x + place, mask ? mask + place : nullptr, dx ? dx + place : nullptr,
-              dresidual ? dresidual + place : nullptr};
-    }
-  };
-  Pointers pointers(const NormPlan::Run& run) const {
-    const size_t t = static_cast<size_t>(run.tensor);
-    const auto target = [&](std::span<const Tensor> all) -> T* {
+  // The sums of dy and of dy (x - high) of a block's channels, in `sum` [2, C].
+  void sum_block(const Block& block, const Columns<T>& columns, double* sum, const Room<T>& room) {
+    std::fill_n(sum, 2 * plan.channels, 0.0);
+    for_each_chunk_of(
+        block, [&]<Activation::Kind kind, bool masked>(const Chunk& chunk, size_t t, const uint8_t* mask) {
+          add_sums<kind, masked>(tensors_.dy[t].template data<T>(), tensors_.x[t].template data<T>(), mask, chunk,
+                                 plan.channels, columns, static_cast<T>(spec.activation.slope),
+                                 room.wide + kColumnParts * width, sum);
+        });
+  }
+
+  // totals [2, groups]: the sums over a set's cells of gamma inv dy (x - mean) and of gamma inv dy, from the sums of
+  // its channels; adds to the part's dgamma and dbeta.
+  void total(int64_t set, const Spread& s, int64_t part, const double* sum, double* totals, const Room<T>& room) {
+    const int64_t channels = plan.channels, size = plan.group_size;
+    double *weighted_x = size == 1 ? totals : room.row(3, channels),
+           *weighted = size == 1 ? totals + plan.groups : room.row(4, channels),
+           *dgamma = affine_.data() + part * 2 * channels;
+    weigh_sums<T>(plan.normalized, s.mean, s.inv, s.offset, this->gamma.data() + this->affine_at(set), sum,
+                  sum + channels, weighted, weighted_x, dgamma, dgamma + channels);
+    if (size == 1) return;
+    sum_groups(weighted_x, plan.groups, size, totals);
+    sum_groups(weighted, plan.groups, size, totals + plan.groups);
+  }
+
+  // From these totals, in place, the slope and offset of dx = scale dy - (x - mean) slope - offset, by cell; then by
+  // column.
+  void gradient_columns(int64_t set, const Spread& s, double* totals, const Columns<T>& columns, const Room<T>& room) {
+    const int64_t first = set * plan.groups;
+    means_of_totals(plan.groups, cells.count + first, cells.rstd + first, this->measured(), spec.center, totals,
+                    totals + plan.groups);
+    const int64_t channels = plan.channels;
+    fill_gradient_columns(channels, s.mean, this->spread(totals, 0, room.row(3, channels)),
+                          this->spread(totals + plan.groups, 0, room.row(4, channels)), columns.slope, columns.offset);
+    for (T* part : {columns.slope, columns.offset}) this->repeat(part);
+  }
+
+  void gradient_block(const Block& block, const Columns<T>& columns) {
+    const auto target = [](std::span<const Tensor> all, size_t t) -> T* {
       return all.empty() || !all[t].defined() ? nullptr : all[t].template mutable_data<T>();
     };
-    return Pointers{tensors_.dy[t].template data<T>(), tensors_.x[t].template data<T>(),
-                    tensors_.mask.empty() ? nullptr : tensors_.mask[t].template data<uint8_t>(), target(tensors_.dx),
-                    target(tensors_.dresidual)}
-        .at(run.first_row * plan.channels);
-  }
-
-  // Adds a run's sums to `sum` [2, C]: of dy and of dy (x - high).
-  void sum_run(const NormPlan::Run& run, const Columns<T>& columns, double* sum, Room<T>& room) {
-    Pointers p = pointers(run);
-    T* scratch = room.sums();
-    for (int64_t rows = run.rows; rows > 0;) {
-      const int64_t wide = rows >= unit ? unit : 1, n = std::min(rows / wide, kChunkRows),
-                    across = wide * plan.channels;
-      std::fill_n(scratch, 2 * across, T(0));
-      with_kind([&]<Activation::Kind kind, bool masked>() {
-        add_sums<kind, masked>(p.dy, p.x, p.mask, n, across, columns, static_cast<T>(spec.activation.slope), scratch,
-                               scratch + across);
-      });
-      for (int64_t u = 0; u < wide; ++u) {
-        const T *s = scratch + u * plan.channels, *sx = s + across;
-        for (int64_t c = 0; c < plan.channels; ++c) sum[c] += s[c];
-        for (int64_t c = 0; c < plan.channels; ++c) sum[plan.channels + c] += sx[c];
-      }
-      p = p.at(n * across);
-      rows -= n * wide;
-    }
-  }
-
-  // totals [2, groups]: the sums over a set's cells of gamma inv dy (x - mean) and of gamma inv dy. Corrects the set's
-  // channel sums on the way: (x - mean) for (x - high).
-  void total(int64_t set, double* totals, Room<T>& room) {
-    double *sum = sums(set), *sum_x = sum + plan.channels, *weighted = room.spread(2), *weighted_x = room.spread(3);
-    const double *mean = this->by_channel(cells.mean, set, room.spread(0)),
-                 *inv = this->by_channel(cells.inv, set, room.spread(1));
-    this->for_each_channel(set, [&](int64_t c, double g, double) {
-      sum_x[c] -= (mean[c] - static_cast<double>(static_cast<T>(mean[c]))) * sum[c];
-      weighted[c] = g * inv[c] * sum[c];
-      weighted_x[c] = g * inv[c] * sum_x[c];
-    });
-    std::fill_n(totals, plan.groups * 2, 0.0);
-    for (int64_t g = 0; g * plan.group_size < plan.normalized; ++g) {
-      for (int64_t c = g * plan.group_size; c < (g + 1) * plan.group_size; ++c) {
-        totals[g] += weighted_x[c];
-        totals[plan.groups + g] += weighted[c];
-      }
-    }
-  }
-
-  // From these totals, in place, the slope and offset of dx = scale dy - (x - mean) slope - offset.
-  void means_of_totals(int64_t set, double* totals) {
-    if (!this->measured()) std::fill_n(totals, plan.groups * 2, 0.0);
-    for (int64_t g = 0; g < plan.groups; ++g) {
-      const int64_t i = set * plan.groups + g;
-      const double count = cells.count[i] > 0 ? cells.count[i] : 1;
-      totals[g] *= cells.rstd[i] * cells.rstd[i] / count;
-      totals[plan.groups + g] *= spec.center ? 1 / count : 0;
-    }
-  }
-
-  void gradient_run(const NormPlan::Run& run, const Columns<T>& columns) {
-    const Pointers p = pointers(run), q = p.at(run.rows / unit * width);
-    const size_t t = static_cast<size_t>(run.tensor);
-    const bool add_dx = p.dx && tensors_.add_dx[t], add_dresidual = p.dresidual && tensors_.add_dresidual[t];
-    with_kind([&]<Activation::Kind kind, bool masked>() {
-      const T leak = static_cast<T>(spec.activation.slope);
-      apply_gradient<kind, masked>(p.dy, p.x, p.mask, p.dx, add_dx, p.dresidual, add_dresidual, run.rows / unit, width,
-                                   columns, leak);
-      apply_gradient<kind, masked>(q.dy, q.x, q.mask, q.dx, add_dx, q.dresidual, add_dresidual, run.rows % unit,
-                                   plan.channels, columns, leak);
-    });
-  }
-
-  void whole_set(int64_t set, Room<T>& room) {
-    const auto begin = plan.runs.begin() + plan.set_begin[static_cast<size_t>(set)],
-               end = plan.runs.begin() + plan.set_begin[static_cast<size_t>(set) + 1];
-    const Columns<T> forward = this->columns(set, room.table(), room);
-    for (auto run = begin; run != end; ++run) sum_run(*run, forward, sums(set), room);
-    total(set, room.totals(), room);
-    means_of_totals(set, room.totals());
-    const Columns<T> columns = this->columns(set, room.table(), room, room.totals());
-    for (auto run = begin; run != end; ++run) gradient_run(*run, columns);
+    for_each_chunk_of(
+        block, [&]<Activation::Kind kind, bool masked>(const Chunk& chunk, size_t t, const uint8_t* mask) {
+          T *dx = target(tensors_.dx, t), *dresidual = target(tensors_.dresidual, t);
+          apply_gradient<kind, masked>(tensors_.dy[t].template data<T>(), tensors_.x[t].template data<T>(), mask, dx,
+                                       dx && tensors_.add_dx[t], dresidual, dresidual && tensors_.add_dresidual[t],
+                                       chunk, columns, static_cast<T>(spec.activation.slope));
+        });
   }
 
   // Sums the totals over all workers, by rank.
@@ -450,7 +385,8 @@ class Backward : Call<T> {
   }
 
   const NormGradients& tensors_;
-  PoolVector<double> sums_;
+  const int64_t parts_;  // sets or slots, whose dgamma and dbeta [parts, 2, C] are added at the end
+  PoolVector<double> affine_;
 };
 
 }  // namespace
@@ -481,8 +417,9 @@ void norm_backward(const NormPlan& plan, const NormSpec& spec, const Tensor& gam
 
 void norm_moments(const NormPlan& plan, const Tensor& cells, std::span<const Tensor> xs) {
   dispatch_floating("moments", xs[0].dtype(), [&]<class T>() {
-    if (plan.row_sets) norm_rows_moments<T>(plan, cells, xs[0]);
-    else moments_of_blocks<T>(plan, xs, CellArrays(cells.mutable_data<double>(), plan.cells()));
+    if (plan.row_sets) return norm_rows_moments<T>(plan, cells, xs[0]);
+    const NormSpec plain{};
+    measure_blocks<T>({plan, plain, {}, {}, cells.mutable_data<double>()}, Blocks(plan), xs);
   });
 }
 

@@ -2,6 +2,7 @@
 // cells are runs of `group_size` consecutive channels; a task takes a range of rows and does both passes of a row while
 // it is in cache. Cells may be small here, so of each only what the gradient or the caller will read is written.
 #include <cmath>
+#include <utility>
 
 #include "norma/core/parallel.h"
 #include "norma/ops/norm_cpu.h"
@@ -10,80 +11,90 @@
 namespace norma {
 namespace {
 
+constexpr int64_t kBlockElements =
+    2048;                            // rows taken together: their cells are solved at once, while they are in cache
 constexpr int64_t kFlushRows = 128;  // rows whose dgamma and dbeta are summed in T before the sums go on in double
 
-// The sum of f(i) for i in [0, n), in `lanes` independent partial sums: fills vector registers without reassociation.
-template <int lanes, class T, class F>
-T lane_sum(int64_t n, F f) {
-  T sum[lanes] = {};
+template <size_t from, class V, size_t... k>
+auto part_of(V v, std::index_sequence<k...>) {
+  return __builtin_shufflevector(v, v, (from + k)...);
+}
+template <size_t lanes, class V>
+auto sum_of_lanes(V v) {
+  if constexpr (lanes == 2) return v[0] + v[1];
+  else {
+    constexpr std::make_index_sequence<lanes / 2> half;
+    return sum_of_lanes<lanes / 2>(part_of<0>(v, half) + part_of<lanes / 2>(v, half));
+  }
+}
+
+struct Sums {
+  double plain, product;
+};
+
+// The sums of f(load, i), and of f g where `with_product`, over i in [0, n); load(p) is p[0] or a vector of consecutive
+// elements. Several vectors of sums, so that additions need not wait for each other. Always inline: a call would cost
+// as much as a row of 64.
+template <bool with_product, class T, class F, class G>
+[[gnu::always_inline]] inline Sums sums_of(int64_t n, F f, G g) {
+  typedef T Vector __attribute__((vector_size(64), aligned(sizeof(T)), may_alias));
+  constexpr size_t lanes = 64 / sizeof(T);
+  constexpr int64_t size = lanes;
+  const auto vector = [](const T* p) { return *reinterpret_cast<const Vector*>(p); };
+  const auto scalar = [](const T* p) { return *p; };
+  Vector a{}, b{}, ag{}, bg{};
+  T rest = 0, rest_g = 0;
+  const auto add = [&](auto load, int64_t at, auto& sum, auto& product) {
+    const auto v = f(load, at);
+    sum += v;
+    if constexpr (with_product) product += v * g(load, at);
+  };
   int64_t i = 0;
-  for (; i + lanes <= n; i += lanes)
-    for (int k = 0; k < lanes; ++k) sum[k] += f(i + k);
-  for (; i < n; ++i) sum[i % lanes] += f(i);
-  for (int half = lanes / 2; half > 0; half /= 2)
-    for (int k = 0; k < half; ++k) sum[k] += sum[k + half];
-  return sum[0];
+  for (; i + 2 * size <= n; i += 2 * size) {
+    add(vector, i, a, ag);
+    add(vector, i + size, b, bg);
+  }
+  if (i + size <= n) {
+    add(vector, i, a, ag);
+    i += size;
+  }
+  for (; i < n; ++i) add(scalar, i, rest, rest_g);
+  return {double{sum_of_lanes<lanes>(a + b)} + rest,
+          with_product ? double{sum_of_lanes<lanes>(ag + bg)} + rest_g : 0.0};
 }
 template <class T, class F>
-double row_sum(int64_t n, F f) {
-  return n >= 128 ? lane_sum<64, T>(n, f) : lane_sum<16, T>(n, f);
+[[gnu::always_inline]] inline double sum_of(int64_t n, F f) {
+  return sums_of<false, T>(n, f, f).plain;
 }
 
-struct MeanM2 {
-  double mean, m2;
-};
-
-template <class T>
-MeanM2 measure(const T* __restrict x, int64_t n) {
-  const T first = x[0];  // deviations from it keep their digits where the mean is large
-  const double mean = first + row_sum<T>(n, [&](int64_t i) { return x[i] - first; }) / static_cast<double>(n);
-  const T high = static_cast<T>(mean), low = static_cast<T>(mean - high);
-  return {mean, row_sum<T>(n, [&](int64_t i) {
-            const T d = x[i] - high - low;
-            return d * d;
-          })};
-}
-
-// The normalized value of a cell's element is (x - high) * inv + offset.
-template <class T>
-struct RowCell {
-  T high, inv, offset;
-  double low;
-  RowCell(double mean, double inverse, double middle)
-      : high(static_cast<T>(mean)), inv(static_cast<T>(inverse)), low(mean - high) {
-    offset = static_cast<T>(middle - low * inverse);
-  }
-  T operator()(T x) const { return (x - high) * inv + offset; }
-};
-
-// What both directions read: parameters with 1 and 0 where there are none, and the bounds of the parts of a row.
+// What both directions read. Cell i is the `size` elements from i * size on, its first channel i % groups * size.
 template <class T>
 struct RowCall {
   const NormPlan& plan;
   const NormSpec& spec;
-  const PoolVector<T> weight, bias;
-  const bool general;  // every part of a cell is stored, not only mean and inv
-  const int64_t grain = 8192 / plan.channels + 1;
+  const PoolVector<T> weight, bias;  // with 1 and 0 where there are none
+  const bool general;                // every part of a cell is stored, not only mean and inv
+  const int64_t size, grain, together;
 
   RowCall(const NormPlan& p, const NormSpec& s, const Tensor& gamma, const Tensor& beta)
       : plan(p),
         spec(s),
         weight(parameter(gamma, p.channels, 1)),
         bias(parameter(beta, p.channels, 0)),
-        general(s.source != Statistics::Source::batch || s.keep_moments) {}
+        general(s.source != Statistics::Source::batch || s.keep_moments),
+        size(p.group_size),
+        grain(4 * kBlockElements / p.channels + 1),
+        together(std::clamp<int64_t>(kBlockElements / p.channels, 1, kFlushRows)) {}
 
   static PoolVector<T> parameter(const Tensor& x, int64_t channels, T otherwise) {
     PoolVector<T> values(static_cast<size_t>(channels), otherwise);
     if (x.defined()) std::copy_n(x.data<T>(), channels, values.begin());
     return values;
   }
-
-  // Calls f(cell, place of its first element, its first channel) for the cells of rows [begin, end).
+  // Calls f(first row, rows) for parts of [begin, end).
   template <class F>
-  void for_each_cell(int64_t begin, int64_t end, F&& f) const {
-    int64_t cell = begin * plan.groups, at = begin * plan.channels;
-    for (int64_t row = begin; row < end; ++row)
-      for (int64_t c = 0; c < plan.channels; c += plan.group_size, at += plan.group_size) f(cell++, at, c);
+  void for_each_block(int64_t begin, int64_t end, F&& f) const {
+    for (int64_t row = begin; row < end; row += together) f(row, std::min(together, end - row));
   }
 };
 
@@ -96,6 +107,139 @@ const S* const_first_of(std::span<const Tensor> tensors) {
   return tensors.empty() ? nullptr : tensors[0].data<S>();
 }
 
+// Means and M2 of n cells of `size` elements.
+template <class T>
+void measure(const T* x, int64_t n, int64_t size, double* mean, double* m2) {
+  for (int64_t i = 0; i < n; ++i) {  // deviations from the first keep their digits where the mean is large
+    const T *cell = x + i * size, first = cell[0];
+    mean[i] = sum_of<T>(size, [=](auto load, int64_t k) { return load(cell + k) - first; });
+  }
+  const double inverse = 1 / static_cast<double>(size);
+  for (int64_t i = 0; i < n; ++i) mean[i] = mean[i] * inverse + x[i * size];
+  for (int64_t i = 0; i < n; ++i) {
+    const T *cell = x + i * size, high = static_cast<T>(mean[i]);
+    m2[i] = sum_of<T>(size, [=](auto load, int64_t k) {
+      const auto d = load(cell + k) - high;
+      return d * d;
+    });
+  }
+  for (int64_t i = 0; i < n; ++i) {  // about the mean instead of the mean rounded to T
+    const double low = mean[i] - static_cast<T>(mean[i]), about = m2[i] - static_cast<double>(size) * low * low;
+    m2[i] = about > 0 ? about : 0;
+  }
+}
+
+// The normalized value of a cell's element is (x - high) * inv + offset.
+template <class T>
+struct RowCell {
+  T high, inv, offset;
+  RowCell(double mean, double inverse, double middle)
+      : high(static_cast<T>(mean)),
+        inv(static_cast<T>(inverse)),
+        offset(static_cast<T>(middle - (mean - high) * inverse)) {}
+  T operator()(T x) const { return (x - high) * inv + offset; }
+};
+
+// y of one cell; w and b are its channels'.
+template <Activation::Kind kind, class T>
+void apply_cell(const T* __restrict x, const T* __restrict residual, T* __restrict y, uint8_t* __restrict mask,
+                int64_t n, const T* __restrict w, const T* __restrict b, RowCell<T> cell, T leak) {
+  if (!residual) {
+    for (int64_t k = 0; k < n; ++k) y[k] = norm_rows::activate<kind>(cell(x[k]) * w[k] + b[k], leak);
+    return;
+  }
+  for (int64_t k = 0; k < n; ++k) y[k] = cell(x[k]) * w[k] + b[k] + residual[k];
+  if (mask)
+    for (int64_t k = 0; k < n; ++k) mask[k] = y[k] > 0;
+  for (int64_t k = 0; k < n; ++k) y[k] = norm_rows::activate<kind>(y[k], leak);
+}
+
+// d: dy of one cell behind the activation.
+template <Activation::Kind kind, class T>
+void behind_cell(const T* __restrict dy, const T* __restrict x, const uint8_t* __restrict mask, T* __restrict d,
+                 int64_t n, const T* __restrict w, const T* __restrict b, RowCell<T> cell, T leak) {
+  const T otherwise = kind == Activation::Kind::relu ? T(0) : leak;
+  if (mask) {
+    for (int64_t k = 0; k < n; ++k) d[k] = mask[k] != 0 ? dy[k] : otherwise * dy[k];
+  } else {
+    for (int64_t k = 0; k < n; ++k) d[k] = cell(x[k]) * w[k] + b[k] > 0 ? dy[k] : otherwise * dy[k];
+  }
+}
+
+// What the gradient needs of n cells, in arrays: dx = inv w d - (x - high) slope - offset, and the normalized value
+// (x - high) inv + middle.
+template <class T>
+struct CellGradients {
+  T *high, *inv, *middle, *slope, *offset;
+  CellGradients(T* room, int64_t n)
+      : high(room), inv(high + n), middle(inv + n), slope(middle + n), offset(slope + n) {}
+};
+
+// The sums of w d and w d (x - high) over n cells, consecutive from d and x on.
+template <class T>
+void sum_cells(const T* d, const T* x, const T* weight, int64_t channels, int64_t n, int64_t size, const double* mean,
+               double* sum, double* sum_x) {
+  for (int64_t i = 0, c = 0; i < n; ++i, c = c + size < channels ? c + size : 0, d += size, x += size) {
+    const T high = static_cast<T>(mean[i]), *w = weight + c;
+    const Sums sums = sums_of<true, T>(
+        size, [=](auto load, int64_t k) { return load(w + k) * load(d + k); },
+        [=](auto load, int64_t k) { return load(x + k) - high; });
+    sum[i] = sums.plain;
+    sum_x[i] = sums.product;
+  }
+}
+
+// From these sums, what the gradient needs. `middle` may be null: 0.
+template <class T>
+void solve_gradients(int64_t n, const NormSpec& spec, int64_t size, const double* __restrict mean,
+                     const double* __restrict inv, const double* __restrict rstd, const double* __restrict middle,
+                     const double* __restrict sum, const double* __restrict sum_x, const CellGradients<T>& to) {
+  const double measured = spec.source == Statistics::Source::given ? 0 : 1 / static_cast<double>(size),
+               centered = spec.center ? measured : 0;
+  T* __restrict high = to.high, * __restrict to_inv = to.inv, * __restrict to_middle = to.middle, * __restrict slope = to.slope, * __restrict offset = to.offset;
+  for (int64_t i = 0; i < n; ++i) {
+    high[i] = static_cast<T>(mean[i]);
+    to_inv[i] = static_cast<T>(inv[i]);
+    const double low = mean[i] - high[i], k = measured * inv[i] * rstd[i] * rstd[i] * (sum_x[i] - low * sum[i]);
+    to_middle[i] = static_cast<T>((middle ? middle[i] : 0) - low * inv[i]);
+    slope[i] = static_cast<T>(k);
+    offset[i] = static_cast<T>(centered * inv[i] * sum[i] - low * k);
+  }
+}
+
+enum class Write { none, assign, add };
+
+// dx of the cells of one channel group in kRows rows, and what they add to dgamma and dbeta. In d, x, dx, the rows are
+// `stride` elements apart, their cells `groups` apart from `first` on in `of`.
+template <int kRows, Write write, class T>
+void gradient_of_cells(const T* __restrict d, const T* __restrict x, T* __restrict dx, int64_t stride, int64_t n,
+                       const T* __restrict w, const CellGradients<T>& of, int64_t first, int64_t groups,
+                       T* __restrict dgamma, T* __restrict dbeta) {
+  T high[kRows], inv[kRows], middle[kRows], slope[kRows], offset[kRows];
+  for (int64_t r = 0, i = first; r < kRows; ++r, i += groups) {
+    high[r] = of.high[i];
+    inv[r] = of.inv[i];
+    middle[r] = of.middle[i];
+    slope[r] = of.slope[i];
+    offset[r] = of.offset[i];
+  }
+#pragma GCC ivdep
+  for (int64_t k = 0; k < n; ++k) {
+    T dg = 0, db = 0;
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) {
+      const T v = x[r * stride + k] - high[r], dr = d[r * stride + k];
+      dg += dr * (v * inv[r] + middle[r]);
+      db += dr;
+      const T gradient = inv[r] * w[k] * dr - v * slope[r] - offset[r];
+      if constexpr (write == Write::assign) dx[r * stride + k] = gradient;
+      if constexpr (write == Write::add) dx[r * stride + k] += gradient;
+    }
+    dgamma[k] += dg;
+    dbeta[k] += db;
+  }
+}
+
 }  // namespace
 
 template <class T>
@@ -103,12 +247,8 @@ void norm_rows_moments(const NormPlan& plan, const Tensor& cells, const Tensor& 
   const CellArrays to(cells.mutable_data<double>(), plan.cells());
   const T* in = x.data<T>();
   parallel_for(plan.cells(), 8192 / plan.group_size + 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const MeanM2 measured = measure(in + i * plan.group_size, plan.group_size);
-      to.count[i] = static_cast<double>(plan.group_size);
-      to.mean[i] = measured.mean;
-      to.m2[i] = measured.m2;
-    }
+    std::fill(to.count + begin, to.count + end, static_cast<double>(plan.group_size));
+    measure(in + begin * plan.group_size, end - begin, plan.group_size, to.mean + begin, to.m2 + begin);
   });
 }
 
@@ -118,46 +258,34 @@ void norm_rows_forward(const NormPlan& plan, const NormSpec& spec, const Tensor&
   const RowCall<T> call(plan, spec, gamma, beta);
   const Population known(population);
   const CellArrays to(cells.mutable_data<double>(), plan.cells());
-  const int64_t n = plan.group_size;
-  const double inverse_size = 1 / static_cast<double>(n);
-  const T *all_x = tensors.x[0].data<T>(), *all_residual = const_first_of<T>(tensors.residual);
-  T* all_y = first_of<T>(tensors.y);
-  uint8_t* all_mask = first_of<uint8_t>(tensors.mask);
-
-  const auto solve = [&](int64_t i, const T* x) {
-    MeanM2 measured{};
-    if (spec.source != Statistics::Source::given) measured = measure(x, n);
-    if (!call.general) {
-      const double mean = measured.mean, var = measured.m2 * inverse_size + (spec.center ? 0 : mean * mean);
-      to.mean[i] = spec.center ? mean : 0;
-      to.inv[i] = 1 / std::sqrt(var + spec.eps);
-      return RowCell<T>(to.mean[i], to.inv[i], 0);
-    }
-    to.count[i] = static_cast<double>(n);
-    to.mean[i] = measured.mean;
-    to.m2[i] = measured.m2;
-    solve_cells(spec, known, to, i, i + 1);
-    return RowCell<T>(to.mean[i], to.inv[i], to.offset[i]);
-  };
+  const int64_t groups = plan.groups, size = call.size;
+  const T *x = tensors.x[0].data<T>(), *residual = const_first_of<T>(tensors.residual);
+  T* y = first_of<T>(tensors.y);
+  uint8_t* mask = first_of<uint8_t>(tensors.mask);
+  const T leak = static_cast<T>(spec.activation.slope);
   norm_rows::with_activation(spec.activation.kind, [&]<Activation::Kind kind>() {
-    const T leak = static_cast<T>(spec.activation.slope);
     parallel_for(plan.sets, call.grain, [&](int64_t begin, int64_t end) {
-      call.for_each_cell(begin, end,
-                         [&](int64_t i, int64_t at, int64_t c) {
-                           const T *__restrict x = all_x + at, *__restrict w = call.weight.data() + c, *__restrict b = call.bias.data() + c;
-                           T* __restrict y = all_y + at;
-                           const RowCell<T> cell = solve(i, x);
-                           if (!all_residual) {
-                             for (int64_t k = 0; k < n; ++k)
-                               y[k] = norm_rows::activate<kind>(cell(x[k]) * w[k] + b[k], leak);
-                             return;
-                           }
-                           const T* __restrict residual = all_residual + at;
-                           for (int64_t k = 0; k < n; ++k) y[k] = cell(x[k]) * w[k] + b[k] + residual[k];
-                           if (all_mask)
-                             for (int64_t k = 0; k < n; ++k) all_mask[at + k] = y[k] > 0;
-                           for (int64_t k = 0; k < n; ++k) y[k] = norm_rows::activate<kind>(y[k], leak);
-                         });
+      call.for_each_block(begin, end, [&](int64_t row, int64_t rows) {
+        const int64_t first = row * groups, n = rows * groups;
+        // Of the general case all parts are kept; of the usual one the mean and inv, the others are scratch.
+        const CellArrays own(scratch<double, 0>(kNormCellParts * n), n);
+        const int64_t shift = call.general ? first : 0;
+        const CellArrays& at = call.general ? to : own;
+        std::fill_n(at.count + shift, n, static_cast<double>(size));
+        if (spec.source != Statistics::Source::given)
+          measure(x + first * size, n, size, at.mean + shift, at.m2 + shift);
+        solve_cells(spec, known, at, shift, shift + n);
+        if (!call.general) {
+          std::copy_n(own.mean, n, to.mean + first);
+          std::copy_n(own.inv, n, to.inv + first);
+        }
+        for (int64_t i = 0, c = 0; i < n; ++i, c = c + size < plan.channels ? c + size : 0) {
+          const int64_t e = (first + i) * size;
+          apply_cell<kind>(x + e, residual ? residual + e : nullptr, y + e, mask ? mask + e : nullptr, size,
+                           call.weight.data() + c, call.bias.data() + c,
+                           RowCell<T>(at.mean[shift + i], at.inv[shift + i], at.offset[shift + i]), leak);
+        }
+      });
     });
   });
 }
@@ -166,70 +294,68 @@ template <class T>
 void norm_rows_backward(const NormPlan& plan, const NormSpec& spec, const Tensor& gamma, const Tensor& beta,
                         const Tensor& cells, const Tensor& dgamma, const Tensor& dbeta, const NormGradients& tensors) {
   const RowCall<T> call(plan, spec, gamma, beta);
-  const int64_t channels = plan.channels, n = plan.group_size;
+  const int64_t channels = plan.channels, groups = plan.groups, size = call.size;
   const size_t pair = 2 * static_cast<size_t>(channels);  // dgamma, dbeta
   PoolVector<double> partial(static_cast<size_t>(slot_count(plan.sets, call.grain)) * pair, 0.0);
   const auto part = [&](NormCellPart k) { return cells.data<double>() + k * plan.cells(); };
   const double *means = part(kCellMean), *invs = part(kCellInv), *rstds = part(call.general ? kCellRstd : kCellInv),
                *offsets = part(kCellOffset);
-  const T *all_x = tensors.x[0].data<T>(), *all_dy = tensors.dy[0].data<T>();
-  const uint8_t* all_mask = const_first_of<uint8_t>(tensors.mask);
-  T *all_dx = first_of<T>(tensors.dx), *all_dresidual = first_of<T>(tensors.dresidual);
-  const bool add_dx = all_dx && tensors.add_dx[0], add_dresidual = all_dresidual && tensors.add_dresidual[0];
-
-  // One cell: dx, the residual's gradient, and its share of dgamma and dbeta. `d` is room for dy behind the activation.
-  const auto sweep = [&]<Activation::Kind kind>(int64_t i, int64_t at, int64_t c, T* __restrict chunk,
-                                                T* __restrict d) {
-    const T *__restrict x = all_x + at, *__restrict dy = all_dy + at, *__restrict w = call.weight.data() + c,
-                        *__restrict b = call.bias.data() + c;
-    T* __restrict dw = chunk + c, * __restrict db = chunk + channels + c;
-    const RowCell<T> cell(means[i], invs[i], call.general ? offsets[i] : 0);
-    const T leak = static_cast<T>(spec.activation.slope);
-    for (int64_t k = 0; k < n; ++k) {
-      if constexpr (kind == Activation::Kind::none) {
-        d[k] = dy[k];
-      } else {
-        const bool positive = all_mask ? all_mask[at + k] != 0 : cell(x[k]) * w[k] + b[k] > 0;
-        d[k] = positive ? dy[k] : (kind == Activation::Kind::relu ? T(0) : leak * dy[k]);
-      }
-    }
-    for (int64_t k = 0; k < n; ++k) {
-      dw[k] += d[k] * cell(x[k]);
-      db[k] += d[k];
-    }
-    double mean_g = 0, slope_x = 0;
-    if (spec.source != Statistics::Source::given) {
-      const T low = static_cast<T>(cell.low);
-      const double scale = invs[i] / static_cast<double>(n);
-      if (spec.center) mean_g = scale * row_sum<T>(n, [&](int64_t k) { return w[k] * d[k]; });
-      slope_x = scale * rstds[i] * rstds[i] *
-                row_sum<T>(n, [&](int64_t k) { return w[k] * d[k] * (x[k] - cell.high - low); });
-    }
-    const T slope = static_cast<T>(slope_x), offset = static_cast<T>(mean_g - cell.low * slope_x);
-    const auto gradient = [&](int64_t k) { return cell.inv * w[k] * d[k] - (x[k] - cell.high) * slope - offset; };
-    T* __restrict dx = all_dx ? all_dx + at : nullptr, * __restrict dr = all_dresidual ? all_dresidual + at : nullptr;
-    if (add_dx) {
-      for (int64_t k = 0; k < n; ++k) dx[k] += gradient(k);
-    } else if (dx) {
-      for (int64_t k = 0; k < n; ++k) dx[k] = gradient(k);
-    }
-    if (dr)
-      for (int64_t k = 0; k < n; ++k) dr[k] = add_dresidual ? dr[k] + d[k] : d[k];
-  };
+  const T *x = tensors.x[0].data<T>(), *dy = tensors.dy[0].data<T>(), leak = static_cast<T>(spec.activation.slope);
+  const uint8_t* mask = const_first_of<uint8_t>(tensors.mask);
+  T *dx = first_of<T>(tensors.dx), *dresidual = first_of<T>(tensors.dresidual);
+  const bool add_dx = dx && tensors.add_dx[0], add_dresidual = dresidual && tensors.add_dresidual[0];
 
   norm_rows::with_activation(spec.activation.kind, [&]<Activation::Kind kind>() {
     parallel_ranges(plan.sets, call.grain, [&](int slot, int64_t begin, int64_t end) {
       double* sums = partial.data() + static_cast<size_t>(slot) * pair;
-      PoolVector<T> chunk(pair, T(0)), behind(static_cast<size_t>(n));
-      for (int64_t from = begin; from < end; from += kFlushRows) {
-        call.for_each_cell(from, std::min(end, from + kFlushRows), [&](int64_t i, int64_t at, int64_t c) {
-          sweep.template operator()<kind>(i, at, c, chunk.data(), behind.data());
-        });
-        for (size_t k = 0; k < pair; ++k) {
-          sums[k] += chunk[k];
-          chunk[k] = 0;
+      T *chunk = scratch<T, 0>(2 * channels + call.together * channels), *room = chunk + 2 * channels;
+      const CellGradients<T> of(scratch<T, 1>(5 * call.together * groups), call.together * groups);
+      double *sum = scratch<double, 2>(2 * call.together * groups), *sum_x = sum + call.together * groups;
+      std::fill_n(chunk, pair, T(0));
+      int64_t summed = 0;
+      const auto flush = [&] {
+        for (size_t k = 0; k < pair; ++k) sums[k] += chunk[k];
+        std::fill_n(chunk, pair, T(0));
+        summed = 0;
+      };
+      call.for_each_block(begin, end, [&](int64_t row, int64_t rows) {
+        if (summed + rows > kFlushRows) flush();
+        summed += rows;
+        const int64_t from = row * channels;
+        const T* d = kind == Activation::Kind::none ? dy + from : room;
+        const int64_t first = row * groups, n = rows * groups;
+        if constexpr (kind != Activation::Kind::none) {
+          for (int64_t i = 0, c = 0; i < n; ++i, c = c + size < channels ? c + size : 0) {
+            const int64_t e = from + i * size, cell = first + i;
+            behind_cell<kind>(dy + e, x + e, mask ? mask + e : nullptr, room + i * size, size, call.weight.data() + c,
+                              call.bias.data() + c,
+                              RowCell<T>(means[cell], invs[cell], call.general ? offsets[cell] : 0), leak);
+          }
         }
-      }
+        sum_cells(d, x + from, call.weight.data(), channels, n, size, means + first, sum, sum_x);
+        solve_gradients(n, spec, size, means + first, invs + first, rstds + first,
+                        call.general ? offsets + first : nullptr, sum, sum_x, of);
+        for (int64_t g = 0; g < groups; ++g) {
+          const int64_t c = g * size;
+          const auto sweep = [&]<int kRows>(int64_t r) {
+            const int64_t at = r * channels + c;
+            const auto kernel = !dx      ? gradient_of_cells<kRows, Write::none, T>
+                                : add_dx ? gradient_of_cells<kRows, Write::add, T>
+                                         : gradient_of_cells<kRows, Write::assign, T>;
+            kernel(d + at, x + from + at, dx ? dx + from + at : nullptr, channels, size, call.weight.data() + c, of,
+                   r * groups + g, groups, chunk + c, chunk + channels + c);
+          };
+          int64_t r = 0;
+          for (; r + 4 <= rows; r += 4) sweep.template operator()<4>(r);
+          for (; r < rows; ++r) sweep.template operator()<1>(r);
+        }
+        if (!dresidual) return;
+        T* to = dresidual + from;
+        if (!add_dresidual) std::copy_n(d, rows * channels, to);
+        else
+          for (int64_t k = 0; k < rows * channels; ++k) to[k] += d[k];
+      });
+      flush();
     });
   });
   for (int64_t half = 0; half < 2; ++half) {
@@ -237,8 +363,9 @@ void norm_rows_backward(const NormPlan& plan, const NormSpec& spec, const Tensor
     if (!out.defined()) continue;
     double* sum = out.mutable_data<double>();
     std::fill_n(sum, channels, 0.0);
-    for (size_t from = 0; from < partial.size(); from += pair)  // in the order of the slots
-      for (int64_t c = 0; c < channels; ++c) sum[c] += partial[from + static_cast<size_t>(half * channels + c)];
+    for (size_t at = static_cast<size_t>(half * channels); at < partial.size();
+         at += pair)  // in the order of the slots
+      for (size_t c = 0; c < static_cast<size_t>(channels); ++c) sum[c] += partial[at + c];
   }
 }
 
