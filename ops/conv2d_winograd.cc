@@ -1,0 +1,402 @@
+// y = A^T [ (G w G^T) . (B^T d B) ] A, with d a tile of the input, y of the output, `.` element by element and summed
+// over the channels (Lavin and Gray, "Fast algorithms for convolutional neural networks", CVPR 2016). At each of the 36
+// (16) places of a tile the sum over the channels is a matrix product of tiles x C_in and C_in x C_out:
+//
+//     image                 V: a block of tiles               M: the same block               image
+//     +--+--+--+     B^T d B    +----------+      36 products     +----------+     A^T m A    +--+--+--+
+//     |d |  |  |  -----------> +----------+|  --------------->   +----------+|  ----------->  |y |  |  |
+//     +--+--+--+    of 6x6     |tiles x C ||   V[i] U[i]         |tiles x K ||    to 4x4      +--+--+--+
+//     |  |  |  |    pixels,    +----------+    U = G w G^T       +----------+    pixels       |  |  |  |
+//     +--+--+--+  4 apart      36 of these                       36 of these                  +--+--+--+
+//
+// A thread takes a block from one end to the other while it is in its cache. The data gradient is the same with the
+// filters turned round; the weight gradient is its transpose, dU[i] += V[i]^T (A dy A^T)[i], dw = G^T dU G.
+//
+// Channels are cut into vectors of kLanes. V and M are [place][vector][tile][lane], the places a cache line further
+// apart than that (else they fall on each other in the cache); U and dU are [place][group of vectors][C][vector][lane],
+// a group being what a register tile of the product covers.
+#include "norma/ops/conv2d_winograd.h"
+
+#include "norma/core/parallel.h"
+#include "norma/ops/winograd_tiles.h"
+
+namespace norma::cpu {
+namespace {
+
+using namespace simd;
+
+constexpr int64_t kSlotTiles = 128;           // tiles that a slot of the weight gradient should have, and
+constexpr int64_t kBufferElements = 5 << 20;  // elements of dU that all slots may have
+
+// How the work is cut: tiles into blocks, output channels into parts. c and k count the vectors of channels on the side
+// of V and on the other.
+template <class F>
+struct Plan {
+  Plan(int64_t n, int64_t h, int64_t w, int64_t channels, int64_t filters, int64_t tiles_in_block)
+      : rows((h + F::out - 1) / F::out),
+        columns((w + F::out - 1) / F::out),
+        tiles(n * rows * columns),
+        c(vectors(channels)),
+        k(vectors(filters)),
+        block(tiles_in_block),
+        blocks((tiles + block - 1) / block) {}
+  static constexpr int places = F::in * F::in;
+  int64_t rows, columns, tiles;
+  int64_t c, k;
+  int64_t block, blocks, parts = 1;
+
+  int64_t stride(int64_t count) const { return (count * block + 1) * kLanes; }  // of V and M by place
+  int64_t size(int64_t count) const { return places * stride(count); }
+  int64_t plane() const { return (c * k * kLanes + 1) * kLanes; }  // of U by place
+  int64_t part(int64_t i) const { return k * i / parts; }          // where it begins
+
+  // In parallel, calls f(c, k, offset, step) for blocks of kLanes x kLanes weights of U: the first lies at `offset`,
+  // and a row further on at `step` from there.
+  template <class G>
+  void for_weights(G&& f) const {
+    parallel_for(c, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = 0; i < parts; ++i)
+        for_groups(part(i), part(i + 1), [&]<int K>(int64_t group) {
+          for (int64_t b = begin; b < end; ++b)
+            for (int k_in = 0; k_in < K; ++k_in)
+              f(b * kLanes, (group + k_in) * kLanes, ((group * c + b * K) * kLanes + k_in) * kLanes, K * kLanes);
+        });
+    });
+  }
+};
+
+// The size of a batch's images.
+struct Images {
+  int64_t h, w, c;
+};
+
+// A tile of the output, and the way to the next.
+template <class F>
+struct Tile {
+  Tile(const Plan<F>& plan, int64_t index)
+      : rows(plan.rows * F::out),
+        columns(plan.columns * F::out),
+        image(index / (plan.rows * plan.columns)),
+        top(index / plan.columns % plan.rows * F::out),
+        left(index % plan.columns * F::out) {}
+  void operator++() {
+    if ((left += F::out) < columns) return;
+    left = 0;
+    if ((top += F::out) < rows) return;
+    top = 0;
+    ++image;
+  }
+  int64_t rows, columns, image, top, left;
+};
+
+// Fetches the pixels of an image that lie under a share of `count` tiles into the cache, ahead of their use: called in
+// turn with part = 0 ... parts - 1, between two of which there is work to do.
+template <class F, bool write>
+class Prefetch {
+ public:
+  Prefetch(const Plan<F>& plan, const float* image, const Images& size, int64_t below, int64_t first, int64_t count)
+      : tile_(plan, first), image_(image), size_(size), below_(below), rows_(count * F::out) {}
+  NORMA_INLINE void operator()(int64_t part, int64_t parts) {
+    for (; at_ < rows_ * (part + 1) / parts; ++at_) {
+      const int64_t y = tile_.top + at_ % F::out + below_;
+      if (y >= 0 && y < size_.h) {
+        const float* from = image_ + ((tile_.image * size_.h + y) * size_.w + tile_.left) * size_.c;
+        prefetch<write>(from, std::min<int64_t>(F::out, size_.w - tile_.left) * size_.c);
+      }
+      if (at_ % F::out == F::out - 1) ++tile_;
+    }
+  }
+
+ private:
+  Tile<F> tile_;
+  const float* image_;
+  const Images& size_;
+  int64_t below_, rows_, at_ = 0;
+};
+
+// Steps through n x n pixels in memory, an `inner` step n - 1 times and then back and an `outer` one.
+template <int n>
+struct Walk {
+  Walk(const float* p, int64_t inner, int64_t outer)
+      : next(p), inner_step(inner), outer_step(outer - (n - 1) * inner) {}
+  NORMA_INLINE float* operator()(int i) {
+    const float* p = next;
+    next += i + 1 < n ? inner_step : outer_step;
+    return const_cast<float*>(p);
+  }
+  const float* next;
+  int64_t inner_step, outer_step;
+};
+
+// V = B^T d B (Y = A dy A^T): transforms the `size` x `size` pixels that begin `padding` before each of the tiles
+// [first, first + count), for the vectors [begin, end) of channels. Outside of the image is `zeros`.
+template <class F, int size, auto line>
+void read_tiles(const Plan<F>& plan, const float* x, const Images& in, Pair padding, int64_t first, int64_t count,
+                int64_t begin, int64_t end, const float* zeros, float* v) {
+  const int64_t stride = plan.stride(end - begin), row = in.w * in.c;
+  Tile<F> tile(plan, first);
+  for (int64_t t = 0; t < count; ++t, ++tile) {
+    const int64_t top = tile.top - padding.h, left = tile.left - padding.w;
+    const float* corner = x + ((tile.image * in.h + top) * in.w + left) * in.c;
+    const bool inside = top >= 0 && left >= 0 && top + size <= in.h && left + size <= in.w;
+    const float* pixels[size][size] = {};  // [column][row]
+    if (!inside || in.c % kLanes)
+      for (int i = 0; i < size; ++i)
+        for (int j = 0; j < size; ++j) {
+          const bool valid = top + i >= 0 && top + i < in.h && left + j >= 0 && left + j < in.w;
+          pixels[j][i] = valid ? corner + i * row + j * in.c : zeros;
+        }
+    for (int64_t b = begin; b < end; ++b) {
+      float* to = v + ((b - begin) * plan.block + t) * kLanes;
+      const int64_t channel = b * kLanes, n = in.c - channel;
+      const auto run = [&](auto&& at) NORMA_INLINE {
+        transform<size, F::in, line>(at, [to, stride](int, int, Vec value) mutable NORMA_INLINE {
+          store(to, value);
+          to += stride;
+        });
+      };
+      Walk<size> walk(corner + channel, row, in.c);
+      if (n < kLanes) run([&](int i, int j) NORMA_INLINE { return load(pixels[j][i] + channel, n); });
+      else if (!inside) run([&](int i, int j) NORMA_INLINE { return load(pixels[j][i] + channel); });
+      else run([walk](int i, int) mutable NORMA_INLINE { return load(walk(i)); });
+    }
+  }
+}
+
+// M[t][k] = the sum of V[t][c] U[c][k] for `count` tiles, c vectors of channels, and K vectors of k.
+template <int K>
+void multiply(int64_t c, int64_t block, int64_t count, const float* v, const float* u, float* m) {
+  constexpr int R = tile_rows(K);
+  for (int64_t t = 0; t < count; t += R) {
+    Vec sum[R][K];
+    for_tile(sum, [](Vec& s, int, int) NORMA_INLINE { s = Vec{}; });
+    const float* to_u = u;
+    for (int64_t b = 0; b < c; ++b) {
+      const float* from = v + (b * block + t) * kLanes;
+#pragma GCC unroll 2
+      for (int lane = 0; lane < kLanes; ++lane, to_u += K * kLanes)
+        add_products(
+            sum, [&](int r) NORMA_INLINE { return from[r * kLanes + lane]; },
+            [&](int k) NORMA_INLINE { return load(to_u + k * kLanes); });
+    }
+    for_tile(sum, [&](Vec& s, int r, int k) NORMA_INLINE { store(m + (k * block + t + r) * kLanes, s); });
+  }
+}
+
+// dU[c][k] (+)= the sum of V[t][c] Y[t][k], likewise.
+template <int K>
+void multiply_transposed(int64_t c, int64_t block, int64_t count, const float* v, const float* y, float* u, bool add) {
+  constexpr int R = std::min(tile_rows(K), kLanes);
+  for (int64_t i = 0; i < c * kLanes; i += R, u += R * K * kLanes) {
+    Vec sum[R][K];
+    for_tile(sum, [&](Vec& s, int r, int k) NORMA_INLINE { s = add ? load(u + (r * K + k) * kLanes) : Vec{}; });
+    const float *from = v + i / kLanes * block * kLanes + i % kLanes, *from_y = y;
+    for (int64_t t = 0; t < count; ++t, from += kLanes, from_y += kLanes)
+      add_products(
+          sum, [&](int r) NORMA_INLINE { return from[r]; },
+          [&](int k) NORMA_INLINE { return load(from_y + k * block * kLanes); });
+    for_tile(sum, [&](Vec& s, int r, int k) NORMA_INLINE { store(u + (r * K + k) * kLanes, s); });
+  }
+}
+
+// y (+)= A^T M A of the tiles [first, first + count), for the vectors [begin, end) of output channels.
+template <class F>
+void write_output(const Plan<F>& plan, float* y, const Images& out, int64_t first, int64_t count, int64_t begin,
+                  int64_t end, const float* bias, bool add, const float* m) {
+  const int64_t stride = plan.stride(end - begin), row = out.w * out.c;
+  Tile<F> tile(plan, first);
+  for (int64_t t = 0; t < count; ++t, ++tile) {
+    const int64_t height = out.h - tile.top, width = out.w - tile.left;
+    float* corner = y + ((tile.image * out.h + tile.top) * out.w + tile.left) * out.c;
+    for (int64_t b = begin; b < end; ++b) {
+      const float* from = m + ((b - begin) * plan.block + t) * kLanes;
+      float* to = corner + b * kLanes;
+      const int64_t n = out.c - b * kLanes;
+      // A constant is in M a single place, that of point 1 on both axes.
+      const Vec offset = !bias ? Vec{} : load(bias + b * kLanes, std::min<int64_t>(n, kLanes));
+      const auto run = [&](auto&& put) NORMA_INLINE {
+        transform<F::in, F::out, F::output>(
+            [walk = Walk<F::in>(from, F::in * stride, stride), &offset](int i, int j) mutable NORMA_INLINE {
+              const Vec value = load(walk(i));
+              return i == 1 && j == 1 ? value + offset : value;
+            },
+            put);
+      };
+      Walk<F::out> walk(to, out.c, row);
+      if (height >= F::out && width >= F::out && n >= kLanes)
+        run([walk, add](int, int j, Vec value) mutable NORMA_INLINE {
+          float* p = walk(j);
+          store(p, add ? load(p) + value : value);
+        });
+      else
+        run([&](int i, int j, Vec value) NORMA_INLINE {
+          float* p = to + i * row + j * out.c;
+          if (i < height && j < width && n >= kLanes) store(p, add ? load(p) + value : value);
+          else if (i < height && j < width) store(p, add ? load(p, n) + value : value, n);
+        });
+    }
+  }
+}
+
+// The weight [C_out, 3, 3, C_in], whose c are the channels on the side of V and k those on the other.
+template <class T>
+struct Filters {
+  T* data;
+  int64_t channels, filters;  // c, k
+  bool turned;                // for the data gradient: c is C_out and k C_in, and the taps run backwards
+  NORMA_INLINE T& operator()(int tap, int64_t c, int64_t k) const {
+    return turned ? data[(c * 9 + 8 - tap) * filters + k] : data[(k * 9 + tap) * channels + c];
+  }
+};
+
+// U = G w G^T
+template <class F>
+void transform_weights(const Plan<F>& plan, const Filters<const float>& w, float* u) {
+  plan.for_weights([&](int64_t first_c, int64_t first_k, int64_t offset, int64_t step) {
+    float taps[9][kLanes][kLanes];
+    const int64_t channels = std::min<int64_t>(kLanes, w.channels - first_c);
+    const int64_t filters = std::min<int64_t>(kLanes, w.filters - first_k);
+    if (channels < kLanes || filters < kLanes) std::memset(taps, 0, sizeof taps);
+    for (int tap = 0; tap < 9; ++tap)
+      if (w.turned)
+        for (int64_t c = 0; c < channels; ++c) std::copy_n(&w(tap, first_c + c, first_k), filters, taps[tap][c]);
+      else
+        for (int64_t k = 0; k < filters; ++k)
+          for (int64_t c = 0; c < channels; ++c) taps[tap][c][k] = w(tap, first_c + c, first_k + k);
+    for (int64_t c = 0; c < kLanes; ++c)
+      transform<3, F::in, filter<F>>([&](int i, int j) NORMA_INLINE { return load(taps[i * 3 + j][c]); },
+                                     [to = u + offset + c * step, &plan](int, int, Vec v) mutable NORMA_INLINE {
+                                       store(to, v);
+                                       to += plan.plane();
+                                     });
+  });
+}
+
+// y (+)= the convolution of x with w.
+template <class F>
+void convolve(int64_t n, const float* x, const Images& in, const Filters<const float>& w, Pair padding,
+              const float* bias, float* y, const Images& out, bool add) {
+  Plan<F> plan(n, out.h, out.w, in.c, out.c, in.c <= 256 ? 16 : 32);
+  plan.parts =
+      std::clamp<int64_t>(4 / std::max<int64_t>(1, plan.blocks), 1, std::max<int64_t>(1, plan.k / kMaxVectors));
+  const Scratch u(plan.places * plan.plane()), zeros(in.c);
+  std::fill_n(static_cast<float*>(zeros), in.c, 0.F);
+  transform_weights(plan, w, u);
+  parallel_for(plan.blocks * plan.parts, 1, [&](int64_t begin, int64_t end) {
+    const Scratch v(plan.size(plan.c)), m(plan.size((plan.k + plan.parts - 1) / plan.parts));
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t part = item / plan.blocks, from = plan.part(part), to = plan.part(part + 1);
+      const int64_t first = item % plan.blocks * plan.block, count = std::min(plan.block, plan.tiles - first);
+      read_tiles<F, F::in, F::input>(plan, x, in, padding, first, count, 0, plan.c, zeros, v);
+      const int64_t next = first + plan.block;
+      Prefetch<F, false> read(plan, x, in, 2 - padding.h, next, std::clamp<int64_t>(plan.tiles - next, 0, plan.block));
+      Prefetch<F, true> write(plan, y, out, 0, first, count);
+      for (int place = 0; place < plan.places; ++place) {
+        read(place, plan.places);
+        write(place, plan.places);
+        for_groups(from, to, [&]<int K>(int64_t group) {
+          multiply<K>(plan.c, plan.block, count, v + place * plan.stride(plan.c),
+                      u + place * plan.plane() + group * plan.c * kLanes * kLanes,
+                      m + place * plan.stride(to - from) + (group - from) * plan.block * kLanes);
+        });
+      }
+      write_output(plan, y, out, first, count, from, to, bias, add, m);
+    }
+  });
+}
+
+// dw (+)= G^T dU G, where dU is the sum of `slots` buffers.
+template <class F>
+void transform_gradient(const Plan<F>& plan, const float* u, int64_t slots, const Filters<float>& w, bool add) {
+  plan.for_weights([&](int64_t first_c, int64_t first_k, int64_t offset, int64_t step) {
+    float taps[9][kLanes][kLanes];
+    for (int64_t c = 0; c < kLanes; ++c)
+      transform<F::in, 3, filter_gradient<F>>(
+          [&](int i, int j) NORMA_INLINE {
+            const float* p = u + offset + c * step + (i * F::in + j) * plan.plane();
+            Vec sum = load(p);
+            for (int64_t slot = 1; slot < slots; ++slot) sum += load(p + slot * plan.places * plan.plane());
+            return sum;
+          },
+          [&](int i, int j, Vec v) NORMA_INLINE { store(taps[i * 3 + j][c], v); });
+    const int64_t channels = std::min<int64_t>(kLanes, w.channels - first_c);
+    const int64_t filters = std::min<int64_t>(kLanes, w.filters - first_k);
+    for (int64_t k = 0; k < filters; ++k)
+      for (int tap = 0; tap < 9; ++tap) {
+        float* to = &w(tap, first_c, first_k + k);
+        for (int64_t c = 0; c < channels; ++c) to[c] = add ? to[c] + taps[tap][c][k] : taps[tap][c][k];
+      }
+  });
+}
+
+// dw (+)= the gradient of the convolution's weight, added up in slots of blocks.
+template <class F>
+void gradient(int64_t n, const float* x, const Images& in, const float* dy, const Images& out, Pair padding,
+              const Filters<float>& w, bool add) {
+  if (n == 0 && !add) std::fill_n(w.data, 9 * in.c * out.c, 0.F);
+  if (n == 0) return;
+  const int64_t most = std::max(in.c, out.c);
+  Plan<F> plan(n, out.h, out.w, in.c, out.c, most <= 64 ? 16 : most <= 128 ? 32 : 64);
+  const int64_t buffers = std::max<int64_t>(1, kBufferElements / (plan.places * plan.plane()));
+  const int64_t slots = std::clamp<int64_t>(plan.tiles / kSlotTiles, 1, std::min<int64_t>(16, buffers));
+  plan.parts = std::clamp<int64_t>(8 / slots, 1, std::max<int64_t>(1, plan.k / 8));
+  const Scratch u(slots * plan.places * plan.plane()), zeros(most);
+  std::fill_n(static_cast<float*>(zeros), most, 0.F);
+  parallel_slots(static_cast<int>(slots * plan.parts), [&](int64_t item) {
+    const int64_t slot = item % slots, part = item / slots, from = plan.part(part), to = plan.part(part + 1);
+    const Scratch v(plan.size(plan.c)), y(plan.size(to - from));
+    const int64_t begin = plan.blocks * slot / slots, end = plan.blocks * (slot + 1) / slots;
+    for (int64_t block = begin; block < end; ++block) {
+      const int64_t first = block * plan.block, count = std::min(plan.block, plan.tiles - first);
+      const int64_t next = first + plan.block, ahead = std::clamp<int64_t>(plan.tiles - next, 0, plan.block);
+      read_tiles<F, F::in, F::input>(plan, x, in, padding, first, count, 0, plan.c, zeros, v);
+      read_tiles<F, F::out, F::gradient>(plan, dy, out, 0, first, count, from, to, zeros, y);
+      Prefetch<F, false> read_x(plan, x, in, 2 - padding.h, next, ahead), read_y(plan, dy, out, 0, next, ahead);
+      for (int place = 0; place < plan.places; ++place) {
+        read_x(place, plan.places);
+        read_y(place, plan.places);
+        for_groups(from, to, [&]<int K>(int64_t group) {
+          multiply_transposed<K>(plan.c, plan.block, count, v + place * plan.stride(plan.c),
+                                 y + place * plan.stride(to - from) + (group - from) * plan.block * kLanes,
+                                 u + (slot * plan.places + place) * plan.plane() + group * plan.c * kLanes * kLanes,
+                                 block > begin);
+        });
+      }
+    }
+  });
+  transform_gradient(plan, u, slots, w, add);
+}
+
+// Calls f.operator()<F>() with the tile's transforms.
+template <class F>
+void with_tile(int tile, F&& f) {
+  tile == 4 ? f.template operator()<F4>() : f.template operator()<F2>();
+}
+
+}  // namespace
+
+bool Winograd::can(const ConvGeometry& g) {
+  return g.kh == 3 && g.kw == 3 && g.stride == Pair(1) && g.dilation == Pair(1) && g.groups == 1;
+}
+
+void Winograd::forward(const ConvGeometry& g, const float* x, const float* weight, const float* bias, float* y) const {
+  const Filters<const float> w = {weight, g.c, g.oc, false};
+  with_tile(tile, [&]<class F>() {
+    convolve<F>(g.n, x, {g.h, g.w, g.c}, w, g.padding, bias, y, {g.oh, g.ow, g.oc}, false);
+  });
+}
+
+void Winograd::data(const ConvGeometry& g, const float* dy, const float* weight, float* dx, bool add) const {
+  const Filters<const float> w = {weight, g.oc, g.c, true};
+  with_tile(tile, [&]<class F>() {
+    convolve<F>(g.n, dy, {g.oh, g.ow, g.oc}, w, {2 - g.padding.h, 2 - g.padding.w}, nullptr, dx, {g.h, g.w, g.c}, add);
+  });
+}
+
+void Winograd::weights(const ConvGeometry& g, const float* x, const float* dy, float* dw, bool add) const {
+  with_tile(tile, [&]<class F>() {
+    gradient<F>(g.n, x, {g.h, g.w, g.c}, dy, {g.oh, g.ow, g.oc}, g.padding, {dw, g.c, g.oc, false}, add);
+  });
+}
+
+}  // namespace norma::cpu
