@@ -43,10 +43,9 @@ const std::vector<Case> kCases = {
     {"3x3 depthwise C=256 14x14", 32, 14, 256, 256, 3, 1, 1, 256},
 };
 const std::vector<std::pair<std::string, ConvAlgorithm>> kAlgorithms = {
-    {"automatic", ConvAlgorithm::automatic},
-    {"im2col", ConvAlgorithm::im2col},
-    {"depthwise", ConvAlgorithm::depthwise},
-    {"reference", ConvAlgorithm::reference},  // only on request
+    {"automatic", ConvAlgorithm::automatic}, {"im2col", ConvAlgorithm::im2col},
+    {"direct", ConvAlgorithm::direct},       {"winograd", ConvAlgorithm::winograd},
+    {"winograd2", ConvAlgorithm::winograd2}, {"reference", ConvAlgorithm::reference},  // only on request
 };
 
 struct Candidate {

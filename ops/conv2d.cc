@@ -1,14 +1,30 @@
 #include "norma/ops/conv2d.h"
 
+#include <fmt/ranges.h>
+
+#include <cstdlib>
+
 #include "norma/autograd/op.h"
-#include "norma/ops/conv2d_depthwise.h"
+#include "norma/ops/conv2d_direct.h"
 #include "norma/ops/conv2d_im2col.h"
+#include "norma/ops/conv2d_winograd.h"
 #include "norma/ops/reduce.h"
 
 namespace norma {
 namespace {
 
+constexpr const char* kAlgorithms[] = {"automatic", "reference", "im2col", "direct", "winograd", "winograd2"};
+
 Shape text(Pair pair) { return {pair.h, pair.w}; }
+
+bool can(ConvAlgorithm algorithm, const ConvGeometry& g, DType dtype) {
+  switch (algorithm) {
+    case ConvAlgorithm::direct: return dtype == f32 && cpu::Direct::can(g);
+    case ConvAlgorithm::winograd:
+    case ConvAlgorithm::winograd2: return dtype == f32 && cpu::Winograd::can(g);
+    default: return true;
+  }
+}
 
 ConvGeometry geometry_of(const Op& op, const Tensor& x, const Tensor& weight, const Tensor& bias,
                          const Conv2dOptions& o) {
@@ -24,11 +40,13 @@ ConvGeometry geometry_of(const Op& op, const Tensor& x, const Tensor& weight, co
   const int64_t wide = in[2] + 2 * o.padding.w - o.dilation.w * (w[2] - 1) - 1;
   op.check(h >= 0 && wide >= 0, "kernel of weight {} with dilation {} is larger than input {} padded by {}", w,
            text(o.dilation), in, text(o.padding));
-  const bool depthwise = o.groups == in[3] && o.groups == w[0];
-  op.check(depthwise || o.algorithm != ConvAlgorithm::depthwise,
-           "the depthwise algorithm wants groups = C_in = C_out, not groups {}: input {}, weight {}", o.groups, in, w);
-  return {in[0],    in[1],     in[2],      in[3],    h / o.stride.h + 1, wide / o.stride.w + 1, w[0], w[1], w[2],
-          o.stride, o.padding, o.dilation, o.groups, o.algorithm};
+  const ConvGeometry g = {in[0],    in[1],      in[2], in[3],    h / o.stride.h + 1, wide / o.stride.w + 1,
+                          w[0],     w[1],       w[2],  o.stride, o.padding,          o.dilation,
+                          o.groups, o.algorithm};
+  op.check(can(o.algorithm, g, x.dtype()),
+           "the {} algorithm cannot do stride {}, dilation {}, groups {} in {}: input {}, weight {}",
+           kAlgorithms[static_cast<size_t>(o.algorithm)], text(o.stride), text(o.dilation), o.groups, x.dtype(), in, w);
+  return g;
 }
 
 }  // namespace
@@ -73,11 +91,26 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const C
 namespace cpu {
 namespace {
 
-// Which algorithm does a geometry: the one place that knows.
-ConvAlgorithm choose(const ConvGeometry& g) {
-  if (g.algorithm != ConvAlgorithm::automatic) return g.algorithm;
-  if (g.groups > 1 && g.groups == g.c && g.groups == g.oc) return ConvAlgorithm::depthwise;
-  return ConvAlgorithm::im2col;
+// $NORMA_CONV, or `automatic`.
+ConvAlgorithm wanted() {
+  const char* text = std::getenv("NORMA_CONV");
+  if (!text || !*text) return ConvAlgorithm::automatic;
+  const auto found = std::find(std::begin(kAlgorithms), std::end(kAlgorithms), std::string_view(text));
+  check(found != std::end(kAlgorithms), "conv2d", "NORMA_CONV is '{}', wants one of {}", text,
+        fmt::join(kAlgorithms, ", "));
+  return static_cast<ConvAlgorithm>(found - kAlgorithms);
+}
+
+// Which algorithm does a geometry: the one place that knows. The thresholds are where timings cross; `filters` are the
+// channels that the kernels' vectors run over, those of y or, for the data gradient, of x.
+ConvAlgorithm choose(const ConvGeometry& g, DType dtype, int64_t filters) {
+  const ConvAlgorithm forced = g.algorithm == ConvAlgorithm::automatic ? wanted() : g.algorithm;
+  if (forced != ConvAlgorithm::automatic && can(forced, g, dtype)) return forced;
+  const auto tiles = [&](int64_t size) { return g.n * ((g.oh + size - 1) / size) * ((g.ow + size - 1) / size); };
+  if (can(ConvAlgorithm::winograd, g, dtype) && std::min(g.c, g.oc) >= 12 && tiles(4) >= 16)
+    return 36 * tiles(4) < 16 * tiles(2) ? ConvAlgorithm::winograd : ConvAlgorithm::winograd2;
+  const bool worth_packing = g.groups > 1 || (filters >= 8 && tiles(1) >= 64);
+  return can(ConvAlgorithm::direct, g, dtype) && worth_packing ? ConvAlgorithm::direct : ConvAlgorithm::im2col;
 }
 
 // The definition: y[i] = bias + the sum of x[j] * weight[k] over the (i, j, k) visited here.
@@ -116,32 +149,35 @@ struct Reference {
 
 // Calls f<T>(algorithm).
 template <class F>
-void run(const ConvGeometry& g, DType dtype, F&& f) {
+void run(const ConvGeometry& g, DType dtype, int64_t filters, F&& f) {
   dispatch_floating("conv2d", dtype, [&]<class T>() {
-    switch (choose(g)) {
-      case ConvAlgorithm::reference: return f.template operator()<T>(Reference<T>());
-      case ConvAlgorithm::depthwise: return f.template operator()<T>(Depthwise<T>());
-      default: return f.template operator()<T>(Im2col<T>());
+    const ConvAlgorithm algorithm = choose(g, dtype, filters);
+    if constexpr (std::is_same_v<T, float>) {
+      if (algorithm == ConvAlgorithm::direct) return f.template operator()<T>(Direct());
+      if (algorithm == ConvAlgorithm::winograd) return f.template operator()<T>(Winograd{4});
+      if (algorithm == ConvAlgorithm::winograd2) return f.template operator()<T>(Winograd{2});
     }
+    if (algorithm == ConvAlgorithm::reference) return f.template operator()<T>(Reference<T>());
+    f.template operator()<T>(Im2col<T>());
   });
 }
 
 }  // namespace
 
 void conv2d_forward(ConvGeometry g, const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& y) {
-  run(g, x.dtype(), [&]<class T>(auto algorithm) {
+  run(g, x.dtype(), g.oc, [&]<class T>(auto algorithm) {
     const T* b = bias.defined() ? bias.data<T>() : nullptr;
     algorithm.forward(g, x.data<T>(), weight.data<T>(), b, y.mutable_data<T>());
   });
 }
 
 void conv2d_data(ConvGeometry g, const Tensor& dy, const Tensor& weight, const Tensor& dx, bool add) {
-  run(g, dy.dtype(),
+  run(g, dy.dtype(), g.c,
       [&]<class T>(auto algorithm) { algorithm.data(g, dy.data<T>(), weight.data<T>(), dx.mutable_data<T>(), add); });
 }
 
 void conv2d_weights(ConvGeometry g, const Tensor& x, const Tensor& dy, const Tensor& dw, bool add) {
-  run(g, x.dtype(),
+  run(g, x.dtype(), g.oc,
       [&]<class T>(auto algorithm) { algorithm.weights(g, x.data<T>(), dy.data<T>(), dw.mutable_data<T>(), add); });
 }
 

@@ -5,17 +5,21 @@
 
 namespace norma {
 
+// On the CPU. Where the options say `automatic`, the environment variable NORMA_CONV=reference|im2col|... may name
+// another, which is then used wherever it can be.
 enum class ConvAlgorithm : uint8_t {
   automatic,  // by shape
   reference,  // plain loops: slow, what the others are tested against
   im2col,     // windows copied to the rows of a matrix, then matrix products
-  depthwise,  // one filter a channel (groups = C_in = C_out), vectorised over the channels
+  direct,     // windows read where they are: f32, groups = 1 or depthwise (groups = C_in = C_out)
+  winograd,   // F(4x4, 3x3): f32, 3x3 of stride and dilation 1, groups = 1
+  winograd2,  // F(2x2, 3x3), likewise: saves less, but also on the smallest images, and is as exact as the others
 };
 
 struct Conv2dOptions {
   Pair stride = 1, padding = 0, dilation = 1;  // padding: zeros on each side
   int64_t groups = 1;  // output channels are cut into groups, each sees its share of the input's
-  ConvAlgorithm algorithm = ConvAlgorithm::automatic;  // on the CPU
+  ConvAlgorithm algorithm = ConvAlgorithm::automatic;
 };
 
 // x [N, H, W, C], weight [C_out, KH, KW, C / groups], bias [C_out] or undefined -> y [N, OH, OW, C_out] with

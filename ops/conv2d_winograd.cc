@@ -17,7 +17,6 @@
 // a group being what a register tile of the product covers.
 #include "norma/ops/conv2d_winograd.h"
 
-#include "norma/core/parallel.h"
 #include "norma/ops/winograd_tiles.h"
 
 namespace norma::cpu {
@@ -282,8 +281,10 @@ void convolve(int64_t n, const float* x, const Images& in, const Filters<const f
   const Scratch u(plan.places * plan.plane()), zeros(in.c);
   std::fill_n(static_cast<float*>(zeros), in.c, 0.F);
   transform_weights(plan, w, u);
+  const int64_t size_v = plan.size(plan.c), size_m = plan.size((plan.k + plan.parts - 1) / plan.parts);
+  reserve(size_v, size_m);
   parallel_for(plan.blocks * plan.parts, 1, [&](int64_t begin, int64_t end) {
-    const Scratch v(plan.size(plan.c)), m(plan.size((plan.k + plan.parts - 1) / plan.parts));
+    const Scratch v(size_v), m(size_m);
     for (int64_t item = begin; item < end; ++item) {
       const int64_t part = item / plan.blocks, from = plan.part(part), to = plan.part(part + 1);
       const int64_t first = item % plan.blocks * plan.block, count = std::min(plan.block, plan.tiles - first);
@@ -342,9 +343,11 @@ void gradient(int64_t n, const float* x, const Images& in, const float* dy, cons
   plan.parts = std::clamp<int64_t>(8 / slots, 1, std::max<int64_t>(1, plan.k / 8));
   const Scratch u(slots * plan.places * plan.plane()), zeros(most);
   std::fill_n(static_cast<float*>(zeros), most, 0.F);
+  const int64_t size_v = plan.size(plan.c), size_y = plan.size((plan.k + plan.parts - 1) / plan.parts);
+  reserve(size_v, size_y);
   parallel_slots(static_cast<int>(slots * plan.parts), [&](int64_t item) {
     const int64_t slot = item % slots, part = item / slots, from = plan.part(part), to = plan.part(part + 1);
-    const Scratch v(plan.size(plan.c)), y(plan.size(to - from));
+    const Scratch v(size_v), y(size_y);
     const int64_t begin = plan.blocks * slot / slots, end = plan.blocks * (slot + 1) / slots;
     for (int64_t block = begin; block < end; ++block) {
       const int64_t first = block * plan.block, count = std::min(plan.block, plan.tiles - first);

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "norma/core/memory.h"
+#include "norma/core/parallel.h"
 
 #define NORMA_INLINE __attribute__((always_inline))  // functions and lambdas alike
 
@@ -98,5 +99,13 @@ class Scratch {
   size_t bytes_;
   float* data_;
 };
+
+// Called before a parallel region in which each slot has a Scratch of a and one of b floats: leaves as many in the pool
+// as threads can want at a time. Else how the threads happen to run decides when the system is asked for memory.
+inline void reserve(int64_t a, int64_t b, int threads = num_threads()) {
+  if (threads == 0) return;
+  const Scratch first(a), second(b);
+  reserve(a, b, threads - 1);
+}
 
 }  // namespace norma::simd

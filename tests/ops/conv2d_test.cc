@@ -71,11 +71,9 @@ std::vector<Tensor> run(const Case& c, DType dtype, ConvAlgorithm algorithm) {
 TEST(Conv2d, AlgorithmsAgree) {
   for (const Case& c : cases()) {
     SCOPED_TRACE(fmt::format("{} {}", c.x, c.w));
-    const bool depthwise = c.options.groups == c.x[3] && c.options.groups == c.w[0];
     const std::vector<Tensor> want = run(c, f64, ConvAlgorithm::reference);
     for (DType dtype : {f32, f64}) {
-      for (ConvAlgorithm algorithm : {ConvAlgorithm::automatic, ConvAlgorithm::im2col, ConvAlgorithm::depthwise}) {
-        if (algorithm == ConvAlgorithm::depthwise && !depthwise) continue;
+      for (ConvAlgorithm algorithm : {ConvAlgorithm::automatic, ConvAlgorithm::im2col}) {
         const std::vector<Tensor> got = run(c, dtype, algorithm);
         for (size_t i = 0; i < want.size(); ++i)
           EXPECT_TRUE(close(got[i], want[i].to(dtype), dtype == f32 ? 4e-6 : 1e-12))
@@ -136,7 +134,7 @@ TEST(Conv2d, ReadsStridedInputsAndEmptyBatches) {
                w = view::permute(random({4, 3, 2, 3}), {0, 2, 3, 1});
   const Tensor bias = view::slice(random({8}), 0, 0, 8, 2);
   EXPECT_TRUE(same_bits(conv2d(x, w, bias), conv2d(x.contiguous(), w.contiguous(), bias.contiguous())));
-  for (ConvAlgorithm algorithm : {ConvAlgorithm::reference, ConvAlgorithm::im2col, ConvAlgorithm::depthwise}) {
+  for (ConvAlgorithm algorithm : {ConvAlgorithm::reference, ConvAlgorithm::im2col, ConvAlgorithm::direct}) {
     const std::vector<Tensor> none = run({{0, 4, 4, 2}, {2, 3, 3, 1}, {.groups = 2}}, f32, algorithm);
     EXPECT_EQ(none[0].shape(), (Shape{0, 2, 2, 2}));
     EXPECT_TRUE(same_bits(none[2], random({2, 3, 3, 1}, 4).to(f32)));  // nothing was added
@@ -164,7 +162,6 @@ TEST(Conv2d, RejectsBadInput) {
   expect_error(call({4, 3, 3, 3}, {.dilation = {0, 1}}), "dilation [0, 1]: wants at least 1");
   expect_error(call({4, 3, 3, 3}, {}, zeros({3})),
                "[conv2d] bias is [3], weight [4, 3, 3, 3] wants [4]: input [128, 28, 28, 3]");
-  expect_error(call({4, 3, 3, 3}, {.algorithm = ConvAlgorithm::depthwise}), "the depthwise algorithm wants groups");
   expect_error(call({4, 3, 3}), "wants a weight of four axes, none empty: input [128, 28, 28, 3], weight [4, 3, 3]");
   expect_error(call({4, 0, 3, 3}), "wants a weight of four axes, none empty");
   expect_error(
