@@ -19,7 +19,6 @@
 #include "norma/nn/module.h"
 #include "norma/nn/norm.h"
 #include "norma/nn/optim/adam.h"
-#include "norma/nn/optim/clip.h"
 #include "norma/nn/optim/optimizer.h"
 #include "norma/nn/optim/schedule.h"
 #include "norma/nn/optim/sgd.h"

@@ -3,7 +3,6 @@
 
 #include "norma/nn/layers.h"
 #include "norma/nn/optim/adam.h"
-#include "norma/nn/optim/clip.h"
 #include "norma/nn/optim/optimizer.h"
 #include "norma/nn/optim/sgd.h"
 #include "tests/golden.h"
