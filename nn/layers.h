@@ -28,8 +28,11 @@ struct Linear : Module {
 // [N, H, W, in] -> [N, OH, OW, out]
 struct Conv2d : Module {
   Conv2d(int64_t in, int64_t out, Pair kernel, const Conv2dOptions& options = {}, bool with_bias = true);
-  Tensor forward(const Tensor& x) override { return conv2d(x, weight, bias, options); }
+  Tensor forward(const Tensor& x) override;
   Conv2dOptions options;
+  // Weight standardization (Qiao et al. 2019): each output's filter is used with mean 0 and variance 1; `weight`
+  // itself, which is trained and saved, is the raw one. Wants a norm behind it.
+  bool standardized = false;
   Parameter weight, bias;  // [out, KH, KW, in / groups], [out]
   NORMA_VISIT(weight, bias)
 };

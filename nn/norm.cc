@@ -1,6 +1,25 @@
 #include "norma/nn/norm.h"
 
+#include "norma/ops/binary.h"
+#include "norma/ops/index.h"
+#include "norma/ops/reduce.h"
+#include "norma/ops/views.h"
+
 namespace norma::nn {
+namespace {
+
+Tensor finish(Tensor y, const std::vector<Tensor>& residual, size_t i, const Activation& f) {
+  if (!residual.empty()) y = y + residual[i];
+  if (f.kind == Activation::Kind::relu) return relu(y);
+  return f.kind == Activation::Kind::leaky_relu ? leaky_relu(y, f.slope) : y;
+}
+
+// [n], or [domains, n] where each has its own.
+Shape with_domains(const Domains& domains, bool own, int64_t n) {
+  return domains.count > 0 && own ? Shape{domains.count, n} : Shape{n};
+}
+
+}  // namespace
 
 Norm::Norm(int64_t channels, const NormSettings& settings) : NormSettings(settings), channels_(channels) {
   check(channels >= 1, "Norm", "{} channels: want at least 1", channels);
@@ -8,76 +27,75 @@ Norm::Norm(int64_t channels, const NormSettings& settings) : NormSettings(settin
         estimator.momentum);
   check(!half || (!grouping.over_samples() && grouping.channels.count == 0), "Norm", "half norm wants {}, not {}",
         instance().str(), grouping.str());
-  if (affine) {
-    const int64_t size = half ? (channels + 1) / 2 : channels;
-    weight = Parameter(ones({size}));
-    if (center) bias = Parameter(zeros({size}));
+  check(domains.count >= 0 && (domains.count == 0 || grouping.over_samples()), "Norm", "{} domains under {}",
+        domains.count, grouping.str());
+  if (affine && !identity) {
+    const Shape shape = with_domains(domains, domains.affine, half ? (channels + 1) / 2 : channels);
+    weight = Parameter(ones(shape));
+    if (center) bias = Parameter(zeros(shape));
   }
   if (has_population()) reset_population();
 }
 
 std::string Norm::type() const {
-  using Kind = Samples::Kind;
+  if (identity) return "Identity";
+  if (domains.count > 0) return fmt::format("DomainNorm({})", domains.count);
   if (source == Statistics::Source::given) return "FrozenBatchNorm";
   if (source == Statistics::Source::renorm) return "BatchRenorm";
   const int64_t count = grouping.channels.count;
-  const bool of_channels = count == 0 && grouping.positions == Positions::all;
-  switch (grouping.samples.kind) {
-    case Kind::whole: return of_channels ? "BatchNorm" : fmt::format("Norm({})", grouping.str());
-    case Kind::chunks: return of_channels ? fmt::format("GhostBatchNorm({})", grouping.samples.size) : grouping.str();
-    case Kind::across: return "SyncBatchNorm";
-    case Kind::labels: return "DomainBatchNorm";
-    case Kind::each: break;
+  if (!grouping.over_samples()) {
+    if (half) return "HalfInstanceNorm";
+    if (!center) return "RMSNorm";
+    if (count == 1) return "LayerNorm";
+    return count == 0 && grouping.positions == Positions::all ? "InstanceNorm" : fmt::format("GroupNorm({})", count);
   }
-  if (half) return "HalfInstanceNorm";
-  if (!center) return "RMSNorm";
-  if (count == 1) return "LayerNorm";
-  return of_channels ? "InstanceNorm" : fmt::format("GroupNorm({})", count);
+  if (count != 0 || grouping.positions == Positions::each) return fmt::format("Norm({})", grouping.str());
+  constexpr const char* names[] = {"BatchNorm", "GhostBatchNorm({})", "", "DomainBatchNorm", "SyncBatchNorm"};
+  return fmt::format(fmt::runtime(names[static_cast<size_t>(grouping.samples.kind)]), grouping.samples.size);
 }
 
-bool Norm::has_population() const { return grouping.over_samples() || source != Statistics::Source::batch; }
+bool Norm::has_population() const {
+  return !identity && (grouping.over_samples() || source != Statistics::Source::batch);
+}
 
 void Norm::reset_population() {
   const int64_t groups = grouping.channels.count == 0 ? channels_ : grouping.channels.count;
   const Device device = weight.defined() ? weight.device() : cpu_device;
-  running_mean = Buffer(zeros({groups}, f64, device));
-  running_var = Buffer(ones({groups}, f64, device));
-  num_batches_tracked = Buffer(zeros({}, i64, device));
+  const Shape shape = with_domains(domains, domains.population, groups);
+  running_mean = Buffer(zeros(shape, f64, device));
+  running_var = Buffer(ones(shape, f64, device));
+  num_batches_tracked = Buffer(zeros(shape.without(shape.rank() - 1), i64, device));
 }
 
 void Norm::follow(const Moments& moments) {
-  // Over the cells that hold anything: the mean of their means, and of their variances corrected by M / (M - 1).
-  const int64_t sets = moments.count.dim(0), groups = moments.count.dim(1);
-  const double *count = moments.count.data<double>(), *mean = moments.mean.data<double>(),
-               *m2 = moments.m2.data<double>();
-  const double seen = num_batches_tracked.item();
-  const double weight_of_new = estimator.kind == Estimator::Kind::ema ? estimator.momentum : 1 / (seen + 1);
-  const Tensor new_mean = running_mean.to(cpu_device).clone(), new_var = running_var.to(cpu_device).clone();
-  for (int64_t g = 0; g < groups; ++g) {
-    double mean_sum = 0, var_sum = 0, cells = 0;
-    for (int64_t i = g; i < sets * groups; i += groups) {
-      if (count[i] < 2) continue;
-      mean_sum += mean[i];
-      var_sum += m2[i] / (count[i] - 1);
-      ++cells;
-    }
-    if (cells == 0) continue;
-    double &to_mean = new_mean.mutable_data<double>()[g], &to_var = new_var.mutable_data<double>()[g];
-    to_mean = (1 - weight_of_new) * to_mean + weight_of_new * mean_sum / cells;
-    to_var = (1 - weight_of_new) * to_var + weight_of_new * var_sum / cells;
-  }
-  running_mean.copy_from(new_mean);
-  running_var.copy_from(new_var);
-  num_batches_tracked.fill(seen + 1);
+  // Of each row of the population, over the cells that hold anything: the mean of their means, and of their variances
+  // corrected by M / (M - 1). A domain has one cell and one row, else there is one row.
+  const NoGrad unrecorded;
+  const bool own_rows = running_mean.rank() == 2;
+  const auto rows = [&](const Tensor& x) { return own_rows ? x : sum(x, {0}, true); };  // [rows, groups]
+  const Tensor counted = ge(moments.count, 2).to(f64), cells = rows(counted), seen = minimum(cells, 1);
+  const Tensor steps = view::reshape(num_batches_tracked.to(cpu_device).to(f64), {-1, 1});
+  const Tensor weight_of_new =
+      seen * (estimator.kind == Estimator::Kind::ema ? steps * 0 + estimator.momentum : 1 / (steps + 1));
+  const auto move = [&](const Tensor& s, const Tensor& x) {
+    const Tensor old = view::reshape(s.to(cpu_device), cells.shape());
+    s.copy_from(
+        view::reshape((1 - weight_of_new) * old + weight_of_new * rows(counted * x) / maximum(cells, 1), s.shape()));
+  };
+  move(running_mean, moments.mean);
+  move(running_var, moments.m2 / maximum(moments.count - 1, 1));
+  num_batches_tracked.copy_from(view::reshape(steps + max(seen, {1}, true), num_batches_tracked.shape()));
 }
 
 std::vector<Tensor> Norm::normalize(const std::vector<Tensor>& xs, const std::vector<Tensor>& residual) {
   using Source = Statistics::Source;
   for (const Tensor& x : xs)
     check(x.rank() >= 2 && x.dim(-1) == channels_, type(), "wants [N, ..., {}]: input {}", channels_, x.shape());
-  const int64_t groups = grouping.channels.count == 0 ? channels_ : grouping.channels.count;
-  if (has_population() && (!running_mean.defined() || running_mean.numel() != groups)) reset_population();
-
+  std::vector<Tensor> ys = xs;
+  if (identity) {
+    for (size_t i = 0; i < ys.size(); ++i) ys[i] = finish(ys[i], residual, i, activation);
+    return ys;
+  }
   NormOptions options{.eps = eps,
                       .activation = activation,
                       .center = center,
@@ -85,35 +103,64 @@ std::vector<Tensor> Norm::normalize(const std::vector<Tensor>& xs, const std::ve
                       .residual = residual};
   if (!has_population()) return norma::norm(xs, grouping, {}, weight, bias, options);
 
-  const Grouping whole_batch{Samples::whole(), grouping.positions, grouping.channels};
-  Moments moments;
-  options.moments = &moments;
-  if (collect) {
-    std::vector<Tensor> ys = norma::norm(xs, whole_batch, {}, weight, bias, options);
-    collect(xs, moments);
-    return ys;
-  }
-  const bool training = is_training();
-  if (!training && evaluation == EvalStatistics::mini_batch && source != Source::given)
-    return norma::norm(xs, whole_batch, {}, weight, bias, options);
+  const int64_t groups = grouping.channels.count == 0 ? channels_ : grouping.channels.count;
+  const bool own_batch = domains.count > 0 && domains.batch, own_rows = domains.count > 0 && domains.population,
+             own_affine = domains.count > 0 && domains.affine && weight.defined();
+  check(grouping.positions == Positions::all, type(), "keeps no population of single positions, under {}",
+        grouping.str());
+  check(!(own_batch || own_rows || own_affine) || ids.defined(), type(),
+        "wants the domain of each sample: set_domains(model, ids)");
+  if (!running_mean.defined() || running_mean.numel() != groups * (own_rows ? domains.count : 1)) reset_population();
+
+  const auto cut = [&](bool by_domain) {
+    return Grouping{by_domain ? Samples::labels(ids, domains.count) : Samples::whole(), grouping.positions,
+                    grouping.channels};
+  };
   // The rule keeps the statistics it was given, and a later step moves these: it gets copies.
   const auto population = [&] {
     return Statistics{Source::given, running_mean.clone(), running_var.clone(), r_max, d_max};
   };
-  if (!training || source == Source::given) return norma::norm(xs, whole_batch, population(), weight, bias, options);
-  Statistics statistics = source == Source::renorm ? population() : Statistics{};
-  statistics.source = source;
-  std::vector<Tensor> ys = norma::norm(xs, grouping, statistics, weight, bias, options);
-  if (Tape::current()) follow(moments);
+  const bool training = is_training(), fixed = source == Source::given;
+  if (training ? fixed : !collect && (evaluation == EvalStatistics::population || fixed)) {
+    ys = norma::norm(xs, cut(own_rows || own_affine), population(), weight, bias, options);
+    if (collect) collect(xs, norma::moments(xs, cut(own_batch)));
+    return ys;
+  }
+
+  Moments moments;
+  options.moments = &moments;
+  Statistics statistics = training && source == Source::renorm ? population() : Statistics{};
+  if (training) statistics.source = source;
+  const Grouping by = training && !own_batch ? grouping : cut(own_batch);
+  if (!own_affine || own_batch) {
+    ys = norma::norm(xs, by, statistics, weight, bias, options);
+  } else {  // the op takes an affine part of each domain only where it normalizes by domain
+    options.activation = {};
+    options.residual = {};
+    ys = norma::norm(xs, by, statistics, {}, {}, options);
+    for (size_t i = 0; i < ys.size(); ++i) {
+      const int64_t n = xs[i].dim(0);
+      const auto rows = [&](const Tensor& p) { return reshape(index_select(p, 0, ids), {n, 1, channels_}); };
+      const Tensor y = reshape(ys[i], {n, n > 0 ? -1 : 1, channels_}) * rows(weight);
+      ys[i] = finish(reshape(bias.defined() ? y + rows(bias) : y, xs[i].shape()), residual, i, activation);
+    }
+  }
+  const bool follows = !collect && training && Tape::current(), cells = collect && training;
+  if (own_rows && !own_batch && !cells && (follows || collect)) moments = norma::moments(xs, cut(true));
+  if (collect) collect(xs, cells || own_rows ? moments : merge_sets(moments));
+  if (follows) follow(moments);
   return ys;
 }
 
-Norm BatchNorm(int64_t channels, const BatchNormOptions& o) {
+Norm BatchNorm(int64_t channels, const BatchNormOptions& options) { return DomainNorm(channels, {}, options); }
+
+Norm DomainNorm(int64_t channels, const Domains& domains, const BatchNormOptions& o) {
   return Norm(channels, {.grouping = o.normalization_batch > 0 ? chunks(o.normalization_batch) : whole(),
                          .estimator = Estimator::ema(o.momentum),
                          .activation = o.activation,
                          .eps = o.eps,
-                         .affine = o.affine});
+                         .affine = o.affine,
+                         .domains = domains});
 }
 
 Norm BatchRenorm(int64_t channels, double r_max, double d_max, double momentum) {
@@ -144,6 +191,12 @@ Norm RMSNorm(int64_t channels, double eps) {
 void for_each_norm(Module& model, const std::function<void(const std::string& path, Norm& norm)>& f) {
   model.for_each([&](const std::string& path, Module& module) {
     if (auto* norm = dynamic_cast<Norm*>(&module)) f(path, *norm);
+  });
+}
+
+void set_domains(Module& model, const Tensor& ids) {
+  for_each_norm(model, [&](const std::string&, Norm& norm) {
+    if (norm.domains.count > 0) norm.ids = ids;
   });
 }
 

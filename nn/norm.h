@@ -12,8 +12,8 @@
 
 namespace norma::nn {
 
-// How a layer that normalizes over samples follows its population from step to step. (nn/population.h estimates it
-// anew.)
+// How a layer that normalizes over samples follows its population from step to step; the variance is the cells'
+// unbiased one, as PyTorch keeps. (nn/population.h estimates it anew.)
 struct Estimator {
   enum class Kind : uint8_t { ema, cumulative };
   Kind kind = Kind::ema;
@@ -23,6 +23,12 @@ struct Estimator {
 };
 
 enum class EvalStatistics : uint8_t { population, mini_batch };
+
+// What each domain has of its own; the rest is shared. A domain is a source of samples: a camera, a pyramid's level.
+struct Domains {
+  int64_t count = 0;  // 0: the layer knows of none
+  bool batch = true, population = true, affine = true;
+};
 
 struct NormSettings {
   Grouping grouping{};
@@ -35,6 +41,8 @@ struct NormSettings {
   bool half = false;            // instance norm on the first half of the channels, the rest pass through
   double r_max = 3, d_max = 5;  // renorm
   bool affine = true;
+  bool identity = false;  // y = f(x + residual) for an activation f: no norm, or one that was folded
+  Domains domains{};      // grouping: of the batch where the domains share it
 };
 
 // x [N, ..., C] -> its shape. In evaluation, groupings over samples give way to the population (or to the whole
@@ -54,13 +62,17 @@ struct Norm : Module, NormSettings {
   bool has_population() const;        // by its settings: whether it normalizes over samples
   void reset_population();            // mean 0, variance 1, nothing seen
 
+  // Each of these has a leading axis for the domains where those have their own.
   Parameter weight, bias;            // [C] (half: [ceil(C / 2)]): gamma and beta; undefined without `affine`
-  Buffer running_mean, running_var;  // f64, one entry a channel group; the variance is the unbiased one
-  Buffer num_batches_tracked;        // i64 []
+  Buffer running_mean, running_var;  // f64, one entry a channel group
+  Buffer num_batches_tracked;        // i64 []: steps that moved them
   NORMA_VISIT(weight, bias, running_mean, running_var, num_batches_tracked)
 
-  // While set, the layer normalizes by the whole batch and leaves the population alone; the callee gets each batch's
-  // moments, [1, groups]. For estimators and reports; see nn/population.h.
+  Tensor ids;  // i64 [N], where there are domains: that of each sample of the inputs to come; see set_domains()
+
+  // While set, the population does not move, and the callee gets the moments of each batch. In training, those of the
+  // cells; in evaluation the layer normalizes by the whole batch (each domain's where they do not share it), and they
+  // are [1 or domains, groups], as the population is kept. For estimators and reports; see nn/population.h.
   std::function<void(const std::vector<Tensor>& xs, const Moments& moments)> collect;
 
  private:
@@ -77,6 +89,8 @@ struct BatchNormOptions {
   Activation activation{};
 };
 Norm BatchNorm(int64_t channels, const BatchNormOptions& options = {});
+// What the domains do not share, each sample takes from its own, in evaluation too. Wants set_domains() before a batch.
+Norm DomainNorm(int64_t channels, const Domains& domains, const BatchNormOptions& options = {});
 // Statistics follow the batch, corrected towards the population (Ioffe 2017).
 Norm BatchRenorm(int64_t channels, double r_max = 3, double d_max = 5, double momentum = 0.01);
 // An affine map by constant statistics, in training too.
@@ -90,5 +104,7 @@ Norm RMSNorm(int64_t channels, double eps = 1e-6);
 
 // Calls f for every Norm of a model, with its path.
 void for_each_norm(Module& model, const std::function<void(const std::string& path, Norm& norm)>& f);
+// Tells every layer with domains which of them each sample of the next batches is of. ids: i64 [N], in [0, count).
+void set_domains(Module& model, const Tensor& ids);
 
 }  // namespace norma::nn

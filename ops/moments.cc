@@ -1,16 +1,12 @@
 #include "norma/ops/moments.h"
 
+#include "norma/ops/binary.h"
 #include "norma/ops/norm.h"
+#include "norma/ops/reduce.h"
 
 namespace norma {
 
-Tensor Moments::var(int64_t correction) const {
-  Tensor result = empty_like(m2);
-  for (int64_t i = 0; i < m2.numel(); ++i)
-    result.mutable_data<double>()[i] =
-        m2.data<double>()[i] / (count.data<double>()[i] - static_cast<double>(correction));
-  return result;
-}
+Tensor Moments::var(int64_t correction) const { return m2 / (count - static_cast<double>(correction)); }
 
 Moments moments(const Tensor& x, const Grouping& grouping) { return moments(std::vector<Tensor>{x}, grouping); }
 
@@ -32,26 +28,13 @@ Moments merge(const Moments& a, const Moments& b) {
   if (!a.defined()) return b;
   if (!b.defined()) return a;
   check(a.mean.shape() == b.mean.shape(), "merge", "moments of {} and of {} cells", a.mean.shape(), b.mean.shape());
-  Moments result{empty_like(a.count), empty_like(a.mean), empty_like(a.m2)};
-  double *count = result.count.mutable_data<double>(), *mean = result.mean.mutable_data<double>(),
-         *m2 = result.m2.mutable_data<double>();
-  for (int64_t i = 0; i < a.count.numel(); ++i) {
-    const double na = a.count.data<double>()[i], nb = b.count.data<double>()[i], n = na + nb;
-    const double delta = b.mean.data<double>()[i] - a.mean.data<double>()[i], weight = n > 0 ? nb / n : 0;
-    count[i] = n;
-    mean[i] = a.mean.data<double>()[i] + delta * weight;
-    m2[i] = a.m2.data<double>()[i] + b.m2.data<double>()[i] + delta * delta * na * weight;
-  }
-  return result;
+  const Tensor n = a.count + b.count, weight = b.count / maximum(n, 1), delta = b.mean - a.mean;
+  return {n, a.mean + delta * weight, a.m2 + b.m2 + delta * delta * a.count * weight};
 }
 
-Moments merge_sets(const Moments& all) {
-  Moments result;
-  for (int64_t set = 0; set < all.count.dim(0); ++set) {
-    const auto row = [&](const Tensor& x) { return view::slice(x, 0, set, set + 1).contiguous(); };
-    result = merge(result, Moments{row(all.count), row(all.mean), row(all.m2)});
-  }
-  return result;
+Moments merge_sets(const Moments& m) {
+  const Tensor n = sum(m.count, {0}, true), mean = sum(m.count * m.mean, {0}, true) / maximum(n, 1), d = m.mean - mean;
+  return {n, mean, sum(m.m2 + m.count * d * d, {0}, true)};
 }
 
 }  // namespace norma

@@ -48,23 +48,15 @@ void check_cell_sizes(const Op& op, const NormPlan& plan, const Grouping& groupi
 
 void reduce_norm_cells(Communicator& comm, const Tensor& cells) {
   const int64_t n = cells.dim(1);
-  const size_t size = static_cast<size_t>(n) * 3, workers = static_cast<size_t>(comm.size());
-  const Tensor host = cells.to(cpu_device);
-  double *count = host.mutable_data<double>(), *mean = count + n, *m2 = mean + n;
-  PoolVector<double> own(count, count + size), all(size * workers);
-  comm.all_gather(own, all);
-  std::fill_n(count, size, 0.0);
-  for (size_t worker = 0; worker < workers; ++worker) {
-    const double *c = all.data() + worker * size, *m = c + n, *q = m + n;
-    for (int64_t i = 0; i < n; ++i) {
-      if (c[i] == 0) continue;
-      const double total = count[i] + c[i], weight = c[i] / total, delta = m[i] - mean[i];
-      mean[i] += delta * weight;
-      m2[i] += q[i] + delta * delta * count[i] * weight;
-      count[i] = total;
-    }
-  }
-  if (!cells.device().is_cpu()) cells.copy_from(host);
+  const Tensor own = view::slice(cells.to(cpu_device), 0, 0, 3).clone(), all({comm.size(), 3, n}, f64);
+  const auto span_of = [](const Tensor& x) {
+    return std::span(x.mutable_data<double>(), static_cast<size_t>(x.numel()));
+  };
+  comm.all_gather(span_of(own), span_of(all));
+  const auto part = [&](NormCellPart k) { return view::reshape(view::slice(all, 1, k, k + 1), {-1, n}); };
+  const Moments merged = merge_sets({part(kCellCount), part(kCellMean), part(kCellM2)});
+  for (const auto& [k, x] : {std::pair(kCellCount, merged.count), {kCellMean, merged.mean}, {kCellM2, merged.m2}})
+    view::slice(cells, 0, k, k + 1).copy_from(x);
 }
 
 Moments moments_of_cells(const Tensor& cells, const NormPlan& plan) {

@@ -70,6 +70,26 @@ TEST(Layers, DropoutDropsInTrainingOnly) {
   expect_error([] { Dropout(1.0); }, "[Dropout] a probability of 1");
 }
 
+// Standardization makes each filter's mean 0 and variance 1, whatever the raw weight's are; that is what is trained.
+TEST(Layers, StandardizedConvolution) {
+  Conv2d conv(4, 6, 3, {.padding = 1, .groups = 2});
+  conv.to(f64);
+  conv.standardized = true;
+  const Tensor x = random({2, 5, 4, 4}), raw = random(conv.weight.shape(), 2) * 3.0 + 5.0, bias = random({6}, 3);
+  const GradcheckResult result = gradcheck(
+      [&](const std::vector<Tensor>& inputs) {
+        static_cast<Tensor&>(conv.weight) = inputs[1];
+        static_cast<Tensor&>(conv.bias) = inputs[2];
+        return conv(inputs[0]);
+      },
+      {x, raw, bias});
+  EXPECT_TRUE(result.ok) << result.message;
+  const Shape filter = {1, 2, 3};
+  const Tensor standard = (raw - mean(raw, filter, true)) / sqrt(var(raw, filter, 0, true));
+  EXPECT_TRUE(close(conv(x), conv2d(x, standard, bias, conv.options), 1e-9));
+  EXPECT_TRUE(same_bits(conv.state_dict()[0].second, raw));  // saved as it is
+}
+
 TEST(BatchNorm, KeepsRunningStatisticsAsPyTorch) {
   for_each_case("norm", "batch_norm", [](const GoldenCase& c) {
     const Tensor x = c.leaf("x");

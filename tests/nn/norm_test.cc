@@ -133,6 +133,17 @@ TEST(Norm, SeveralInputsShareStatistics) {
   EXPECT_TRUE(close(layer.running_mean, view::reshape(moments(levels, whole()).mean, {4})));
 }
 
+TEST(Norm, TheIdentityKeepsActivationAndResidual) {
+  Norm none(4, {.activation = Activation::leaky_relu(0.1), .identity = true});
+  EXPECT_TRUE(none.state_dict().empty());
+  const Tensor x = batch(1), skip = batch(2);
+  EXPECT_TRUE(same_bits(none(x, skip), leaky_relu(x + skip, 0.1)));
+  EXPECT_TRUE(same_bits(none(std::vector<Tensor>{x, skip})[1], leaky_relu(skip, 0.1)));
+  none.activation = {};
+  EXPECT_TRUE(same_bits(none(x), x));
+  expect_error([&] { none(ones({2, 3})); }, "[Identity] wants [N, ..., 4]: input [2, 3]");
+}
+
 TEST(Norm, RejectsNonsense) {
   expect_error([] { BatchNorm(0); }, "[Norm] 0 channels");
   expect_error([] { GroupNorm(3, 4); }, "[GroupNorm] 4 channels do not divide into 3 groups");
