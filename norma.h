@@ -22,6 +22,7 @@
 #include "norma/nn/optim/optimizer.h"
 #include "norma/nn/optim/schedule.h"
 #include "norma/nn/optim/sgd.h"
+#include "norma/nn/population.h"
 #include "norma/nn/sequential.h"
 #include "norma/nn/state.h"
 #include "norma/nn/summary.h"

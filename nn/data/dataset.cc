@@ -5,6 +5,7 @@
 #include <cmath>
 
 namespace norma::data {
+
 ImageDataset ImageDataset::first(int64_t count) const {
   check(count >= 1, "dataset", "the first {} samples of '{}': want at least 1", count, name);
   const int64_t n = std::min(count, size());

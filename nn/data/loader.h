@@ -55,6 +55,7 @@ class DataLoader {
   int64_t batches() const;  // in an epoch
   const ImageDataset& dataset() const { return dataset_; }
   const ChannelStats& normalization() const { return *options_.normalize; }
+  const LoaderOptions& options() const { return options_; }
 
   // The next batch; once nothing at an epoch's end, then the next epoch's first. What a transform threw in the making
   // of the batch is rethrown, by each call until seek(). Like seek() and position(), for one thread at a time.
