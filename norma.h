@@ -18,6 +18,7 @@
 #include "norma/nn/layers.h"
 #include "norma/nn/module.h"
 #include "norma/nn/norm.h"
+#include "norma/nn/norm_report.h"
 #include "norma/nn/optim/adam.h"
 #include "norma/nn/optim/optimizer.h"
 #include "norma/nn/optim/schedule.h"
