@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "examples/common/find_data.h"
+#include "examples/common/norm_options.h"
 #include "examples/common/picture.h"
 #include "examples/mnist/model.h"
 
@@ -33,7 +34,12 @@ int run(const Options& options) {
   const Shape image(std::span<const int64_t>(about.at("image").get<std::vector<int64_t>>()));
   const std::vector<std::string> classes = about.at("classes");
   const ChannelStats stats{about.at("mean"), about.at("deviation")};
-  SmallCnn model(image, static_cast<int64_t>(classes.size()));
+  NormOptions norms;
+  norms.norm = about.at("norm");
+  norms.eval_stats = about.at("eval_stats");
+  const NormChoice norm = parse_norm(norms.norm);
+  SmallCnn model(image, static_cast<int64_t>(classes.size()), norm.layer, norm.standardized);
+  norms.configure(model);
   nn::load(model, options.file);
   model.eval();
 

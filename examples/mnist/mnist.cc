@@ -5,6 +5,7 @@
 //   mnist --epochs 5 --save net.safetensors
 //   mnist --resume run                     writes run/mnist.checkpoint after each epoch, and goes on from there
 //   mnist --epochs 0 --load net.safetensors    tests only
+//   mnist --norm gn:8                      another norm (--help lists them); --population, --eval-stats as well
 #include <norma/norma.h>
 
 #include <CLI/CLI.hpp>
@@ -12,6 +13,7 @@
 
 #include "examples/common/confusion.h"
 #include "examples/common/find_data.h"
+#include "examples/common/norm_options.h"
 #include "examples/common/progress.h"
 #include "examples/common/run_log.h"
 #include "examples/mnist/model.h"
@@ -30,6 +32,7 @@ struct Options {
   int threads = 0;
   double lr = 6e-3;
   uint64_t seed = 1;
+  NormOptions norms;
 };
 
 // The losses and the accuracies of the batches that were looked at: every so many steps, since each look waits for the
@@ -65,17 +68,18 @@ Evaluation evaluate(nn::Module& model, DataLoader& loader, Device device) {
 }
 
 // The weights, with what infer needs to know besides.
-void save_model(nn::Module& model, const Data& data, const ChannelStats& stats, const std::string& path) {
+void save_model(nn::Module& model, const Data& data, const ChannelStats& stats, const NormOptions& norms,
+                const std::string& path) {
   const Shape image = data.train.images.shape().without(0);
-  const nlohmann::json about = {{"data", data.train.name},
-                                {"image", std::vector<int64_t>(image.begin(), image.end())},
-                                {"classes", data.train.class_names},
-                                {"mean", stats.mean},
-                                {"deviation", stats.deviation}};
+  const nlohmann::json about = {
+      {"data", data.train.name},           {"image", std::vector<int64_t>(image.begin(), image.end())},
+      {"classes", data.train.class_names}, {"mean", stats.mean},
+      {"deviation", stats.deviation},      {"norm", norms.norm},
+      {"eval_stats", norms.eval_stats}};
   save_safetensors(path, model.state_dict(), {{"layout", "norma"}, {"program", "mnist"}, {"about", about.dump()}});
 }
 
-int run(const Options& options) {
+int run(Options& options) {
   if (options.threads > 0) set_num_threads(options.threads);
   const Device device = Device::parse(options.device);
   manual_seed(options.seed);
@@ -92,7 +96,9 @@ int run(const Options& options) {
 
   // Model, optimizer, schedule
   const Shape image = data.train.images.shape().without(0);
-  SmallCnn model(image, data.train.classes());
+  const NormChoice norm = parse_norm(options.norms.norm);
+  SmallCnn model(image, data.train.classes(), norm.layer, norm.standardized);
+  options.norms.configure(model);
   model.to(device);
   if (!options.load.empty()) nn::load(model, options.load);
   nn::AdamW optimizer(model, {.lr = options.lr, .weight_decay = 0.01, .decays = nn::decay_matrices});
@@ -100,7 +106,8 @@ int run(const Options& options) {
   int64_t parameters = 0;
   for (const Tensor& p : model.parameters()) parameters += p.numel();
   fmt::print("data   {}: {} + {} pictures {}\n", data.origin, data.train.size(), data.test.size(), image);
-  fmt::print("model  small CNN, {} parameters, on {} with {} threads\n", parameters, device, num_threads());
+  fmt::print("model  small CNN, norm {}, {} parameters, on {} with {} threads\n", options.norms.norm, parameters,
+             device, num_threads());
 
   // Where a former run stopped
   nn::TrainingRun state{model, optimizer, {}, {}};
@@ -112,6 +119,7 @@ int run(const Options& options) {
                        {"seed", std::to_string(options.seed)},
                        {"load", options.load},
                        {"device", device.str()}};
+  state.fingerprint.merge(options.norms.fingerprint());
   nn::Progress progress;
   double seconds = 0;  // spent in training
   const std::string checkpoint = options.resume.empty() ? "" : options.resume + "/mnist.checkpoint";
@@ -156,6 +164,7 @@ int run(const Options& options) {
     }
     const double epoch_seconds = elapsed(), speed = static_cast<double>(seen) / epoch_seconds;
     seconds += epoch_seconds;
+    options.norms.estimate(model, train);
     result = evaluate(model, test, device);
     bar.clear();
     fmt::print("{}  loss {:.4f}  accuracy {:.4f}  test loss {:.4f}  test accuracy {:.4f}  {:.0f} images/s  {}\n", label,
@@ -174,10 +183,13 @@ int run(const Options& options) {
   }
 
   // Result
-  if (result.table.total() == 0) result = evaluate(model, test, device);
+  if (result.table.total() == 0) {
+    options.norms.estimate(model, train);
+    result = evaluate(model, test, device);
+  }
   fmt::print("\n{}\ntest accuracy {:.4f} (loss {:.4f}) after {} epoch{} in {}\n", result.table.str(),
              result.table.accuracy(), result.loss, options.epochs, options.epochs == 1 ? "" : "s", duration(seconds));
-  if (!options.save.empty()) save_model(model, data, stats, options.save);
+  if (!options.save.empty()) save_model(model, data, stats, options.norms, options.save);
   if (!options.json.empty()) {
     const double images = static_cast<double>(options.epochs * data.train.size());
     const nlohmann::ordered_json json = {{"program", "mnist"},
@@ -190,7 +202,8 @@ int run(const Options& options) {
                                          {"images_per_second", seconds > 0 ? images / seconds : 0},
                                          {"peak_memory_bytes", peak_memory()},
                                          {"threads", num_threads()},
-                                         {"seed", options.seed}};
+                                         {"seed", options.seed},
+                                         {"norm", options.norms.norm}};
     write_file_atomic(options.json, json.dump(2) + "\n");
   }
   return 0;
@@ -208,6 +221,7 @@ int main(int argc, char** argv) {
   app.add_option("--epochs", options.epochs)->check(CLI::NonNegativeNumber);
   app.add_option("--batch", options.batch, "pictures in a batch")->check(CLI::PositiveNumber);
   app.add_option("--lr", options.lr, "largest learning rate of the cycle")->check(CLI::PositiveNumber);
+  options.norms.add_to(app);
   app.add_option("--seed", options.seed, "of the weights, the order, the augmentation");
   app.add_option("--limit", options.limit, "use the first so many pictures only, of both parts")
       ->check(CLI::PositiveNumber)

@@ -8,9 +8,19 @@ namespace examples {
 using norma::Tensor;
 
 struct SmallCnn : norma::nn::Module {
-  // `image`: the shape [H, W, C] of a picture, 4 x 4 pixels or more.
-  SmallCnn(const norma::Shape& image, int64_t classes)
-      : conv1(image[2], 32, 3, {.padding = 1}, false), fc1(features(image), 128), fc2(128, classes) {}
+  using MakeNorm = std::function<norma::nn::Norm(int64_t channels)>;
+
+  // `image`: the shape [H, W, C] of a picture, 4 x 4 pixels or more. norm: default batch norm; standardized: the
+  // weights of the convolutions are.
+  SmallCnn(const norma::Shape& image, int64_t classes, const MakeNorm& norm = {}, bool standardized = false)
+      : conv1(image[2], 32, 3, {.padding = 1}, false),
+        norm1(norm ? norm(32) : norma::nn::BatchNorm(32)),
+        norm2(norm ? norm(64) : norma::nn::BatchNorm(64)),
+        fc1(features(image), 128),
+        fc2(128, classes) {
+    norm1.activation = norm2.activation = norma::Activation::relu();
+    conv1.standardized = conv2.standardized = standardized;
+  }
 
   static int64_t features(const norma::Shape& image) {
     norma::check(image[0] >= 4 && image[1] >= 4, "SmallCnn",
@@ -19,18 +29,18 @@ struct SmallCnn : norma::nn::Module {
   }
 
   norma::nn::Conv2d conv1;
-  norma::nn::Norm bn1 = norma::nn::BatchNorm(32, {.activation = norma::Activation::relu()});
+  norma::nn::Norm norm1;
   norma::nn::Conv2d conv2{32, 64, 3, {.padding = 1}, false};
-  norma::nn::Norm bn2 = norma::nn::BatchNorm(64, {.activation = norma::Activation::relu()});
+  norma::nn::Norm norm2;
   norma::nn::Linear fc1;
   norma::nn::Dropout drop{0.25};
   norma::nn::Linear fc2;
-  NORMA_VISIT(conv1, bn1, conv2, bn2, fc1, drop, fc2)
+  NORMA_VISIT(conv1, norm1, conv2, norm2, fc1, drop, fc2)
 
-  Tensor forward(const Tensor& x) override {              // [N, H, W, C]
-    Tensor y = max_pool2d(bn1(conv1(x)), {.kernel = 2});  // [N, H/2, W/2, 32]
-    y = max_pool2d(bn2(conv2(y)), {.kernel = 2});         // [N, H/4, W/4, 64]
-    return fc2(drop(relu(fc1(flatten(y)))));              // [N, classes]
+  Tensor forward(const Tensor& x) override {                // [N, H, W, C]
+    Tensor y = max_pool2d(norm1(conv1(x)), {.kernel = 2});  // [N, H/2, W/2, 32]
+    y = max_pool2d(norm2(conv2(y)), {.kernel = 2});         // [N, H/4, W/4, 64]
+    return fc2(drop(relu(fc1(flatten(y)))));                // [N, classes]
   }
 };
 

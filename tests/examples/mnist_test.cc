@@ -29,6 +29,12 @@ class Mnist : public ::testing::Test {
     Program program = start(more);
     EXPECT_EQ(program.wait(), 0) << program.output();
   }
+  // Exit status and output.
+  std::pair<int, std::string> infer(const Arguments& arguments) const {
+    Program program(NORMA_INFER, arguments, file("output"));
+    const int status = program.wait();
+    return {status, program.output()};
+  }
   // Exit status 1 and a message with `part`.
   void refuses(const Arguments& arguments, const std::string& part) const {
     Program program(NORMA_MNIST, arguments, file("output"));
@@ -46,9 +52,9 @@ TEST_F(Mnist, WritesResultLogAndWeights) {
   const auto result = nlohmann::ordered_json::parse(Program::text_of(file("result.json")));
   std::vector<std::string> keys;
   for (const auto& [key, value] : result.items()) keys.push_back(key);
-  EXPECT_EQ(keys,
-            (std::vector<std::string>{"program", "dataset", "model", "epochs", "test_accuracy", "test_loss",
-                                      "train_seconds", "images_per_second", "peak_memory_bytes", "threads", "seed"}));
+  EXPECT_EQ(keys, (std::vector<std::string>{"program", "dataset", "model", "epochs", "test_accuracy", "test_loss",
+                                            "train_seconds", "images_per_second", "peak_memory_bytes", "threads",
+                                            "seed", "norm"}));
   EXPECT_EQ(result["program"], "mnist");
   EXPECT_EQ(result["dataset"], "drawn digits");
   EXPECT_EQ(result["epochs"], 3);
@@ -76,11 +82,6 @@ TEST_F(Mnist, WritesResultLogAndWeights) {
   EXPECT_EQ(again["test_loss"], result["test_loss"]);
 
   // And shown.
-  const auto infer = [&](const Arguments& arguments) {
-    Program program(NORMA_INFER, arguments, file("output"));
-    const int status = program.wait();
-    return std::pair(status, program.output());
-  };
   const auto [status, output] = infer({file("weights"), "--count", "3", "--png", file("grid.png")});
   EXPECT_EQ(status, 0) << output;
   EXPECT_NE(output.find("of 3 right"), std::string::npos) << output;
@@ -88,6 +89,60 @@ TEST_F(Mnist, WritesResultLogAndWeights) {
   EXPECT_EQ(Program::text_of(file("grid.png")).substr(1, 3), "PNG");
   EXPECT_EQ(infer({file("result.json")}).first, 1);
   EXPECT_EQ(infer({file("nowhere")}).first, 1);
+}
+
+// Each of them trains, and comes back from its file as what it was.
+TEST_F(Mnist, TrainsWithAnyNorm) {
+  const auto losses = [&] {
+    std::vector<double> result;
+    std::istringstream lines(Program::text_of(file("log.jsonl")));
+    for (std::string line; std::getline(lines, line);)
+      if (const auto entry = nlohmann::json::parse(line); entry.contains("train_loss"))
+        result.push_back(entry["train_loss"]);
+    std::filesystem::remove(file("log.jsonl"));
+    return result;
+  };
+  const std::vector<Arguments> choices = {{"--norm", "bn", "--population", "cumulative"},
+                                          {"--norm", "bn:16", "--population", "precise:200"},
+                                          {"--norm", "gn:8"},
+                                          {"--norm", "ln"},
+                                          {"--norm", "in"},
+                                          {"--norm", "hin", "--population", "precise:100"},
+                                          {"--norm", "rms"},
+                                          {"--norm", "brn", "--population", "ema:0.3"},
+                                          {"--norm", "frozen"},
+                                          {"--norm", "ws+gn:8"},
+                                          {"--norm", "none"},
+                                          {"--norm", "bn", "--eval-stats", "minibatch"}};
+  for (Arguments choice : choices) {
+    SCOPED_TRACE(choice[1] + " " + choice.back());
+    choice.insert(choice.end(), {"--log", file("log.jsonl"), "--save", file("weights")});
+    run(choice);
+    const std::vector<double> loss = losses();
+    ASSERT_EQ(loss.size(), 3u);
+    EXPECT_LT(loss[2], 0.95 * loss[0]);
+    const auto [status, output] = infer({file("weights"), "--count", "2"});
+    EXPECT_EQ(status, 0) << output;
+    EXPECT_NE(output.find("of 2 right"), std::string::npos) << output;
+  }
+  refuses({"--synthetic", "--norm", "gm:8"}, "[parse_norm] 'gm:8' is none of bn, bn:K");
+  refuses({"--synthetic", "--norm", "gn:7"}, "[GroupNorm] 32 channels do not divide into 7 groups");
+  refuses({"--synthetic", "--population", "ema"}, "[--population] 'ema' is none of");
+}
+
+// Precise statistics depend on the weights alone: whatever was averaged before, and after a resume too.
+TEST_F(Mnist, PrecisePopulationsAreThoseOfTheWeights) {
+  run({"--save", file("weights"), "--json", file("average.json")});
+  const Arguments precise = {"--population", "precise:300", "--epochs", "0", "--load", file("weights"), "--json"};
+  Arguments first = precise, second = precise;
+  first.insert(first.end(), {file("first.json"), "--save", file("precise")});
+  run(first);
+  second[5] = file("precise");
+  second.push_back(file("second.json"));
+  run(second);
+  const auto loss = [&](const char* name) { return nlohmann::json::parse(Program::text_of(file(name)))["test_loss"]; };
+  EXPECT_EQ(loss("first.json"), loss("second.json"));
+  EXPECT_NE(loss("first.json"), loss("average.json"));
 }
 
 TEST_F(Mnist, WeightsDoNotDependOnTheNumberOfThreads) {
@@ -170,6 +225,10 @@ TEST_F(Mnist, RefusesToResumeWithOtherOptions) {
   more.insert(more.end(), {"--lr", "0.01", "--seed", "9"});
   refuses(more, "lr: '0.006', now '0.01'");
   refuses(more, "seed: '1', now '9'");
+  more.insert(more.end(), {"--norm", "bn:16", "--population", "precise:10", "--eval-stats", "minibatch"});
+  refuses(more, "norm: 'bn', now 'bn:16'");
+  refuses(more, "population: '', now 'precise:10'");
+  refuses(more, "eval_stats: 'population', now 'minibatch'");
   write_file_atomic(file("run/mnist.checkpoint"), "no checkpoint");
   refuses(same, "run/mnist.checkpoint'");
 }

@@ -1,0 +1,40 @@
+// What command lines say of norms: which one, where its population comes from, what evaluation uses.
+#pragma once
+
+#include <norma/norma.h>
+
+#include <map>
+
+namespace CLI {
+class App;
+}
+
+namespace examples {
+
+// A norm by its name:
+//   bn      batch norm                 ln      layer norm over the features    in    instance norm
+//   bn:16   in chunks of 16 samples    gn:8    group norm, 8 groups            hin   half instance norm
+//   brn     batch renorm               rms     RMS norm                        none  the activation only
+//   frozen  an affine map by constants, mean 0 and variance 1
+// Before any but `none` may stand "ws+": convolutions with standardized weights.
+struct NormChoice {
+  bool standardized = false;                               // for Conv2d::standardized
+  std::function<norma::nn::Norm(int64_t channels)> layer;  // without an activation
+};
+NormChoice parse_norm(std::string_view text);  // error: anything else, with a list
+
+struct NormOptions {
+  std::string norm = "bn", population, eval_stats = "population";
+
+  void add_to(CLI::App& app);  // --norm, --population, --eval-stats
+  // Puts the choices into the norms of a model. Error: options that say nothing sensible.
+  void configure(norma::nn::Module& model);
+  // Before an evaluation, if the population is to be precise.
+  void estimate(norma::nn::Module& model, const norma::data::DataLoader& train) const;
+  std::map<std::string, std::string> fingerprint() const;
+
+ private:
+  int64_t precise_samples_ = 0;
+};
+
+}  // namespace examples

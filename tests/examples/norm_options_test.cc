@@ -1,0 +1,60 @@
+// The names of norms, and what else command lines say of them.
+#include "examples/common/norm_options.h"
+
+#include "tests/golden.h"
+
+namespace examples {
+namespace {
+
+using namespace norma;
+using namespace norma::nn;
+using namespace norma::test;
+
+TEST(ParseNorm, MakesTheLayerOfThatName) {
+  const std::vector<std::pair<std::string, std::string>> types = {
+      {"bn", "BatchNorm"},         {"bn:16", "GhostBatchNorm(16)"}, {"gn:8", "GroupNorm(8)"},
+      {"ln", "LayerNorm"},         {"in", "InstanceNorm"},          {"hin", "HalfInstanceNorm"},
+      {"rms", "RMSNorm"},          {"brn", "BatchRenorm"},          {"none", "Identity"},
+      {"ws+gn:8", "GroupNorm(8)"}, {"frozen", "FrozenBatchNorm"},   {"ws+bn", "BatchNorm"}};
+  for (const auto& [text, type] : types) {
+    const NormChoice choice = parse_norm(text);
+    Norm layer = choice.layer(16);
+    layer.activation = Activation::relu();
+    EXPECT_EQ(layer.type(), type);
+    EXPECT_EQ(choice.standardized, text.starts_with("ws+"));
+    const Tensor x = random({4, 3, 3, 16}).to(f32), y = layer(x);
+    EXPECT_GE(min(y).item(), 0);
+    EXPECT_EQ(text == "none", bool(same_bits(y, relu(x))));
+  }
+  for (const char* text : {"", "BN", "bn:", "bn:0", "bn:-2", "bn:2x", "bn:1e3", "gn", "gn:", "ln:2", "ws", "ws+",
+                           "ws+none", "ws+ws+bn", "none:1", "bn ", "frozen:1", "gn:99999999999999999999"})
+    expect_error([&] { parse_norm(text); },
+                 fmt::format("[parse_norm] '{}' is none of bn, bn:K, gn:G, ln, in, hin", text));
+  expect_error([] { parse_norm("gn:3").layer(16); }, "[GroupNorm] 16 channels do not divide into 3 groups");
+}
+
+TEST(NormOptions, ConfigureTheNormsOfAModel) {
+  Sequential model(BatchNorm(4), GroupNorm(2, 4));
+  auto& norm = dynamic_cast<Norm&>(model[0]);
+  const auto configured = [&](const std::string& population, const std::string& eval_stats) {
+    NormOptions options;
+    options.population = population;
+    options.eval_stats = eval_stats;
+    options.configure(model);
+    return options;
+  };
+  configured("", "population");
+  EXPECT_EQ(norm.estimator.momentum, 0.1);
+  configured("ema:0.25", "minibatch");
+  EXPECT_EQ(norm.estimator.momentum, 0.25);
+  EXPECT_EQ(norm.evaluation, EvalStatistics::mini_batch);
+  configured("cumulative", "population");
+  EXPECT_EQ(norm.estimator.kind, Estimator::Kind::cumulative);
+  for (const char* text :
+       {"ema", "ema:", "ema:2", "ema:-1", "ema:x", "precise", "precise:0", "precise:1.5", "precise:5k", "x"})
+    expect_error([&] { configured(text, "population"); }, "[--population] '");
+  expect_error([&] { configured("", "batch"); }, "[--eval-stats] 'batch' is neither population nor minibatch");
+}
+
+}  // namespace
+}  // namespace examples
