@@ -63,13 +63,13 @@ class ResNet(nn.Module):
 class SmallCnn(nn.Module):
     def __init__(self):
         super().__init__()
-        self.conv1, self.bn1 = nn.Conv2d(1, 32, 3, 1, 1, bias=False), nn.BatchNorm2d(32)
-        self.conv2, self.bn2 = nn.Conv2d(32, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64)
+        self.conv1, self.norm1 = nn.Conv2d(1, 32, 3, 1, 1, bias=False), nn.BatchNorm2d(32)
+        self.conv2, self.norm2 = nn.Conv2d(32, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64)
         self.fc1, self.fc2 = nn.Linear(64 * 7 * 7, 128), nn.Linear(128, CLASSES)
 
     def forward(self, x):
-        y = F.max_pool2d(F.relu(self.bn1(self.conv1(x)), inplace=True), 2)
-        y = F.max_pool2d(F.relu(self.bn2(self.conv2(y)), inplace=True), 2)
+        y = F.max_pool2d(F.relu(self.norm1(self.conv1(x)), inplace=True), 2)
+        y = F.max_pool2d(F.relu(self.norm2(self.conv2(y)), inplace=True), 2)
         return self.fc2(F.relu(self.fc1(y.flatten(1)), inplace=True))
 
 
