@@ -1,8 +1,9 @@
 #include "norma/nn/norm.h"
 
+#include <charconv>
+
 #include "norma/ops/binary.h"
 #include "norma/ops/index.h"
-#include "norma/ops/reduce.h"
 #include "norma/ops/views.h"
 
 namespace norma::nn {
@@ -69,22 +70,39 @@ void Norm::reset_population() {
 
 void Norm::follow(const Moments& moments) {
   // Of each row of the population, over the cells that hold anything: the mean of their means, and of their variances
-  // corrected by M / (M - 1). A domain has one cell and one row, else there is one row.
-  const NoGrad unrecorded;
-  const bool own_rows = running_mean.rank() == 2;
-  const auto rows = [&](const Tensor& x) { return own_rows ? x : sum(x, {0}, true); };  // [rows, groups]
-  const Tensor counted = ge(moments.count, 2).to(f64), cells = rows(counted), seen = minimum(cells, 1);
-  const Tensor steps = view::reshape(num_batches_tracked.to(cpu_device).to(f64), {-1, 1});
-  const Tensor weight_of_new =
-      seen * (estimator.kind == Estimator::Kind::ema ? steps * 0 + estimator.momentum : 1 / (steps + 1));
-  const auto move = [&](const Tensor& s, const Tensor& x) {
-    const Tensor old = view::reshape(s.to(cpu_device), cells.shape());
-    s.copy_from(
-        view::reshape((1 - weight_of_new) * old + weight_of_new * rows(counted * x) / maximum(cells, 1), s.shape()));
-  };
-  move(running_mean, moments.mean);
-  move(running_var, moments.m2 / maximum(moments.count - 1, 1));
-  num_batches_tracked.copy_from(view::reshape(steps + max(seen, {1}, true), num_batches_tracked.shape()));
+  // corrected by M / (M - 1). A domain has one cell and one row, else there is one row. (Loops, since each step runs
+  // them: as tensor ops they take five times as long.)
+  const int64_t sets = moments.count.dim(0), groups = moments.count.dim(1), rows = running_mean.numel() / groups;
+  const double *count = moments.count.data<double>(), *mean = moments.mean.data<double>(),
+               *m2 = moments.m2.data<double>();
+  const Tensor new_mean = running_mean.to(cpu_device).clone(), new_var = running_var.to(cpu_device).clone(),
+               tracked = num_batches_tracked.to(cpu_device).clone();
+  for (int64_t row = 0; row < rows; ++row) {
+    int64_t& steps = tracked.mutable_data<int64_t>()[row];
+    const double weight_of_new =
+        estimator.kind == Estimator::Kind::ema ? estimator.momentum : 1 / static_cast<double>(steps + 1);
+    bool moved = false;
+    for (int64_t g = 0; g < groups; ++g) {
+      double mean_sum = 0, var_sum = 0, cells = 0;
+      for (int64_t set = row; set < sets; set += rows) {
+        const int64_t i = set * groups + g;
+        if (count[i] < 2) continue;
+        mean_sum += mean[i];
+        var_sum += m2[i] / (count[i] - 1);
+        ++cells;
+      }
+      if (cells == 0) continue;
+      double &to_mean = new_mean.mutable_data<double>()[row * groups + g],
+             &to_var = new_var.mutable_data<double>()[row * groups + g];
+      to_mean = (1 - weight_of_new) * to_mean + weight_of_new * mean_sum / cells;
+      to_var = (1 - weight_of_new) * to_var + weight_of_new * var_sum / cells;
+      moved = true;
+    }
+    steps += moved;
+  }
+  running_mean.copy_from(new_mean);
+  running_var.copy_from(new_var);
+  num_batches_tracked.copy_from(tracked);
 }
 
 std::vector<Tensor> Norm::normalize(const std::vector<Tensor>& xs, const std::vector<Tensor>& residual) {
@@ -186,6 +204,28 @@ Norm HalfInstanceNorm(int64_t channels) { return Norm(channels, {.grouping = ins
 
 Norm RMSNorm(int64_t channels, double eps) {
   return Norm(channels, {.grouping = features(), .eps = eps, .center = false});
+}
+
+NormChoice parse_norm(std::string_view text) {
+  static const std::map<std::string_view, Norm (*)(int64_t c, int64_t n)> makers = {
+      {"bn", [](int64_t c, int64_t) { return BatchNorm(c); }},
+      {"bn:", [](int64_t c, int64_t n) { return BatchNorm(c, {.normalization_batch = n}); }},
+      {"gn:", [](int64_t c, int64_t n) { return GroupNorm(n, c); }},
+      {"ln", [](int64_t c, int64_t) { return LayerNorm(c); }},
+      {"in", [](int64_t c, int64_t) { return InstanceNorm(c); }},
+      {"hin", [](int64_t c, int64_t) { return HalfInstanceNorm(c); }},
+      {"rms", [](int64_t c, int64_t) { return RMSNorm(c); }},
+      {"brn", [](int64_t c, int64_t) { return BatchRenorm(c); }},
+      {"frozen", [](int64_t c, int64_t) { return FrozenBatchNorm(c); }},
+      {"none", [](int64_t c, int64_t) { return Norm(c, {.identity = true}); }}};
+  const size_t begin = text.starts_with("ws+") ? 3 : 0, digits = std::min(text.find_first_of("123456789"), text.size());
+  int64_t n = 0;  // as which all that follows is read, if anything does
+  const bool whole =
+      std::from_chars(text.data() + digits, text.data() + text.size(), n).ptr == text.data() + text.size();
+  const auto found = digits < begin ? makers.end() : makers.find(text.substr(begin, digits - begin));
+  check(found != makers.end() && whole && found->first.ends_with(':') == (n > 0) && text != "ws+none", "parse_norm",
+        "'{}' is none of bn, bn:K, gn:G, ln, in, hin, rms, brn, frozen (before these: ws+), none", text);
+  return {begin > 0, [make = found->second, n](int64_t channels) { return make(channels, n); }};
 }
 
 void for_each_norm(Module& model, const std::function<void(const std::string& path, Norm& norm)>& f) {

@@ -94,7 +94,9 @@ int64_t freeze_bn(Module& model) {
   return count;
 }
 
-static void fold(Norm& norm, const Tensor& weight, Parameter& bias) {
+namespace {
+
+void fold(Norm& norm, const Tensor& weight, Parameter& bias) {
   const int64_t channels = norm.channels(), groups = norm.running_mean.numel();
   const auto of_channels = [&](const Tensor& x) {  // [groups] -> [C]
     return view::reshape(view::expand(view::reshape(x, {groups, 1}), {groups, channels / groups}), {channels});
@@ -113,6 +115,8 @@ static void fold(Norm& norm, const Tensor& weight, Parameter& bias) {
   norm.running_var.fill(1 - norm.eps);  // and so, taken for a norm again, it is still the identity, to the bit
   norm.identity = true;
 }
+
+}  // namespace
 
 Folded fold_norm(Module& model, const Tensor& example) {
   std::map<int64_t, Module*> made_by;               // value -> the layer that made it
