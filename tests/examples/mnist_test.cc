@@ -159,7 +159,8 @@ TEST_F(Mnist, KilledAtAnyMomentItGoesOnToTheSameWeights) {
   for (int trial = 0; trial < 3; ++trial) {
     const Arguments command = {"--save", file("killed"), "--resume", file("run"), "--log", file("log.jsonl")};
     int kills = 0;
-    for (int64_t wait = 20; wait < 5000; wait += 10 + random.below(150)) {  // further each time, so that it ends
+    for (int64_t wait = 20; wait < 5000;
+         wait += 5 + random.below(20 + wait / 2)) {  // further each time, so that it ends
       Program program = start(command);
       for (int64_t ms = 0; ms < wait && program.running(); ++ms) std::this_thread::sleep_for(milliseconds(1));
       if (!program.running()) break;
