@@ -5,9 +5,8 @@
 #include <cstdlib>
 
 #include "norma/autograd/op.h"
-#include "norma/ops/conv2d_direct.h"
 #include "norma/ops/conv2d_im2col.h"
-#include "norma/ops/conv2d_winograd.h"
+#include "norma/ops/conv2d_kernels.h"
 #include "norma/ops/reduce.h"
 
 namespace norma {
@@ -19,9 +18,10 @@ Shape text(Pair pair) { return {pair.h, pair.w}; }
 
 bool can(ConvAlgorithm algorithm, const ConvGeometry& g, DType dtype) {
   switch (algorithm) {
-    case ConvAlgorithm::direct: return dtype == f32 && cpu::Direct::can(g);
+    case ConvAlgorithm::direct: return dtype == f32 && (g.groups == 1 || (g.groups == g.c && g.groups == g.oc));
     case ConvAlgorithm::winograd:
-    case ConvAlgorithm::winograd2: return dtype == f32 && cpu::Winograd::can(g);
+    case ConvAlgorithm::winograd2:
+      return dtype == f32 && g.kh == 3 && g.kw == 3 && g.stride == Pair(1) && g.dilation == Pair(1) && g.groups == 1;
     default: return true;
   }
 }
@@ -153,9 +153,9 @@ void run(const ConvGeometry& g, DType dtype, int64_t filters, F&& f) {
   dispatch_floating("conv2d", dtype, [&]<class T>() {
     const ConvAlgorithm algorithm = choose(g, dtype, filters);
     if constexpr (std::is_same_v<T, float>) {
-      if (algorithm == ConvAlgorithm::direct) return f.template operator()<T>(Direct());
-      if (algorithm == ConvAlgorithm::winograd) return f.template operator()<T>(Winograd{4});
-      if (algorithm == ConvAlgorithm::winograd2) return f.template operator()<T>(Winograd{2});
+      if (algorithm == ConvAlgorithm::direct) return f.template operator()<T>(NORMA_SIMD_BEST(direct));
+      if (algorithm == ConvAlgorithm::winograd) return f.template operator()<T>(NORMA_SIMD_BEST(winograd));
+      if (algorithm == ConvAlgorithm::winograd2) return f.template operator()<T>(NORMA_SIMD_BEST(winograd2));
     }
     if (algorithm == ConvAlgorithm::reference) return f.template operator()<T>(Reference<T>());
     f.template operator()<T>(Im2col<T>());

@@ -11,16 +11,13 @@
 // then each tap is a run of its own. The data gradient is such a convolution too, of dy: with stride s, the pixels of
 // dx fall into s x s phases, each with taps of its own. The weight gradient has the same table, and a register tile of
 // weights, summed over the strip. Depthwise, vectors of channels are multiplied one by one, not with every filter.
-#include "norma/ops/conv2d_direct.h"
-
 #include <vector>
 
+#include "norma/ops/conv2d_kernels.h"
 #include "norma/ops/simd.h"
 
-namespace norma::cpu {
+namespace norma::cpu::NORMA_SIMD {
 namespace {
-
-using namespace simd;
 
 constexpr int64_t kStrip = 96;                // pixels; a multiple of every R below
 constexpr int64_t kTaskWork = 1 << 18;        // multiply-adds that are worth waking a thread
@@ -38,6 +35,9 @@ struct Images {
   int64_t h, w, c;
 };
 
+struct Run {
+  int64_t y, x;  // where it begins, from the window's origin
+};
 struct Tap {
   int64_t offset, index;  // of the input's pixel from the window's origin; in the kernel
 };
@@ -66,7 +66,7 @@ struct Windows {
     for (const Tap& y : ys)
       for (size_t i = 0; i < xs.size(); ++i) {
         if (!merge || i == 0) runs.push_back({y.offset, xs[i].offset});
-        taps.push_back(y.index * kernel_width + xs[i].index);
+        taps.push_back({0, y.index * kernel_width + xs[i].index});
       }
   }
   int64_t size() const { return static_cast<int64_t>(runs.size()); }
@@ -74,7 +74,7 @@ struct Windows {
   // Asks for the part of x that the windows [first, first + n) see and none before them, roughly: x is used up evenly.
   void fetch(int64_t first, int64_t count) const {
     const double rate = static_cast<double>(in.h * in.w * in.c) / static_cast<double>(rows * columns);
-    const int64_t below = runs.empty() ? 0 : runs.back().h * in.w * in.c;
+    const int64_t below = runs.empty() ? 0 : runs.back().y * in.w * in.c;
     prefetch(x + static_cast<int64_t>(static_cast<double>(first) * rate) + below,
              static_cast<int64_t>(static_cast<double>(count) * rate) + 1);
   }
@@ -83,9 +83,9 @@ struct Windows {
   Images in;
   Pair stride;
   int64_t n = 0, rows = 0, columns = 0;
-  int64_t width;              // pixels of a run
-  std::vector<Pair> runs;     // where they begin, from the origin
-  std::vector<int64_t> taps;  // of all runs, in their order
+  int64_t width;  // pixels of a run
+  std::vector<Run> runs;
+  std::vector<Tap> taps;  // of all runs, in their order: the index in the kernel
 };
 
 // The table of a strip of windows, and where in y their pixels are.
@@ -129,9 +129,9 @@ class Strip {
   float* look_at(int64_t run, int64_t i, int64_t image, int64_t row, int64_t column, int64_t n, float* patch) {
     const auto& [h, w, c] = windows_.in;
     const float** to = table_ + run * kStrip + i;
-    const int64_t y = row * windows_.stride.h + windows_.runs[run].h, width = windows_.width, step = windows_.stride.w;
+    const int64_t y = row * windows_.stride.h + windows_.runs[run].y, width = windows_.width, step = windows_.stride.w;
     if (y < 0 || y >= h) return std::fill_n(to, n, zeros_), patch;
-    const int64_t x = column * step + windows_.runs[run].w;
+    const int64_t x = column * step + windows_.runs[run].x;
     const float* line = windows_.x + (image * h + y) * w * c;
     // The windows [first, last) are inside of the image.
     const int64_t first = x >= 0 ? 0 : std::min(n, (-x + step - 1) / step);
@@ -219,7 +219,7 @@ void pack(const Filters& w, const Windows& windows, int64_t channels, int64_t gr
                  float* to = packed + begin * channels * count * kLanes;
                  for (int64_t tap = begin; tap < end; ++tap)
                    for (int64_t c = 0; c < channels; ++c, to += count * kLanes) {
-                     const float* from = w.data + windows.taps[static_cast<size_t>(tap)] * w.tap + c * w.channel;
+                     const float* from = w.data + windows.taps[static_cast<size_t>(tap)].index * w.tap + c * w.channel;
                      for (int64_t i = 0; i < count * kLanes; ++i) {
                        const int64_t k = group * kLanes + i;
                        to[i] = k < filters ? from[k * w.filter] : 0;
@@ -392,11 +392,7 @@ Windows forward_windows(const ConvGeometry& g, const float* x) {
   return windows;
 }
 
-}  // namespace
-
-bool Direct::can(const ConvGeometry& g) { return g.groups == 1 || (g.groups == g.c && g.groups == g.oc); }
-
-void Direct::forward(const ConvGeometry& g, const float* x, const float* weight, const float* bias, float* y) {
+void forward(const ConvGeometry& g, const float* x, const float* weight, const float* bias, float* y) {
   const Windows windows = forward_windows(g, x);
   const Output out = {y, {g.oh, g.ow, g.oc}, 0, 1, false};
   const int64_t taps = g.kh * g.kw;
@@ -404,7 +400,7 @@ void Direct::forward(const ConvGeometry& g, const float* x, const float* weight,
   else convolve<false>(windows, {weight, g.c, 1, taps * g.c}, bias, out);
 }
 
-void Direct::data(const ConvGeometry& g, const float* dy, const float* weight, float* dx, bool add) {
+void data(const ConvGeometry& g, const float* dy, const float* weight, float* dx, bool add) {
   const int64_t taps = g.kh * g.kw;
   for (int64_t y = 0; y < std::min(g.stride.h, g.h); ++y)
     for (int64_t x = 0; x < std::min(g.stride.w, g.w); ++x) {
@@ -417,10 +413,14 @@ void Direct::data(const ConvGeometry& g, const float* dy, const float* weight, f
     }
 }
 
-void Direct::weights(const ConvGeometry& g, const float* x, const float* dy, float* dw, bool add) {
+void weights(const ConvGeometry& g, const float* x, const float* dy, float* dw, bool add) {
   const Windows windows = forward_windows(g, x);
   if (g.groups > 1) gradient<true>(windows, dy, g.oc, dw, add);
   else gradient<false>(windows, dy, g.oc, dw, add);
 }
 
-}  // namespace norma::cpu
+}  // namespace
+
+const ConvKernel direct = {forward, data, weights};
+
+}  // namespace norma::cpu::NORMA_SIMD

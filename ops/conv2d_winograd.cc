@@ -15,14 +15,11 @@
 // Channels are cut into vectors of kLanes. V and M are [place][vector][tile][lane], the places a cache line further
 // apart than that (else they fall on each other in the cache); U and dU are [place][group of vectors][C][vector][lane],
 // a group being what a register tile of the product covers.
-#include "norma/ops/conv2d_winograd.h"
-
+#include "norma/ops/conv2d_kernels.h"
 #include "norma/ops/winograd_tiles.h"
 
-namespace norma::cpu {
+namespace norma::cpu::NORMA_SIMD {
 namespace {
-
-using namespace simd;
 
 constexpr int64_t kSlotTiles = 128;           // tiles that a slot of the weight gradient should have, and
 constexpr int64_t kBufferElements = 5 << 20;  // elements of dU that all slots may have
@@ -370,36 +367,23 @@ void gradient(int64_t n, const float* x, const Images& in, const float* dy, cons
   transform_gradient(plan, u, slots, w, add);
 }
 
-// Calls f.operator()<F>() with the tile's transforms.
 template <class F>
-void with_tile(int tile, F&& f) {
-  tile == 4 ? f.template operator()<F4>() : f.template operator()<F2>();
-}
+struct Winograd {
+  static void forward(const ConvGeometry& g, const float* x, const float* weight, const float* bias, float* y) {
+    convolve<F>(g.n, x, {g.h, g.w, g.c}, {weight, g.c, g.oc, false}, g.padding, bias, y, {g.oh, g.ow, g.oc}, false);
+  }
+  static void data(const ConvGeometry& g, const float* dy, const float* weight, float* dx, bool add) {
+    const Pair padding = {2 - g.padding.h, 2 - g.padding.w};
+    convolve<F>(g.n, dy, {g.oh, g.ow, g.oc}, {weight, g.oc, g.c, true}, padding, nullptr, dx, {g.h, g.w, g.c}, add);
+  }
+  static void weights(const ConvGeometry& g, const float* x, const float* dy, float* dw, bool add) {
+    gradient<F>(g.n, x, {g.h, g.w, g.c}, dy, {g.oh, g.ow, g.oc}, g.padding, {dw, g.c, g.oc, false}, add);
+  }
+};
 
 }  // namespace
 
-bool Winograd::can(const ConvGeometry& g) {
-  return g.kh == 3 && g.kw == 3 && g.stride == Pair(1) && g.dilation == Pair(1) && g.groups == 1;
-}
+const ConvKernel winograd = {Winograd<F4>::forward, Winograd<F4>::data, Winograd<F4>::weights};
+const ConvKernel winograd2 = {Winograd<F2>::forward, Winograd<F2>::data, Winograd<F2>::weights};
 
-void Winograd::forward(const ConvGeometry& g, const float* x, const float* weight, const float* bias, float* y) const {
-  const Filters<const float> w = {weight, g.c, g.oc, false};
-  with_tile(tile, [&]<class F>() {
-    convolve<F>(g.n, x, {g.h, g.w, g.c}, w, g.padding, bias, y, {g.oh, g.ow, g.oc}, false);
-  });
-}
-
-void Winograd::data(const ConvGeometry& g, const float* dy, const float* weight, float* dx, bool add) const {
-  const Filters<const float> w = {weight, g.oc, g.c, true};
-  with_tile(tile, [&]<class F>() {
-    convolve<F>(g.n, dy, {g.oh, g.ow, g.oc}, w, {2 - g.padding.h, 2 - g.padding.w}, nullptr, dx, {g.h, g.w, g.c}, add);
-  });
-}
-
-void Winograd::weights(const ConvGeometry& g, const float* x, const float* dy, float* dw, bool add) const {
-  with_tile(tile, [&]<class F>() {
-    gradient<F>(g.n, x, {g.h, g.w, g.c}, dy, {g.oh, g.ow, g.oc}, g.padding, {dw, g.c, g.oc, false}, add);
-  });
-}
-
-}  // namespace norma::cpu
+}  // namespace norma::cpu::NORMA_SIMD

@@ -1,5 +1,8 @@
 // Vectors of floats as wide as the target's registers, from the compiler's vector extension: 64 bytes with AVX-512, 32
-// with AVX2, 16 elsewhere (a vector wider than a register is spilled at every step). For the convolution kernels.
+// with AVX2, 16 elsewhere (a vector wider than a register is spilled at every step). For the convolution kernels, which
+// are compiled for each level of ops/simd_level.h into a namespace of that name. A file that includes this must have
+// all its code there or in anonymous namespaces: an inline function of another namespace, compiled here with AVX-512,
+// might be the one that the linker keeps for the whole program.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +13,11 @@
 
 #define NORMA_INLINE __attribute__((always_inline))  // functions and lambdas alike
 
-namespace norma::simd {
+#ifndef NORMA_SIMD  // the level that this translation unit is compiled for
+#define NORMA_SIMD base
+#endif
+
+namespace norma::cpu::NORMA_SIMD {
 
 #if defined(__AVX512F__)
 inline constexpr int kLanes = 16, kRegisters = 32;
@@ -108,4 +115,4 @@ inline void reserve(int64_t a, int64_t b, int threads = num_threads()) {
   reserve(a, b, threads - 1);
 }
 
-}  // namespace norma::simd
+}  // namespace norma::cpu::NORMA_SIMD

@@ -3,7 +3,7 @@
 
 #include "norma/ops/simd.h"
 
-namespace norma::simd {
+namespace norma::cpu::NORMA_SIMD {
 
 // The transforms of one line of a tile. Points: 0, 1, -1, 2, -2, infinity.
 struct F4 {
@@ -99,4 +99,4 @@ NORMA_INLINE inline void transform(At at, Put put) {
   }
 }
 
-}  // namespace norma::simd
+}  // namespace norma::cpu::NORMA_SIMD

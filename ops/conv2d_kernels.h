@@ -1,0 +1,22 @@
+// The vectorised convolution kernels of the CPU, in f32, behind the seam of ops/conv2d.h.
+#pragma once
+
+#include "norma/ops/conv2d.h"
+#include "norma/ops/simd_level.h"
+
+namespace norma::cpu {
+
+// Contiguous arrays; bias may be null.
+struct ConvKernel {
+  void (*forward)(const ConvGeometry& g, const float* x, const float* weight, const float* bias, float* y);
+  void (*data)(const ConvGeometry& g, const float* dy, const float* weight, float* dx, bool add);
+  void (*weights)(const ConvGeometry& g, const float* x, const float* dy, float* dw, bool add);
+};
+
+// direct: any kernel, stride, padding and dilation; one group, or one filter a channel (depthwise).
+// winograd and winograd2: 3x3 with stride and dilation 1, one group. F(4x4, 3x3) spends 36 multiplications on 16
+// outputs where the definition spends 144, at 3e-6 to 6e-6 relative error; F(2x2, 3x3) 16 on 4 (of 36) at that of plain
+// loops, and wastes less at the edges of small images.
+NORMA_SIMD_LEVELS(extern const ConvKernel direct, winograd, winograd2;)
+
+}  // namespace norma::cpu
