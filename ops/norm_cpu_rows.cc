@@ -207,7 +207,7 @@ void solve_gradients(int64_t n, const NormSpec& spec, int64_t size, const double
   }
 }
 
-enum class Write { none, assign, add };
+using norm_rows::Write;
 
 // dx of the cells of one channel group in kRows rows, and what they add to dgamma and dbeta. In d, x, dx, the rows are
 // `stride` elements apart, their cells `groups` apart from `first` on in `of`.

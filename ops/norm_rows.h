@@ -1,13 +1,14 @@
 // The element loops of the norm family on the CPU: everything that reads or writes an element is in this file, and
 // knows rows of channels but nothing of groupings. ops/norm_cpu.cc decides which rows go together.
 //
-// Rows of fewer than 64 channels are read as one row of `width` = U * C "columns" at a time, U rows wide, with
-// per-channel tables repeated U times: so any C fills vector registers, and the loops over columns need no
-// reassociation to vectorise. Rows are taken in chunks, which need not lie together: the samples of a label are
-// scattered.
+// Rows are read in tiles of some rows by some vectors of columns, whose sums or tables stay in registers. Rows of fewer
+// than 64 channels are read as one row of `width` = U * C columns at a time, U rows wide, with per-channel tables
+// repeated U times: so any C fills vectors. Rows are taken in chunks, which need not lie together: the samples of a label
+// are scattered.
 #pragma once
 
 #include <cmath>
+#include <numeric>
 
 #include "norma/core/memory.h"
 #include "norma/ops/norm.h"
@@ -15,6 +16,7 @@
 namespace norma::norm_rows {
 
 inline constexpr int64_t kMinWidth = 64;   // columns
+inline constexpr int64_t kTileElements = 4096;
 inline constexpr int64_t kChunkRows = 64;  // wide rows summed in T before the sums go on in double
 
 // Rows of one tensor, each of `width` columns.
@@ -23,14 +25,47 @@ struct Chunk {
   int64_t at[kChunkRows];  // where each begins
 };
 
+// U: the fewest rows that make 64 columns or more, in whole vectors.
 inline int64_t rows_per_wide_row(int64_t channels) {
-  return channels >= kMinWidth ? 1 : (kMinWidth + channels - 1) / channels;
+  const int64_t step = 16 / std::gcd(channels, int64_t{16}), rows = (kMinWidth + channels - 1) / channels;
+  return (rows + step - 1) / step * step;
 }
 
-// y = f(v), f the activation.
-template <Activation::Kind kind, class T>
-T activate(T v, [[maybe_unused]] T slope) {
-  if constexpr (kind == Activation::Kind::relu) return v < 0 ? T(0) : v;
+// 64 bytes of T from anywhere in memory, with a byte of a mask each; or a single T.
+template <class T, bool vector>
+struct Pack {
+  typedef T type;
+  typedef uint8_t mask;
+  typedef bool truth;
+  static constexpr int64_t size = 1;
+};
+template <class T>
+struct Pack<T, true> {
+  static constexpr int64_t size = 64 / sizeof(T);
+  typedef T type __attribute__((vector_size(64), aligned(sizeof(T)), may_alias));
+  typedef uint8_t mask __attribute__((vector_size(64 / sizeof(T)), aligned(1), may_alias));
+  typedef std::conditional_t<sizeof(T) == 4, int32_t, int64_t> truth __attribute__((vector_size(64)));
+};
+
+// Calls f.operator()<vector, n>(at, rows, j) for tiles of a chunk, so that all are covered: rows at[0], ..., n packs of
+// columns from column j on. kPacks, or one, vectors; then what is left, column by column.
+template <class T, int kPacks, class F>
+void by_tiles(const Chunk& chunk, F&& f) {
+  constexpr int64_t size = Pack<T, true>::size;
+  const int64_t height = std::max<int64_t>(kTileElements / chunk.width, 4), width = chunk.width;
+  for (int64_t r = 0; r < chunk.count; r += height) {
+    const int64_t *at = chunk.at + r, rows = std::min(height, chunk.count - r);
+    int64_t j = 0;
+    for (; j + kPacks * size <= width; j += kPacks * size) f.template operator()<true, kPacks>(at, rows, j);
+    for (; j + size <= width; j += size) f.template operator()<true, 1>(at, rows, j);
+    for (; j < width; ++j) f.template operator()<false, 1>(at, rows, j);
+  }
+}
+
+// y = f(v), f the activation; of a pack or a scalar.
+template <Activation::Kind kind, class P, class T>
+[[gnu::always_inline]] inline P activate(P v, [[maybe_unused]] T slope) {
+  if constexpr (kind == Activation::Kind::relu) return v < 0 ? P{} : v;
   else if constexpr (kind == Activation::Kind::leaky_relu) return v > 0 ? v : slope * v;
   else return v;
 }
@@ -102,24 +137,26 @@ void add_moments(const T* __restrict x, const Chunk& chunk, int64_t channels, Ch
   }
   for (int64_t j = channels; j < width; j += channels) std::copy_n(shift, channels, shift + j);
   std::fill_n(sum, 2 * width, T(0));
-  int64_t r = 0;
-  for (; r + 4 <= chunk.count; r += 4) {
-    const T *__restrict x0 = x + chunk.at[r], *__restrict x1 = x + chunk.at[r + 1], *__restrict x2 = x + chunk.at[r + 2],
-                        *__restrict x3 = x + chunk.at[r + 3];
-    for (int64_t j = 0; j < width; ++j) {
-      const T a = x0[j] - shift[j], b = x1[j] - shift[j], c = x2[j] - shift[j], d = x3[j] - shift[j];
-      sum[j] += (a + b) + (c + d);
-      square[j] += (a * a + b * b) + (c * c + d * d);
+  by_tiles<T, 4>(chunk, [=]<bool vector, int n>(const int64_t* at, int64_t rows, int64_t j) {
+    using P = typename Pack<T, vector>::type;
+    constexpr int64_t size = Pack<T, vector>::size;
+    P h[n], s[n], q[n];
+    for (int k = 0; k < n; ++k) {
+      h[k] = *reinterpret_cast<const P*>(shift + j + k * size);
+      s[k] = *reinterpret_cast<const P*>(sum + j + k * size);
+      q[k] = *reinterpret_cast<const P*>(square + j + k * size);
     }
-  }
-  for (; r < chunk.count; ++r) {
-    const T* __restrict row = x + chunk.at[r];
-    for (int64_t j = 0; j < width; ++j) {
-      const T a = row[j] - shift[j];
-      sum[j] += a;
-      square[j] += a * a;
+    for (int64_t r = 0; r < rows; ++r)
+      for (int k = 0; k < n; ++k) {
+        const P d = *reinterpret_cast<const P*>(x + at[r] + j + k * size) - h[k];
+        s[k] += d;
+        q[k] += d * d;
+      }
+    for (int k = 0; k < n; ++k) {
+      *reinterpret_cast<P*>(sum + j + k * size) = s[k];
+      *reinterpret_cast<P*>(square + j + k * size) = q[k];
     }
-  }
+  });
   fold(sum, width, channels);
   fold(square, width, channels);
   moments.merge_shifted(channels, static_cast<double>(chunk.count * (width / channels)), shift, sum, square);
@@ -140,80 +177,56 @@ struct Columns {
 };
 inline constexpr int64_t kColumnParts = 5;
 
-// Calls f.operator()<n>(at) for the rows of a chunk, n = kTogether at a time, while there are as many, and n = 1.
-// Fetches the beginning of the next rows of `arrays`: rows that do not lie together are beyond the CPU's foresight.
-template <int kTogether, class F, class... A>
-void by_rows(const Chunk& chunk, F&& f, const A*... arrays) {
-  int64_t r = 0;
-  for (; r + kTogether <= chunk.count; r += kTogether) {
-    for (int64_t next = r + kTogether; next < std::min(r + 2 * kTogether, chunk.count); ++next)
-      for (int64_t line = 0; line < 256; line += 64)
-        (__builtin_prefetch(reinterpret_cast<const char*>(arrays + chunk.at[next]) + line), ...);
-    f.template operator()<kTogether>(chunk.at + r);
+// y of a tile, with what is fused chosen at compile time.
+template <Activation::Kind kind, bool with_residual, bool with_mask, bool vector, int n, class T>
+void apply_tile(const T* x, const T* residual, T* y, uint8_t* mask, const int64_t* at, int64_t rows, int64_t j,
+                const Columns<T>& t, T leak) {
+  using P = typename Pack<T, vector>::type;
+  constexpr int64_t size = Pack<T, vector>::size;
+  P high[n], scale[n], shift[n];
+  for (int k = 0; k < n; ++k) {
+    high[k] = *reinterpret_cast<const P*>(t.high + j + k * size);
+    scale[k] = *reinterpret_cast<const P*>(t.scale + j + k * size);
+    shift[k] = *reinterpret_cast<const P*>(t.shift + j + k * size);
   }
-  for (; r < chunk.count; ++r) f.template operator()<1>(chunk.at + r);
-}
-
-template <Activation::Kind kind, int kRows, bool with_residual, bool with_mask, class T>
-void apply_rows(const T* __restrict x, const T* __restrict residual, T* __restrict y, uint8_t* __restrict mask,
-                const int64_t* at, int64_t width, const T* __restrict high, const T* __restrict scale,
-                const T* __restrict shift, T leak) {
-#pragma GCC ivdep
-  for (int64_t j = 0; j < width; ++j) {
-    const T h = high[j], sc = scale[j], sh = shift[j];
-#pragma GCC unroll 4
-    for (int r = 0; r < kRows; ++r) {
-      T v = (x[at[r] + j] - h) * sc + sh;
-      if constexpr (with_residual) v += residual[at[r] + j];
-      if constexpr (with_mask) mask[at[r] + j] = v > 0;
-      y[at[r] + j] = activate<kind>(v, leak);
+  for (int64_t r = 0; r < rows; ++r)
+    for (int k = 0; k < n; ++k) {
+      const int64_t i = at[r] + j + k * size;
+      P v = (*reinterpret_cast<const P*>(x + i) - high[k]) * scale[k] + shift[k];
+      if constexpr (with_residual) v += *reinterpret_cast<const P*>(residual + i);
+      if constexpr (with_mask && vector)
+        *reinterpret_cast<typename Pack<T, true>::mask*>(mask + i) =
+            -__builtin_convertvector(v > 0, typename Pack<T, true>::mask);
+      else if constexpr (with_mask) mask[i] = v > 0;
+      *reinterpret_cast<P*>(y + i) = activate<kind>(v, leak);
     }
-  }
 }
 
 // y of a chunk, and where the pre-activation is positive; residual and mask may be null.
 template <Activation::Kind kind, class T>
 void apply(const T* x, const T* residual, T* y, uint8_t* mask, const Chunk& chunk, const Columns<T>& t, T leak) {
-  by_rows<4>(
-      chunk,
-      [&]<int kRows>(const int64_t* at) {
-        if (mask)
-          apply_rows<kind, kRows, true, true>(x, residual, y, mask, at, chunk.width, t.high, t.scale, t.shift, leak);
-        else if (residual)
-          apply_rows<kind, kRows, true, false>(x, residual, y, mask, at, chunk.width, t.high, t.scale, t.shift, leak);
-        else
-          apply_rows<kind, kRows, false, false>(x, residual, y, mask, at, chunk.width, t.high, t.scale, t.shift, leak);
-      },
-      x);
+  by_tiles<T, 4>(chunk, [&]<bool vector, int n>(const int64_t* at, int64_t rows, int64_t j) {
+    if (mask) apply_tile<kind, true, true, vector, n>(x, residual, y, mask, at, rows, j, t, leak);
+    else if (residual) apply_tile<kind, true, false, vector, n>(x, residual, y, mask, at, rows, j, t, leak);
+    else apply_tile<kind, false, false, vector, n>(x, residual, y, mask, at, rows, j, t, leak);
+  });
 }
 
-// dy behind the activation. The mask says where the pre-activation was positive; without one it is computed again from
-// x.
-template <Activation::Kind kind, bool masked, class T>
-T behind(T dy, T x, [[maybe_unused]] uint8_t mask, T high, T scale, T shift, T leak) {
-  if constexpr (kind == Activation::Kind::none) return dy;
+// dy behind the activation, of the pack at i. The mask says where the pre-activation was positive; without one it is
+// computed again from x.
+template <Activation::Kind kind, bool masked, bool vector, class T, class P>
+[[gnu::always_inline]] inline P behind(const T* dy, [[maybe_unused]] const uint8_t* mask, int64_t i,
+                                       [[maybe_unused]] P pre_activation, [[maybe_unused]] T leak) {
+  const P d = *reinterpret_cast<const P*>(dy + i);
+  if constexpr (kind == Activation::Kind::none) return d;
   else {
-    const bool positive = masked ? mask != 0 : (x - high) * scale + shift > 0;
-    return positive ? dy : (kind == Activation::Kind::relu ? T(0) : leak * dy);
-  }
-}
-
-template <Activation::Kind kind, bool masked, int kRows, class T>
-void add_sums_of_rows(const T* __restrict dy, const T* __restrict x, const uint8_t* __restrict mask, const int64_t* at,
-                      int64_t width, const T* __restrict high, const T* __restrict scale, const T* __restrict shift,
-                      T leak, T* __restrict sum, T* __restrict sum_x) {
-  for (int64_t j = 0; j < width; ++j) {
-    const T h = high[j], sc = scale[j], sh = shift[j];
-    T s = 0, sx = 0;
-#pragma GCC unroll 4
-    for (int r = 0; r < kRows; ++r) {
-      const T v = x[at[r] + j];
-      const T d = behind<kind, masked>(dy[at[r] + j], v, masked ? mask[at[r] + j] : uint8_t{0}, h, sc, sh, leak);
-      s += d;
-      sx += d * (v - h);
-    }
-    sum[j] += s;
-    sum_x[j] += sx;
+    using Truth = typename Pack<T, vector>::truth;
+    Truth positive;
+    if constexpr (!masked) positive = pre_activation > 0;
+    else if constexpr (vector)
+      positive = __builtin_convertvector(*reinterpret_cast<const typename Pack<T, true>::mask*>(mask + i), Truth) != 0;
+    else positive = mask[i] != 0;
+    return positive ? d : (kind == Activation::Kind::relu ? P{} : leak * d);
   }
 }
 
@@ -223,70 +236,86 @@ void add_sums(const T* dy, const T* x, const uint8_t* mask, const Chunk& chunk, 
               T leak, T* __restrict scratch, double* __restrict sum) {
   const int64_t width = chunk.width;
   std::fill_n(scratch, 2 * width, T(0));
-  by_rows<4>(
-      chunk,
-      [&]<int kRows>(const int64_t* at) {
-        add_sums_of_rows<kind, masked, kRows>(dy, x, mask, at, width, t.high, t.scale, t.shift, leak, scratch,
-                                              scratch + width);
-      },
-      x, dy);
+  by_tiles<T, 4>(chunk, [=]<bool vector, int n>(const int64_t* at, int64_t rows, int64_t j) {
+    using P = typename Pack<T, vector>::type;
+    constexpr int64_t size = Pack<T, vector>::size;
+    P high[n], scale[n], shift[n], s[n], sx[n];
+    for (int k = 0; k < n; ++k) {
+      high[k] = *reinterpret_cast<const P*>(t.high + j + k * size);
+      scale[k] = *reinterpret_cast<const P*>(t.scale + j + k * size);
+      shift[k] = *reinterpret_cast<const P*>(t.shift + j + k * size);
+      s[k] = *reinterpret_cast<const P*>(scratch + j + k * size);
+      sx[k] = *reinterpret_cast<const P*>(scratch + width + j + k * size);
+    }
+    for (int64_t r = 0; r < rows; ++r)
+      for (int k = 0; k < n; ++k) {
+        const int64_t i = at[r] + j + k * size;
+        const P v = *reinterpret_cast<const P*>(x + i) - high[k];
+        const P d = behind<kind, masked, vector, T, P>(dy, mask, i, v * scale[k] + shift[k], leak);
+        s[k] += d;
+        sx[k] += d * v;
+      }
+    for (int k = 0; k < n; ++k) {
+      *reinterpret_cast<P*>(scratch + j + k * size) = s[k];
+      *reinterpret_cast<P*>(scratch + width + j + k * size) = sx[k];
+    }
+  });
   fold(scratch, width, channels);
   fold(scratch + width, width, channels);
   for (int64_t c = 0; c < channels; ++c) sum[c] += scratch[c];
   for (int64_t c = 0; c < channels; ++c) sum[channels + c] += scratch[width + c];
 }
 
-template <Activation::Kind kind, bool masked, bool add, int kRows, class T>
-void gradient_of_rows(const T* __restrict dy, const T* __restrict x, const uint8_t* __restrict mask, T* __restrict dx,
-                      const int64_t* at, int64_t width, const T* __restrict high, const T* __restrict scale,
-                      const T* __restrict shift, const T* __restrict slope, const T* __restrict offset, T leak) {
-#pragma GCC ivdep
-  for (int64_t j = 0; j < width; ++j) {
-    const T h = high[j], sc = scale[j], sh = shift[j], k = slope[j], o = offset[j];
-#pragma GCC unroll 4
-    for (int r = 0; r < kRows; ++r) {
-      const T v = x[at[r] + j];
-      const T d = behind<kind, masked>(dy[at[r] + j], v, masked ? mask[at[r] + j] : uint8_t{0}, h, sc, sh, leak);
-      const T gradient = sc * d - (v - h) * k - o;
-      dx[at[r] + j] = add ? dx[at[r] + j] + gradient : gradient;
+enum class Write { none, assign, add };
+
+// dx of a tile (+)= scale * d - (x - high) * slope - offset, and the residual's gradient (+)= d, d being dy behind the
+// activation.
+template <Activation::Kind kind, bool masked, Write to_x, Write to_residual, bool vector, int n, class T>
+void gradient_of_tile(const T* dy, const T* x, const uint8_t* mask, T* dx, T* dresidual, const int64_t* at, int64_t rows,
+                      int64_t j, const Columns<T>& t, T leak) {
+  using P = typename Pack<T, vector>::type;
+  constexpr int64_t size = Pack<T, vector>::size;
+  P high[n], scale[n], shift[n], slope[n], offset[n];
+  for (int k = 0; k < n; ++k) {
+    high[k] = *reinterpret_cast<const P*>(t.high + j + k * size);
+    scale[k] = *reinterpret_cast<const P*>(t.scale + j + k * size);
+    shift[k] = *reinterpret_cast<const P*>(t.shift + j + k * size);
+    slope[k] = *reinterpret_cast<const P*>(t.slope + j + k * size);
+    offset[k] = *reinterpret_cast<const P*>(t.offset + j + k * size);
+  }
+  for (int64_t r = 0; r < rows; ++r)
+    for (int k = 0; k < n; ++k) {
+      const int64_t i = at[r] + j + k * size;
+      const P v = *reinterpret_cast<const P*>(x + i) - high[k];
+      const P d = behind<kind, masked, vector, T, P>(dy, mask, i, v * scale[k] + shift[k], leak);
+      if constexpr (to_x != Write::none) {
+        const P gradient = scale[k] * d - v * slope[k] - offset[k];
+        P& to = *reinterpret_cast<P*>(dx + i);
+        to = to_x == Write::add ? to + gradient : gradient;
+      }
+      if constexpr (to_residual != Write::none) {
+        P& to = *reinterpret_cast<P*>(dresidual + i);
+        to = to_residual == Write::add ? to + d : d;
+      }
     }
-  }
 }
 
-template <Activation::Kind kind, bool masked, class T>
-void residual_gradient_of_row(const T* __restrict dy, const T* __restrict x, const uint8_t* __restrict mask,
-                              T* __restrict dresidual, bool add, int64_t width, const T* __restrict high,
-                              const T* __restrict scale, const T* __restrict shift, T leak) {
-  const auto d = [=](int64_t j) {
-    return behind<kind, masked>(dy[j], x[j], masked ? mask[j] : uint8_t{0}, high[j], scale[j], shift[j], leak);
-  };
-  if (add) {
-    for (int64_t j = 0; j < width; ++j) dresidual[j] += d(j);
-  } else {
-    for (int64_t j = 0; j < width; ++j) dresidual[j] = d(j);
-  }
-}
-
-// dx (+)= scale * d - (x - high) * slope - offset, and the residual's gradient (+)= d, d being dy behind the
-// activation. Either may be null: not wanted.
+// The gradients of a chunk. Either of dx and dresidual may be null: not wanted.
 template <Activation::Kind kind, bool masked, class T>
 void apply_gradient(const T* dy, const T* x, const uint8_t* mask, T* dx, bool add_dx, T* dresidual, bool add_dresidual,
                     const Chunk& chunk, const Columns<T>& t, T leak) {
-  by_rows<2>(
-      chunk,
-      [&]<int kRows>(const int64_t* at) {
-        if (dx && add_dx)
-          gradient_of_rows<kind, masked, true, kRows>(dy, x, mask, dx, at, chunk.width, t.high, t.scale, t.shift,
-                                                      t.slope, t.offset, leak);
-        else if (dx)
-          gradient_of_rows<kind, masked, false, kRows>(dy, x, mask, dx, at, chunk.width, t.high, t.scale, t.shift,
-                                                       t.slope, t.offset, leak);
-        for (int r = 0; dresidual && r < kRows; ++r)
-          residual_gradient_of_row<kind, masked>(dy + at[r], x + at[r], masked ? mask + at[r] : nullptr,
-                                                 dresidual + at[r], add_dresidual, chunk.width, t.high, t.scale,
-                                                 t.shift, leak);
-      },
-      x, dy);
+  const auto with = [](const T* to, bool add, auto f) {
+    if (!to) f.template operator()<Write::none>();
+    else if (add) f.template operator()<Write::add>();
+    else f.template operator()<Write::assign>();
+  };
+  with(dx, add_dx, [&]<Write to_x>() {
+    with(dresidual, add_dresidual, [&]<Write to_residual>() {
+      by_tiles<T, 4>(chunk, [=]<bool vector, int n>(const int64_t* at, int64_t rows, int64_t j) {
+        gradient_of_tile<kind, masked, to_x, to_residual, vector, n>(dy, x, mask, dx, dresidual, at, rows, j, t, leak);
+      });
+    });
+  });
 }
 
 }  // namespace norma::norm_rows
