@@ -3,8 +3,8 @@
 //
 // Rows are read in tiles of some rows by some vectors of columns, whose sums or tables stay in registers. Rows of fewer
 // than 64 channels are read as one row of `width` = U * C columns at a time, U rows wide, with per-channel tables
-// repeated U times: so any C fills vectors. Rows are taken in chunks, which need not lie together: the samples of a label
-// are scattered.
+// repeated U times: so any C fills vectors. Rows are taken in chunks, which need not lie together: the samples of a
+// label are scattered.
 #pragma once
 
 #include <cmath>
@@ -15,7 +15,7 @@
 
 namespace norma::norm_rows {
 
-inline constexpr int64_t kMinWidth = 64;   // columns
+inline constexpr int64_t kMinWidth = 64;  // columns
 inline constexpr int64_t kTileElements = 4096;
 inline constexpr int64_t kChunkRows = 64;  // wide rows summed in T before the sums go on in double
 
@@ -271,8 +271,8 @@ enum class Write { none, assign, add };
 // dx of a tile (+)= scale * d - (x - high) * slope - offset, and the residual's gradient (+)= d, d being dy behind the
 // activation.
 template <Activation::Kind kind, bool masked, Write to_x, Write to_residual, bool vector, int n, class T>
-void gradient_of_tile(const T* dy, const T* x, const uint8_t* mask, T* dx, T* dresidual, const int64_t* at, int64_t rows,
-                      int64_t j, const Columns<T>& t, T leak) {
+void gradient_of_tile(const T* dy, const T* x, const uint8_t* mask, T* dx, T* dresidual, const int64_t* at,
+                      int64_t rows, int64_t j, const Columns<T>& t, T leak) {
   using P = typename Pack<T, vector>::type;
   constexpr int64_t size = Pack<T, vector>::size;
   P high[n], scale[n], shift[n], slope[n], offset[n];
