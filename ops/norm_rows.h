@@ -16,7 +16,7 @@
 namespace norma::norm_rows {
 
 inline constexpr int64_t kMinWidth = 64;  // columns
-inline constexpr int64_t kTileElements = 4096;
+inline constexpr int64_t kTileElements = 16384;
 inline constexpr int64_t kChunkRows = 64;  // wide rows summed in T before the sums go on in double
 
 // Rows of one tensor, each of `width` columns.
@@ -48,7 +48,7 @@ struct Pack<T, true> {
 };
 
 // Calls f.operator()<vector, n>(at, rows, j) for tiles of a chunk, so that all are covered: rows at[0], ..., n packs of
-// columns from column j on. kPacks, or one, vectors; then what is left, column by column.
+// columns from column j on: kPacks, four, or one vectors; then what is left, column by column.
 template <class T, int kPacks, class F>
 void by_tiles(const Chunk& chunk, F&& f) {
   constexpr int64_t size = Pack<T, true>::size;
@@ -57,6 +57,7 @@ void by_tiles(const Chunk& chunk, F&& f) {
     const int64_t *at = chunk.at + r, rows = std::min(height, chunk.count - r);
     int64_t j = 0;
     for (; j + kPacks * size <= width; j += kPacks * size) f.template operator()<true, kPacks>(at, rows, j);
+    for (; j + 4 * size <= width; j += 4 * size) f.template operator()<true, 4>(at, rows, j);
     for (; j + size <= width; j += size) f.template operator()<true, 1>(at, rows, j);
     for (; j < width; ++j) f.template operator()<false, 1>(at, rows, j);
   }
@@ -137,7 +138,7 @@ void add_moments(const T* __restrict x, const Chunk& chunk, int64_t channels, Ch
   }
   for (int64_t j = channels; j < width; j += channels) std::copy_n(shift, channels, shift + j);
   std::fill_n(sum, 2 * width, T(0));
-  by_tiles<T, 4>(chunk, [=]<bool vector, int n>(const int64_t* at, int64_t rows, int64_t j) {
+  by_tiles<T, 8>(chunk, [=]<bool vector, int n>(const int64_t* at, int64_t rows, int64_t j) {
     using P = typename Pack<T, vector>::type;
     constexpr int64_t size = Pack<T, vector>::size;
     P h[n], s[n], q[n];
@@ -205,7 +206,7 @@ void apply_tile(const T* x, const T* residual, T* y, uint8_t* mask, const int64_
 // y of a chunk, and where the pre-activation is positive; residual and mask may be null.
 template <Activation::Kind kind, class T>
 void apply(const T* x, const T* residual, T* y, uint8_t* mask, const Chunk& chunk, const Columns<T>& t, T leak) {
-  by_tiles<T, 4>(chunk, [&]<bool vector, int n>(const int64_t* at, int64_t rows, int64_t j) {
+  by_tiles<T, 8>(chunk, [&]<bool vector, int n>(const int64_t* at, int64_t rows, int64_t j) {
     if (mask) apply_tile<kind, true, true, vector, n>(x, residual, y, mask, at, rows, j, t, leak);
     else if (residual) apply_tile<kind, true, false, vector, n>(x, residual, y, mask, at, rows, j, t, leak);
     else apply_tile<kind, false, false, vector, n>(x, residual, y, mask, at, rows, j, t, leak);
