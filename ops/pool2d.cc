@@ -104,32 +104,61 @@ void for_rows(int64_t rows, int64_t length, int64_t taps, F&& f) {
 template <class T>
 using Place = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
 
-template <class T, class Arg>
+// The largest of kTaps pixels, beside `best` unless they are the first: best and, where wanted, its place in the
+// window, a channel each. A NaN wins and stays.
+template <int kTaps, bool first, bool with_winner, class T>
+void max_of_taps(const T* const* taps, const int64_t* places, int64_t channels, T* __restrict best,
+                 Place<T>* __restrict winner) {
+  const T* tap[kTaps];
+  Place<T> place[kTaps];
+  for (int k = 0; k < kTaps; ++k) {
+    tap[k] = taps[k];
+    place[k] = static_cast<Place<T>>(places[k]);
+  }
+#pragma GCC ivdep
+  for (int64_t c = 0; c < channels; ++c) {
+    T value = first ? tap[0][c] : best[c];
+    Place<T> at = first || !with_winner ? place[0] : winner[c];
+#pragma GCC unroll 4
+    for (int k = first ? 1 : 0; k < kTaps; ++k) {
+      const T next = tap[k][c];
+      const bool better = (next > value) | (next != next);
+      value = better ? next : value;
+      at = better ? place[k] : at;
+    }
+    best[c] = value;
+    if constexpr (with_winner) winner[c] = at;
+  }
+}
+
+template <bool with_winner, class T, class Arg>
 void max_forward(const PoolGeometry& g, const T* x, T* y, Arg* arg) {
   for_rows(g.n * g.oh, g.ow * g.c, g.kernel.h * g.kernel.w, [&](int64_t begin, int64_t end) {
-    PoolVector<Place<T>> places(static_cast<size_t>(g.c));
-    Place<T>* __restrict winner = places.data();
+    PoolVector<Place<T>> winners(static_cast<size_t>(g.c));
+    PoolVector<const T*> taps(static_cast<size_t>(g.kernel.h * g.kernel.w));
+    PoolVector<int64_t> places(taps.size());
+    Place<T>* winner = winners.data();
     for (int64_t row = begin; row < end; ++row) {
       const int64_t image = row / g.oh, oy = row % g.oh;
       const Range ys = window_h(g, oy);
       for (int64_t ox = 0; ox < g.ow; ++ox) {
         const Range xs = window_w(g, ox);
-        const int64_t to = (row * g.ow + ox) * g.c;
-        T* __restrict best = y + to;
-        std::fill_n(best, g.c, -std::numeric_limits<T>::infinity());
-        std::fill_n(winner, g.c, static_cast<Place<T>>(place(g, oy, ox, ys.begin) + xs.begin));
-        for (int64_t iy = ys.begin; iy < ys.end; ++iy) {
-          for (int64_t ix = xs.begin; ix < xs.end; ++ix) {
-            const T* __restrict from = x + ((image * g.h + iy) * g.w + ix) * g.c;
-            const auto here = static_cast<Place<T>>(place(g, oy, ox, iy) + ix);
-            for (int64_t c = 0; c < g.c; ++c) {
-              const bool better = (from[c] > best[c]) | (from[c] != from[c]);  // a NaN wins and stays
-              best[c] = better ? from[c] : best[c];
-              winner[c] = better ? here : winner[c];
-            }
+        size_t count = 0;
+        for (int64_t iy = ys.begin; iy < ys.end; ++iy)
+          for (int64_t ix = xs.begin; ix < xs.end; ++ix, ++count) {
+            taps[count] = x + ((image * g.h + iy) * g.w + ix) * g.c;
+            places[count] = place(g, oy, ox, iy) + ix;
           }
-        }
-        if (arg) std::copy_n(winner, g.c, arg + to);
+        const int64_t to = (row * g.ow + ox) * g.c;
+        const auto add = [&]<int kTaps, bool first>(size_t k) {
+          max_of_taps<kTaps, first, with_winner>(taps.data() + k, places.data() + k, g.c, y + to, winner);
+        };
+        size_t k = count >= 4 ? 4 : 1;
+        if (count >= 4) add.template operator()<4, true>(0);
+        else add.template operator()<1, true>(0);
+        for (; k + 4 <= count; k += 4) add.template operator()<4, false>(k);
+        for (; k < count; ++k) add.template operator()<1, false>(k);
+        if constexpr (with_winner) std::copy_n(winner, g.c, arg + to);
       }
     }
   });
@@ -169,9 +198,11 @@ void max_backward(const PoolGeometry& g, const T* dy, const Arg* arg, T* dx, boo
 
 void max_pool2d(PoolGeometry g, const Tensor& x, const Tensor& y, const Tensor& arg) {
   dispatch_floating("max_pool2d", x.dtype(), [&]<class T>() {
-    if (arg.defined() && arg.dtype() == i64)
-      max_forward(g, x.data<T>(), y.mutable_data<T>(), arg.mutable_data<int64_t>());
-    else max_forward(g, x.data<T>(), y.mutable_data<T>(), arg.defined() ? arg.mutable_data<uint8_t>() : nullptr);
+    const T* in = x.data<T>();
+    T* out = y.mutable_data<T>();
+    if (!arg.defined()) max_forward<false>(g, in, out, static_cast<uint8_t*>(nullptr));
+    else if (arg.dtype() == u8) max_forward<true>(g, in, out, arg.mutable_data<uint8_t>());
+    else max_forward<true>(g, in, out, arg.mutable_data<int64_t>());
   });
 }
 
