@@ -140,8 +140,11 @@ int main(int argc, char** argv) {
         for (Candidate& candidate : list) candidate.timing = {};
         limit = {};
       }
-      ceiling(limit, x, dy);
-      for (Candidate& candidate : list) step(candidate, x, gamma, beta, dy);
+      for (size_t i = 0; i <= list.size(); ++i) {  // each begins a round in turn: none always finds another's caches
+        const size_t next = (i + static_cast<size_t>(round)) % (list.size() + 1);
+        if (next == list.size()) ceiling(limit, x, dy);
+        else step(list[next], x, gamma, beta, dy);
+      }
     }
     const double bytes = 4.0 * static_cast<double>(x.numel());
     const double limit_forward = 3e-9 * bytes / median(limit.forward),
