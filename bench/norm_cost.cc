@@ -7,6 +7,8 @@
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <nlohmann/json.hpp>
+#include <numeric>
+#include <random>
 
 #include "norma/core/file.h"
 #include "norma/norma.h"
@@ -134,14 +136,17 @@ int main(int argc, char** argv) {
     for (Tensor* leaf : {&x, &gamma, &beta}) leaf->set_requires_grad();
     std::vector<Candidate> list = candidates(shape);
     Timing limit;
+    std::vector<size_t> order(list.size() + 1);
+    std::iota(order.begin(), order.end(), size_t{0});
+    std::mt19937 shuffler(1);
     const auto start = Clock::now();
     for (int round = 0; round < 5 || seconds_since(start) < budget; ++round) {
       if (round == 2) {  // the first two were to warm up
         for (Candidate& candidate : list) candidate.timing = {};
         limit = {};
       }
-      for (size_t i = 0; i <= list.size(); ++i) {  // each begins a round in turn: none always finds another's caches
-        const size_t next = (i + static_cast<size_t>(round)) % (list.size() + 1);
+      std::shuffle(order.begin(), order.end(), shuffler);  // else each would always find the caches of the same other
+      for (size_t next : order) {
         if (next == list.size()) ceiling(limit, x, dy);
         else step(list[next], x, gamma, beta, dy);
       }
