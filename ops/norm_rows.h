@@ -17,7 +17,7 @@ namespace norma::norm_rows {
 
 inline constexpr int64_t kMinWidth = 64;  // columns
 inline constexpr int64_t kTileElements = 16384;
-inline constexpr int64_t kChunkRows = 64;  // wide rows summed in T before the sums go on in double
+inline constexpr int64_t kChunkRows = 256;  // wide rows summed in T before the sums go on in double
 
 // Rows of one tensor, each of `width` columns.
 struct Chunk {

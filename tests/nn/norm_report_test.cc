@@ -73,7 +73,8 @@ TEST_F(Report, MeasuresOneOverTheNumberOfIndependentValues) {
   Generator generator(3);
   set.images.copy_from((randn({2048, 5, 10, 1}, generator) * 30 + 128));
   const DataLoader noise(set, {.batch = 64, .shuffle = true});
-  const auto& layer = norm_report(norm, noise, {.samples = 0}).layers.at(0);
+  const NormReport report = norm_report(norm, noise, {.samples = 0});
+  const NormReport::Layer& layer = report.layers.at(0);
   EXPECT_NEAR(layer.noise * 50, 1, 0.1);
   EXPECT_NEAR(layer.lag, 0, 1e-3);  // the data set is normalized: mean 0, variance 1
   EXPECT_EQ(layer.effective_samples, 0);
