@@ -1,19 +1,40 @@
 # A portable build carries the vectorised kernels for AVX2 and for AVX-512 as well, and ops/simd_level.h chooses at run
-# time: each level is the same file, included by a small one with flags and a namespace of its own. They are optimised in
-# debug builds, too: what is not inlined there would be shared with the rest of the program, whatever its flags.
+# time: every file of ops with code between NORMA_SIMD_BEGIN and NORMA_SIMD_END (ops/simd.h) is compiled once more for
+# each level, into an object library of that name which norma takes in.
+#
+# A level has no compiler flags. Only the code between the two is compiled for it, by a pragma. With -mavx512f for the
+# whole file, the inline functions and templates of this and the standard library that it happens to instantiate would be
+# AVX-512 code too, under names that other files share, and the linker keeps any one of them for the whole program.
+# Rewriting the objects behind the compiler's back to hide such names goes wrong in its own ways with COMDAT groups,
+# sanitizers and link-time optimisation; this is the same in static and shared libraries, debug builds included. The
+# pragma is GCC's: other compilers build the base level. The test simd.levels_share_no_code looks at the instructions.
 
-set(NORMA_SIMD_SOURCES)
-set(NORMA_SIMD_DEFINITIONS)
-if(NOT NORMA_NATIVE AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-  set(NORMA_SIMD_DEFINITIONS NORMA_SIMD_DISPATCH)
-  set(avx2 -mavx2 -mfma)
-  set(avx512 ${avx2} -mavx512f -mavx512vl)
-  foreach(level avx2 avx512)
-    foreach(kernel conv2d_direct conv2d_winograd)
-      set(source ${CMAKE_CURRENT_BINARY_DIR}/simd/${kernel}_${level}.cc)
-      file(CONFIGURE OUTPUT ${source} CONTENT "#define NORMA_SIMD ${level}\n#include \"norma/ops/${kernel}.cc\"\n")
-      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${${level}};$<$<CONFIG:Debug>:-O2>")
-      list(APPEND NORMA_SIMD_SOURCES ${source})
-    endforeach()
-  endforeach()
+set(NORMA_SIMD_LEVELS)
+if(NOT NORMA_NATIVE AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  set(NORMA_SIMD_LEVELS norma_avx2 norma_avx512)
 endif()
+
+# Builds the levels of `target`, whose sources and usage it reads.
+function(norma_add_simd_levels target)
+  get_target_property(kernels ${target} SOURCES)
+  foreach(source ${kernels})
+    file(STRINGS ${source} begins REGEX "^NORMA_SIMD_BEGIN")
+    if(NOT begins)
+      list(REMOVE_ITEM kernels ${source})
+    endif()
+  endforeach()
+  foreach(level ${NORMA_SIMD_LEVELS})
+    string(TOUPPER ${level} define)
+    string(REPLACE NORMA_ NORMA_SIMD_ define ${define})
+    add_library(${level} OBJECT ${kernels})
+    norma_cxx_settings(${level})
+    set_target_properties(${level} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+    target_compile_definitions(${level} PRIVATE NORMA_SIMD_DISPATCH ${define})
+    target_include_directories(${level} PRIVATE $<TARGET_PROPERTY:${target},INTERFACE_INCLUDE_DIRECTORIES>)
+    target_link_libraries(${level} PRIVATE fmt::fmt)
+    target_sources(${target} PRIVATE $<TARGET_OBJECTS:${level}>)
+  endforeach()
+  if(NORMA_SIMD_LEVELS)
+    target_compile_definitions(${target} PRIVATE NORMA_SIMD_DISPATCH)
+  endif()
+endfunction()

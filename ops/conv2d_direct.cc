@@ -16,7 +16,7 @@
 #include "norma/ops/conv2d_kernels.h"
 #include "norma/ops/simd.h"
 
-namespace norma::cpu::NORMA_SIMD {
+NORMA_SIMD_BEGIN
 namespace {
 
 constexpr int64_t kStrip = 96;                // pixels; a multiple of every R below
@@ -423,4 +423,4 @@ void weights(const ConvGeometry& g, const float* x, const float* dy, float* dw, 
 
 const ConvKernel direct = {forward, data, weights};
 
-}  // namespace norma::cpu::NORMA_SIMD
+NORMA_SIMD_END

@@ -18,7 +18,7 @@
 #include "norma/ops/conv2d_kernels.h"
 #include "norma/ops/winograd_tiles.h"
 
-namespace norma::cpu::NORMA_SIMD {
+NORMA_SIMD_BEGIN
 namespace {
 
 constexpr int64_t kSlotTiles = 128;           // tiles that a slot of the weight gradient should have, and
@@ -386,4 +386,4 @@ struct Winograd {
 const ConvKernel winograd = {Winograd<F4>::forward, Winograd<F4>::data, Winograd<F4>::weights};
 const ConvKernel winograd2 = {Winograd<F2>::forward, Winograd<F2>::data, Winograd<F2>::weights};
 
-}  // namespace norma::cpu::NORMA_SIMD
+NORMA_SIMD_END

@@ -5,7 +5,8 @@
 #include "norma/core/parallel.h"
 #include "norma/ops/norm_rows.h"
 
-namespace norma::norm_rows {
+NORMA_SIMD_BEGIN
+namespace norm_rows {
 
 constexpr int64_t kBlockElements = 16 * 1024;
 
@@ -104,4 +105,5 @@ struct Blocks {
   int64_t a_set(const NormPlan& plan) const { return static_cast<int64_t>(list.size()) / plan.sets + 1; }
 };
 
-}  // namespace norma::norm_rows
+}  // namespace norm_rows
+NORMA_SIMD_END

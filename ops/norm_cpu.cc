@@ -6,7 +6,7 @@
 
 #include "norma/ops/norm_blocks.h"
 
-namespace norma {
+NORMA_SIMD_BEGIN
 namespace {
 
 using namespace norm_rows;
@@ -391,8 +391,6 @@ class Backward : Call<T> {
 
 }  // namespace
 
-namespace cpu {
-
 void norm_forward(const NormPlan& plan, const NormSpec& spec, const Tensor& gamma, const Tensor& beta,
                   const Tensor& population, const Tensor& cells, const NormTensors& tensors) {
   dispatch_floating("norm", tensors.x[0].dtype(), [&]<class T>() {
@@ -423,5 +421,4 @@ void norm_moments(const NormPlan& plan, const Tensor& cells, std::span<const Ten
   });
 }
 
-}  // namespace cpu
-}  // namespace norma
+NORMA_SIMD_END

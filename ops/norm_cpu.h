@@ -5,8 +5,9 @@
 #include <cmath>
 
 #include "norma/ops/norm.h"
+#include "norma/ops/simd.h"
 
-namespace norma {
+NORMA_SIMD_BEGIN
 
 // A thread's scratch memory of n values, kept from call to call; `which` tells buffers that are in use together apart.
 template <class T, int which>
@@ -172,4 +173,4 @@ void norm_rows_backward(const NormPlan& plan, const NormSpec& spec, const Tensor
 template <class T>
 void norm_rows_moments(const NormPlan& plan, const Tensor& cells, const Tensor& x);
 
-}  // namespace norma
+NORMA_SIMD_END

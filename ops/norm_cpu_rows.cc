@@ -8,7 +8,7 @@
 #include "norma/ops/norm_cpu.h"
 #include "norma/ops/norm_rows.h"
 
-namespace norma {
+NORMA_SIMD_BEGIN
 namespace {
 
 constexpr int64_t kBlockElements =
@@ -37,9 +37,9 @@ struct Sums {
 // as much as a row of 64.
 template <bool with_product, class T, class F, class G>
 [[gnu::always_inline]] inline Sums sums_of(int64_t n, F f, G g) {
-  typedef T Vector __attribute__((vector_size(64), aligned(sizeof(T)), may_alias));
-  constexpr size_t lanes = 64 / sizeof(T);
-  constexpr int64_t size = lanes;
+  using Vector = typename norm_rows::Pack<T, true>::type;
+  constexpr int64_t size = norm_rows::Pack<T, true>::size;
+  constexpr size_t lanes = size;
   const auto vector = [](const T* p) { return *reinterpret_cast<const Vector*>(p); };
   const auto scalar = [](const T* p) { return *p; };
   Vector a{}, b{}, ag{}, bg{};
@@ -379,4 +379,4 @@ NORMA_INSTANTIATE(float)
 NORMA_INSTANTIATE(double)
 #undef NORMA_INSTANTIATE
 
-}  // namespace norma
+NORMA_SIMD_END

@@ -12,9 +12,12 @@
 
 #include "norma/core/memory.h"
 #include "norma/ops/norm.h"
+#include "norma/ops/simd.h"
 
-namespace norma::norm_rows {
+NORMA_SIMD_BEGIN
+namespace norm_rows {
 
+inline constexpr int kVectorBytes = kLanes * sizeof(float);
 inline constexpr int64_t kMinWidth = 64;  // columns
 inline constexpr int64_t kTileElements = 16384;
 inline constexpr int64_t kChunkRows = 256;  // wide rows summed in T before the sums go on in double
@@ -31,7 +34,7 @@ inline int64_t rows_per_wide_row(int64_t channels) {
   return (rows + step - 1) / step * step;
 }
 
-// 64 bytes of T from anywhere in memory, with a byte of a mask each; or a single T.
+// A register of T from anywhere in memory, with a byte of a mask each; or a single T.
 template <class T, bool vector>
 struct Pack {
   typedef T type;
@@ -41,23 +44,25 @@ struct Pack {
 };
 template <class T>
 struct Pack<T, true> {
-  static constexpr int64_t size = 64 / sizeof(T);
-  typedef T type __attribute__((vector_size(64), aligned(sizeof(T)), may_alias));
-  typedef uint8_t mask __attribute__((vector_size(64 / sizeof(T)), aligned(1), may_alias));
-  typedef std::conditional_t<sizeof(T) == 4, int32_t, int64_t> truth __attribute__((vector_size(64)));
+  static constexpr int64_t size = kVectorBytes / sizeof(T);
+  typedef T type __attribute__((vector_size(kVectorBytes), aligned(sizeof(T)), may_alias));
+  typedef uint8_t mask __attribute__((vector_size(kVectorBytes / sizeof(T)), aligned(1), may_alias));
+  typedef std::conditional_t<sizeof(T) == 4, int32_t, int64_t> truth __attribute__((vector_size(kVectorBytes)));
 };
 
 // Calls f.operator()<vector, n>(at, rows, j) for tiles of a chunk, so that all are covered: rows at[0], ..., n packs of
-// columns from column j on: kPacks, four, or one vectors; then what is left, column by column.
-template <class T, int kPacks, class F>
+// columns from column j on: as many that `tables` of them fit into the registers, four, or one; then what is left,
+// column by column.
+template <class T, int tables, class F>
 void by_tiles(const Chunk& chunk, F&& f) {
-  constexpr int64_t size = Pack<T, true>::size;
+  constexpr int64_t size = Pack<T, true>::size, kPacks = kRegisters / (tables <= 3 ? 4 : 8);
   const int64_t height = std::max<int64_t>(kTileElements / chunk.width, 4), width = chunk.width;
   for (int64_t r = 0; r < chunk.count; r += height) {
     const int64_t *at = chunk.at + r, rows = std::min(height, chunk.count - r);
     int64_t j = 0;
     for (; j + kPacks * size <= width; j += kPacks * size) f.template operator()<true, kPacks>(at, rows, j);
-    for (; j + 4 * size <= width; j += 4 * size) f.template operator()<true, 4>(at, rows, j);
+    if constexpr (kPacks > 4)
+      for (; j + 4 * size <= width; j += 4 * size) f.template operator()<true, 4>(at, rows, j);
     for (; j + size <= width; j += size) f.template operator()<true, 1>(at, rows, j);
     for (; j < width; ++j) f.template operator()<false, 1>(at, rows, j);
   }
@@ -138,7 +143,7 @@ void add_moments(const T* __restrict x, const Chunk& chunk, int64_t channels, Ch
   }
   for (int64_t j = channels; j < width; j += channels) std::copy_n(shift, channels, shift + j);
   std::fill_n(sum, 2 * width, T(0));
-  by_tiles<T, 8>(chunk, [=]<bool vector, int n>(const int64_t* at, int64_t rows, int64_t j) {
+  by_tiles<T, 3>(chunk, [=]<bool vector, int n>(const int64_t* at, int64_t rows, int64_t j) {
     using P = typename Pack<T, vector>::type;
     constexpr int64_t size = Pack<T, vector>::size;
     P h[n], s[n], q[n];
@@ -206,7 +211,7 @@ void apply_tile(const T* x, const T* residual, T* y, uint8_t* mask, const int64_
 // y of a chunk, and where the pre-activation is positive; residual and mask may be null.
 template <Activation::Kind kind, class T>
 void apply(const T* x, const T* residual, T* y, uint8_t* mask, const Chunk& chunk, const Columns<T>& t, T leak) {
-  by_tiles<T, 8>(chunk, [&]<bool vector, int n>(const int64_t* at, int64_t rows, int64_t j) {
+  by_tiles<T, 3>(chunk, [&]<bool vector, int n>(const int64_t* at, int64_t rows, int64_t j) {
     if (mask) apply_tile<kind, true, true, vector, n>(x, residual, y, mask, at, rows, j, t, leak);
     else if (residual) apply_tile<kind, true, false, vector, n>(x, residual, y, mask, at, rows, j, t, leak);
     else apply_tile<kind, false, false, vector, n>(x, residual, y, mask, at, rows, j, t, leak);
@@ -237,7 +242,7 @@ void add_sums(const T* dy, const T* x, const uint8_t* mask, const Chunk& chunk, 
               T leak, T* __restrict scratch, double* __restrict sum) {
   const int64_t width = chunk.width;
   std::fill_n(scratch, 2 * width, T(0));
-  by_tiles<T, 4>(chunk, [=]<bool vector, int n>(const int64_t* at, int64_t rows, int64_t j) {
+  by_tiles<T, 5>(chunk, [=]<bool vector, int n>(const int64_t* at, int64_t rows, int64_t j) {
     using P = typename Pack<T, vector>::type;
     constexpr int64_t size = Pack<T, vector>::size;
     P high[n], scale[n], shift[n], s[n], sx[n];
@@ -312,11 +317,12 @@ void apply_gradient(const T* dy, const T* x, const uint8_t* mask, T* dx, bool ad
   };
   with(dx, add_dx, [&]<Write to_x>() {
     with(dresidual, add_dresidual, [&]<Write to_residual>() {
-      by_tiles<T, 4>(chunk, [=]<bool vector, int n>(const int64_t* at, int64_t rows, int64_t j) {
+      by_tiles<T, 5>(chunk, [=]<bool vector, int n>(const int64_t* at, int64_t rows, int64_t j) {
         gradient_of_tile<kind, masked, to_x, to_residual, vector, n>(dy, x, mask, dx, dresidual, at, rows, j, t, leak);
       });
     });
   });
 }
 
-}  // namespace norma::norm_rows
+}  // namespace norm_rows
+NORMA_SIMD_END

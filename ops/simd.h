@@ -1,8 +1,11 @@
-// Vectors of floats as wide as the target's registers, from the compiler's vector extension: 64 bytes with AVX-512, 32
-// with AVX2, 16 elsewhere (a vector wider than a register is spilled at every step). For the convolution kernels, which
-// are compiled for each level of ops/simd_level.h into a namespace of that name. A file that includes this must have
-// all its code there or in anonymous namespaces: an inline function of another namespace, compiled here with AVX-512,
-// might be the one that the linker keeps for the whole program.
+// Code for the vector units, compiled for each level of ops/simd_level.h, and vectors of floats as wide as the level's
+// registers, from the compiler's vector extension: 64 bytes with AVX-512, 32 with AVX2, 16 elsewhere (a vector wider
+// than a register is spilled at every step).
+//
+// What stands between NORMA_SIMD_BEGIN and NORMA_SIMD_END, in a header or a source file, is in namespace
+// norma::cpu::<level> and compiled for that level. All else keeps the flags of the rest of the program: an inline
+// function or a template of another namespace may be the copy that the linker keeps for everybody, so it has to run on
+// every CPU. A source file with such code is compiled once for each level: cmake/norma_simd.cmake.
 #pragma once
 
 #include <cstdint>
@@ -13,15 +16,31 @@
 
 #define NORMA_INLINE __attribute__((always_inline))  // functions and lambdas alike
 
-#ifndef NORMA_SIMD  // the level that this translation unit is compiled for
+#if defined(NORMA_SIMD_AVX512)  // the level that this translation unit is for
+#define NORMA_SIMD avx512
+#define NORMA_SIMD_TARGET _Pragma("GCC target(\"avx2,fma,avx512f,avx512vl,avx512bw,avx512dq,prefer-vector-width=512\")")
+#elif defined(NORMA_SIMD_AVX2)
+#define NORMA_SIMD avx2
+#define NORMA_SIMD_TARGET _Pragma("GCC target(\"avx2,fma\")")
+#else
 #define NORMA_SIMD base
 #endif
 
-namespace norma::cpu::NORMA_SIMD {
+#ifdef NORMA_SIMD_TARGET
+#define NORMA_SIMD_BEGIN _Pragma("GCC push_options") NORMA_SIMD_TARGET namespace norma::cpu::NORMA_SIMD {
+#define NORMA_SIMD_END \
+  }                    \
+  _Pragma("GCC pop_options")
+#else
+#define NORMA_SIMD_BEGIN namespace norma::cpu::NORMA_SIMD {
+#define NORMA_SIMD_END }
+#endif
 
-#if defined(__AVX512F__)
+NORMA_SIMD_BEGIN
+
+#if defined(NORMA_SIMD_AVX512) || defined(__AVX512F__)  // a pragma need not define __AVX512F__
 inline constexpr int kLanes = 16, kRegisters = 32;
-#elif defined(__AVX2__)
+#elif defined(NORMA_SIMD_AVX2) || defined(__AVX2__)
 inline constexpr int kLanes = 8, kRegisters = 16;
 #else
 inline constexpr int kLanes = 4, kRegisters = 16;
@@ -115,4 +134,4 @@ inline void reserve(int64_t a, int64_t b, int threads = num_threads()) {
   reserve(a, b, threads - 1);
 }
 
-}  // namespace norma::cpu::NORMA_SIMD
+NORMA_SIMD_END

@@ -10,11 +10,14 @@ namespace {
 
 SimdLevel best() {
 #ifdef NORMA_SIMD_DISPATCH
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") ? SimdLevel::avx512
-                                                                                   : SimdLevel::avx2;
-#endif
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return SimdLevel::base;
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+                 __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq")
+             ? SimdLevel::avx512
+             : SimdLevel::avx2;
+#else
   return SimdLevel::base;
+#endif
 }
 
 }  // namespace

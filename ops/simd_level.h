@@ -34,4 +34,9 @@ SimdLevel simd_level();
 #define NORMA_SIMD_BEST(name) (simd_level(), base::name)
 #endif
 
+// Defines a kernel (ops/kernel.h) as the one to run: NORMA_SIMD_KERNEL(product, (const Tensor& a, int64_t n), (a, n)).
+#define NORMA_SIMD_KERNEL(name, parameters, arguments) \
+  NORMA_SIMD_LEVELS(void name parameters;)             \
+  void name parameters { NORMA_SIMD_BEST(name) arguments; }
+
 }  // namespace norma::cpu

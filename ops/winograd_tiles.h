@@ -3,7 +3,7 @@
 
 #include "norma/ops/simd.h"
 
-namespace norma::cpu::NORMA_SIMD {
+NORMA_SIMD_BEGIN
 
 // The transforms of one line of a tile. Points: 0, 1, -1, 2, -2, infinity.
 struct F4 {
@@ -99,4 +99,4 @@ NORMA_INLINE inline void transform(At at, Put put) {
   }
 }
 
-}  // namespace norma::cpu::NORMA_SIMD
+NORMA_SIMD_END
