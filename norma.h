@@ -31,6 +31,7 @@
 #include "norma/ops/cast.h"
 #include "norma/ops/concat.h"
 #include "norma/ops/conv2d.h"
+#include "norma/ops/conv2d_norm.h"
 #include "norma/ops/conv_transpose2d.h"
 #include "norma/ops/cross_entropy.h"
 #include "norma/ops/dropout.h"

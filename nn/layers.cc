@@ -38,9 +38,11 @@ Conv2d::Conv2d(int64_t in, int64_t out, Pair kernel, const Conv2dOptions& chosen
   start("Conv2d", *this, {out, kernel.h, kernel.w, in / options.groups}, out, with_bias);
 }
 
-Tensor Conv2d::forward(const Tensor& x) {
-  return conv2d(x, standardized ? norm(weight, layer(), {}, {}, {}, {.eps = 1e-10}) : weight, bias, options);
+Tensor Conv2d::filters() const {
+  return standardized ? norm(weight, norma::layer(), {}, {}, {}, {.eps = 1e-10}) : Tensor(weight);
 }
+
+Tensor Conv2d::forward(const Tensor& x) { return conv2d(x, filters(), bias, options); }
 
 ConvTranspose2d::ConvTranspose2d(int64_t in, int64_t out, Pair kernel, const ConvTranspose2dOptions& chosen,
                                  bool with_bias)

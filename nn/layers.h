@@ -33,6 +33,7 @@ struct Conv2d : Module {
   // Weight standardization (Qiao et al. 2019): each output's filter is used with mean 0 and variance 1; `weight`
   // itself, which is trained and saved, is the raw one. Wants a norm behind it.
   bool standardized = false;
+  Tensor filters() const;  // the weight as it is used
   Parameter weight, bias;  // [out, KH, KW, in / groups], [out]
   NORMA_VISIT(weight, bias)
 };

@@ -122,6 +122,7 @@ std::string Module::type() const {
 
 Observer::Observer(Callback after) : after_(std::move(after)), outer_(std::exchange(innermost, this)) {}
 Observer::~Observer() { innermost = outer_; }
+bool Observer::any() { return innermost != nullptr; }
 
 EvalMode::EvalMode(Module& model) {
   model.for_each([this](const std::string&, Module& module) { modes_.emplace_back(&module, module.training_); });

@@ -117,6 +117,7 @@ class Observer {
   ~Observer();
   Observer(const Observer&) = delete;
   Observer& operator=(const Observer&) = delete;
+  static bool any();  // whether this thread has one
 
  private:
   friend class Module;

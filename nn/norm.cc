@@ -2,7 +2,9 @@
 
 #include <charconv>
 
+#include "norma/nn/layers.h"
 #include "norma/ops/binary.h"
+#include "norma/ops/conv2d_norm.h"
 #include "norma/ops/index.h"
 #include "norma/ops/views.h"
 
@@ -105,6 +107,25 @@ void Norm::follow(const Moments& moments) {
   num_batches_tracked.copy_from(tracked);
 }
 
+NormOptions Norm::options() const {
+  return {.eps = eps, .activation = activation, .center = center, .leading = half ? (channels_ + 1) / 2 : -1};
+}
+
+Tensor Norm::operator()(Conv2d& conv, const Tensor& x, const Tensor& residual) {
+  const bool fixed = source == Statistics::Source::given;
+  const bool by_population = !is_training() && (evaluation == EvalStatistics::population || fixed);
+  if (!by_population || !has_population() || running_mean.numel() != channels_ || collect || domains.count > 0 ||
+      Tape::current() || Observer::any()) {
+    const Tensor y = conv(x);
+    return residual.defined() ? (*this)(y, residual) : (*this)(y);
+  }
+  NormOptions options = this->options();
+  if (residual.defined()) options.residual = {residual};
+  return conv2d_norm(x, conv.filters(), conv.bias, conv.options,
+                     {Samples::whole(), grouping.positions, grouping.channels},
+                     Statistics::given(running_mean, running_var), weight, bias, options);
+}
+
 std::vector<Tensor> Norm::normalize(const std::vector<Tensor>& xs, const std::vector<Tensor>& residual) {
   using Source = Statistics::Source;
   for (const Tensor& x : xs)
@@ -114,11 +135,8 @@ std::vector<Tensor> Norm::normalize(const std::vector<Tensor>& xs, const std::ve
     for (size_t i = 0; i < ys.size(); ++i) ys[i] = finish(ys[i], residual, i, activation);
     return ys;
   }
-  NormOptions options{.eps = eps,
-                      .activation = activation,
-                      .center = center,
-                      .leading = half ? (channels_ + 1) / 2 : -1,
-                      .residual = residual};
+  NormOptions options = this->options();
+  options.residual = residual;
   if (!has_population()) return norma::norm(xs, grouping, {}, weight, bias, options);
 
   const int64_t groups = grouping.channels.count == 0 ? channels_ : grouping.channels.count;

@@ -45,6 +45,8 @@ struct NormSettings {
   Domains domains{};      // grouping: of the batch where the domains share it
 };
 
+struct Conv2d;
+
 // x [N, ..., C] -> its shape. In evaluation, groupings over samples give way to the population (or to the whole
 // mini-batch), so that a batch of any size can be evaluated. The population moves in training only, while a tape
 // records; a step with several cells a channel makes one update, with the means over the cells.
@@ -54,6 +56,9 @@ struct Norm : Module, NormSettings {
   Tensor forward(const Tensor& x) override { return normalize({x}, {})[0]; }
   using Module::operator();
   Tensor operator()(const Tensor& x, const Tensor& residual) { return normalize({x}, {residual})[0]; }
+  // Of what a convolution gives for x: in evaluation by the population, where no tape records, in the convolution's own
+  // pass over its output (and then an Observer is not told of the two). The same bits either way.
+  Tensor operator()(Conv2d& conv, const Tensor& x, const Tensor& residual = {});
   // Several inputs that share the statistics.
   std::vector<Tensor> operator()(const std::vector<Tensor>& xs) { return normalize(xs, {}); }
 
@@ -76,6 +81,7 @@ struct Norm : Module, NormSettings {
   std::function<void(const std::vector<Tensor>& xs, const Moments& moments)> collect;
 
  private:
+  NormOptions options() const;
   std::vector<Tensor> normalize(const std::vector<Tensor>& xs, const std::vector<Tensor>& residual);
   void follow(const Moments& moments);
   int64_t channels_;

@@ -26,8 +26,25 @@ bool can(ConvAlgorithm algorithm, const ConvGeometry& g, DType dtype) {
   }
 }
 
-ConvGeometry geometry_of(const Op& op, const Tensor& x, const Tensor& weight, const Tensor& bias,
-                         const Conv2dOptions& o) {
+}  // namespace
+
+void check_convolution(const Op& op, const Tensor& x, const Tensor& weight, const Tensor& bias, Pair stride,
+                       Pair padding, Pair dilation, int64_t groups) {
+  op.check_same({x, weight, bias});
+  op.check(x.rank() == 4, "wants input [N, H, W, C]: input {}, weight {}", x.shape(), weight.shape());
+  op.check(weight.rank() == 4 && weight.numel() > 0, "wants a weight of four axes, none empty: input {}, weight {}",
+           x.shape(), weight.shape());
+  op.check(stride.h >= 1 && stride.w >= 1, "stride {}: wants at least 1: input {}, weight {}", text(stride), x.shape(),
+           weight.shape());
+  op.check(padding.h >= 0 && padding.w >= 0, "padding {}: wants at least 0: input {}, weight {}", text(padding),
+           x.shape(), weight.shape());
+  op.check(dilation.h >= 1 && dilation.w >= 1, "dilation {}: wants at least 1: input {}, weight {}", text(dilation),
+           x.shape(), weight.shape());
+  op.check(groups >= 1, "groups {}: wants at least 1: input {}, weight {}", groups, x.shape(), weight.shape());
+}
+
+ConvGeometry conv2d_geometry(const Op& op, const Tensor& x, const Tensor& weight, const Tensor& bias,
+                             const Conv2dOptions& o) {
   check_convolution(op, x, weight, bias, o.stride, o.padding, o.dilation, o.groups);
   const Shape &in = x.shape(), &w = weight.shape();
   op.check(in[3] == w[3] * o.groups, "input has {} channels, weight {} wants {}{}: input {}", in[3], w, w[3] * o.groups,
@@ -49,26 +66,9 @@ ConvGeometry geometry_of(const Op& op, const Tensor& x, const Tensor& weight, co
   return g;
 }
 
-}  // namespace
-
-void check_convolution(const Op& op, const Tensor& x, const Tensor& weight, const Tensor& bias, Pair stride,
-                       Pair padding, Pair dilation, int64_t groups) {
-  op.check_same({x, weight, bias});
-  op.check(x.rank() == 4, "wants input [N, H, W, C]: input {}, weight {}", x.shape(), weight.shape());
-  op.check(weight.rank() == 4 && weight.numel() > 0, "wants a weight of four axes, none empty: input {}, weight {}",
-           x.shape(), weight.shape());
-  op.check(stride.h >= 1 && stride.w >= 1, "stride {}: wants at least 1: input {}, weight {}", text(stride), x.shape(),
-           weight.shape());
-  op.check(padding.h >= 0 && padding.w >= 0, "padding {}: wants at least 0: input {}, weight {}", text(padding),
-           x.shape(), weight.shape());
-  op.check(dilation.h >= 1 && dilation.w >= 1, "dilation {}: wants at least 1: input {}, weight {}", text(dilation),
-           x.shape(), weight.shape());
-  op.check(groups >= 1, "groups {}: wants at least 1: input {}, weight {}", groups, x.shape(), weight.shape());
-}
-
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options) {
   Op op("conv2d");
-  const ConvGeometry g = geometry_of(op, x, weight, bias, options);
+  const ConvGeometry g = conv2d_geometry(op, x, weight, bias, options);
   const Tensor in = x.contiguous(), w = weight.contiguous();
   Tensor y({g.n, g.oh, g.ow, g.oc}, x.dtype(), x.device());
   kernel::conv2d_forward(g, in, w, bias.defined() ? bias.contiguous() : bias, y);
@@ -151,23 +151,30 @@ struct Reference {
 template <class F>
 void run(const ConvGeometry& g, DType dtype, int64_t filters, F&& f) {
   dispatch_floating("conv2d", dtype, [&]<class T>() {
-    const ConvAlgorithm algorithm = choose(g, dtype, filters);
-    if constexpr (std::is_same_v<T, float>) {
-      if (algorithm == ConvAlgorithm::direct) return f.template operator()<T>(NORMA_SIMD_BEST(direct));
-      if (algorithm == ConvAlgorithm::winograd) return f.template operator()<T>(NORMA_SIMD_BEST(winograd));
-      if (algorithm == ConvAlgorithm::winograd2) return f.template operator()<T>(NORMA_SIMD_BEST(winograd2));
-    }
-    if (algorithm == ConvAlgorithm::reference) return f.template operator()<T>(Reference<T>());
+    if constexpr (std::is_same_v<T, float>)
+      if (const ConvKernel* kernel = vectorised(g, dtype, filters)) return f.template operator()<T>(*kernel);
+    if (choose(g, dtype, filters) == ConvAlgorithm::reference) return f.template operator()<T>(Reference<T>());
     f.template operator()<T>(Im2col<T>());
   });
 }
 
 }  // namespace
 
+const ConvKernel* vectorised(const ConvGeometry& g, DType dtype, int64_t filters) {
+  switch (choose(g, dtype, filters)) {
+    case ConvAlgorithm::direct: return &NORMA_SIMD_BEST(direct);
+    case ConvAlgorithm::winograd: return &NORMA_SIMD_BEST(winograd);
+    case ConvAlgorithm::winograd2: return &NORMA_SIMD_BEST(winograd2);
+    default: return nullptr;
+  }
+}
+
 void conv2d_forward(ConvGeometry g, const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& y) {
   run(g, x.dtype(), g.oc, [&]<class T>(auto algorithm) {
     const T* b = bias.defined() ? bias.data<T>() : nullptr;
-    algorithm.forward(g, x.data<T>(), weight.data<T>(), b, y.mutable_data<T>());
+    if constexpr (std::is_same_v<decltype(algorithm), ConvKernel>)
+      algorithm.forward(g, x.data<T>(), weight.data<T>(), b, y.mutable_data<T>(), nullptr);
+    else algorithm.forward(g, x.data<T>(), weight.data<T>(), b, y.mutable_data<T>());
   });
 }
 

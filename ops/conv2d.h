@@ -43,8 +43,11 @@ NORMA_KERNEL(conv2d_forward, ConvGeometry geometry, const Tensor& x, const Tenso
 NORMA_KERNEL(conv2d_data, ConvGeometry geometry, const Tensor& dy, const Tensor& weight, const Tensor& dx, bool add)
 NORMA_KERNEL(conv2d_weights, ConvGeometry geometry, const Tensor& x, const Tensor& dy, const Tensor& dw, bool add)
 
-// What conv2d and conv_transpose2d both ask of their arguments: dtypes, ranks, ranges.
 class Op;
+// Checks the arguments of conv2d.
+ConvGeometry conv2d_geometry(const Op& op, const Tensor& x, const Tensor& weight, const Tensor& bias,
+                             const Conv2dOptions& options);
+// What conv2d and conv_transpose2d both ask of their arguments: dtypes, ranks, ranges.
 void check_convolution(const Op& op, const Tensor& x, const Tensor& weight, const Tensor& bias, Pair stride,
                        Pair padding, Pair dilation, int64_t groups);
 

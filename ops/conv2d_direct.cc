@@ -13,7 +13,7 @@
 // weights, summed over the strip. Depthwise, vectors of channels are multiplied one by one, not with every filter.
 #include <vector>
 
-#include "norma/ops/conv2d_kernels.h"
+#include "norma/ops/conv2d_epilogue.h"
 #include "norma/ops/simd.h"
 
 NORMA_SIMD_BEGIN
@@ -165,6 +165,7 @@ struct Output {
   Images size;
   Pair first, step;
   bool add;
+  const ConvEpilogue* after = nullptr;
 
   NORMA_INLINE void put(float* to, int64_t n, Vec value) const {
     if (n >= kLanes) store(to, add ? load(to) + value : value);
@@ -214,18 +215,33 @@ struct Filters {
 // Packed for vectors [group, group + count) of output channels: [tap][channel][k].
 void pack(const Filters& w, const Windows& windows, int64_t channels, int64_t group, int64_t count, int64_t filters,
           float* packed) {
-  parallel_for(static_cast<int64_t>(windows.taps.size()), 1 + 4096 / (channels * count * kLanes),
-               [&](int64_t begin, int64_t end) {
-                 float* to = packed + begin * channels * count * kLanes;
-                 for (int64_t tap = begin; tap < end; ++tap)
-                   for (int64_t c = 0; c < channels; ++c, to += count * kLanes) {
-                     const float* from = w.data + windows.taps[static_cast<size_t>(tap)].index * w.tap + c * w.channel;
-                     for (int64_t i = 0; i < count * kLanes; ++i) {
-                       const int64_t k = group * kLanes + i;
-                       to[i] = k < filters ? from[k * w.filter] : 0;
-                     }
-                   }
-               });
+  constexpr int64_t kBlock = 64;  // channels; cache lines, where they are neighbours
+  const int64_t blocks = (channels + kBlock - 1) / kBlock, wide = count * kLanes, first = group * kLanes;
+  const int64_t taps = static_cast<int64_t>(windows.taps.size()), n = std::min(wide, filters - first);
+  parallel_for(taps * blocks, 1 + 4096 / (kBlock * wide), [&](int64_t begin, int64_t end) {
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t tap = item / blocks, c = item % blocks * kBlock, size = std::min(kBlock, channels - c);
+      const float* from = w.data + windows.taps[static_cast<size_t>(tap)].index * w.tap + c * w.channel;
+      float* to = packed + (tap * channels + c) * wide;
+      for (int64_t k = 0; k < n; ++k)
+        for (int64_t i = 0; i < size; ++i) to[i * wide + k] = from[i * w.channel + (first + k) * w.filter];
+      for (int64_t i = 0; i < size && n < wide; ++i) std::fill(to + i * wide + n, to + (i + 1) * wide, 0.F);
+    }
+  });
+}
+
+// The epilogue of `count` pixels that are still in the cache, for the vectors [begin, end) of channels.
+void finish(const Output& out, float* const* to, int64_t count, int64_t begin, int64_t end) {
+  with_epilogue(*out.after, [&]<class E>() {
+    for (int64_t b = begin; b < end; ++b) {
+      const int64_t channel = b * kLanes, n = out.size.c - channel;
+      const E finish(*out.after, out.y, channel, n);
+      for (int64_t i = 0; i < count; ++i) {
+        float* p = to[i] + channel;
+        finish(p, n < kLanes ? load(p, n) : load(p));
+      }
+    }
+  });
 }
 
 // y (+)= bias + the convolution with w.
@@ -244,6 +260,9 @@ void convolve(const Windows& windows, const Filters& w, const float* bias, const
     for_groups(k * part / parts, k * (part + 1) / parts, [&]<int K>(int64_t group) {
       pack(w, windows, channels, group, K, out.size.c, packed + group * kLanes * depth);
     });
+  // The runs that windows above have not seen, and how much of one no window to the left has.
+  const int64_t fresh = std::min(windows.width, windows.stride.w) * windows.in.c;
+  const int64_t fresh_runs = std::max<int64_t>(0, windows.size() - (windows.width > 1 ? windows.stride.h : 1));
   parallel_for(
       strips * parts, kTaskWork / (kStrip * (depth + 1) * k * kLanes / parts) + 1, [&](int64_t begin, int64_t end) {
         Strip strip(windows);
@@ -254,10 +273,13 @@ void convolve(const Windows& windows, const Filters& w, const float* bias, const
             float* line = out.y + (image * out.size.h + row * out.step.h + out.first.h) * out.size.w * out.size.c;
             for (int64_t j = 0; j < n; ++j) to[i + j] = line + ((column + j) * out.step.w + out.first.w) * out.size.c;
           });
-          for_groups(k * part / parts, k * (part + 1) / parts, [&]<int K>(int64_t group) {
+          const int64_t first_group = k * part / parts;
+          for_groups(first_group, k * (part + 1) / parts, [&]<int K>(int64_t group) {
             constexpr int R = depthwise ? tile_rows(4) : strip_rows(K);
             const int64_t channel = group * kLanes, n = out.size.c - channel;
             for (int64_t t = 0; t < count; t += R) {
+              for (int64_t run = fresh_runs; run < windows.size() && group == first_group && t + R < count; ++run)
+                prefetch(strip.run(run)[t + R], R * fresh);
               Vec sum[R][K];
               for_tile(sum, [&](Vec& s, int, int i) NORMA_INLINE { s = load(offset + channel + i * kLanes); });
               if constexpr (depthwise) depthwise_products(sum, windows, strip, t, packed + channel, channel, n);
@@ -267,6 +289,7 @@ void convolve(const Windows& windows, const Filters& w, const float* bias, const
               });
             }
           });
+          if (out.after) finish(out, to, count, first_group, k * (part + 1) / parts);
         }
       });
 }
@@ -280,10 +303,12 @@ void with_rows(int64_t rows, F&& f) {
 }
 
 // dw[i][k] += the sum over the strip of p[t][i] dy[t][k], for K vectors of k.
-template <int K>
-void dense_gradient(const float* const* p, int64_t length, int64_t count, const float* dy, int64_t stride, float* dw) {
+template <int K, class F>
+void dense_gradient(const float* const* p, int64_t length, int64_t count, const float* dy, int64_t stride, float* dw,
+                    F&& fetch) {
   const int64_t blocks = (length + weight_rows(K) - 1) / weight_rows(K);
   for (int64_t block = 0; block < blocks; ++block) {
+    fetch(block, blocks);
     const int64_t first = length * block / blocks;
     with_rows<weight_rows(K)>(length * (block + 1) / blocks - first, [&]<int R>() {
       Vec sum[R][K];
@@ -326,7 +351,7 @@ void gradient(const Windows& windows, const float* dy, int64_t filters, float* d
   const int64_t size = depth * k * kLanes;
   const int64_t slots =
       std::clamp<int64_t>(pixels / kSlotPixels, 1, std::clamp<int64_t>(kBufferElements / size, 1, 16));
-  const int64_t parts = depthwise ? 1 : std::clamp<int64_t>(8 / slots, 1, std::max<int64_t>(1, k / 8));
+  const int64_t parts = depthwise ? 1 : std::clamp<int64_t>(8 / slots, 1, std::max<int64_t>(1, k / kMaxVectors));
   const Scratch buffer(slots * size);
   const int64_t size_padded = kStrip * k * kLanes;
   reserve(Strip::size(windows), size_padded);
@@ -349,36 +374,47 @@ void gradient(const Windows& windows, const float* dy, int64_t filters, float* d
         for (int64_t run = 0; run < windows.size(); ++run) {
           const float* const* p = strip.run(run);
           const float* group_rows = rows + group * kLanes;
-          if (group == 0) {
-            const int64_t share = kStrip / windows.size() + 1, next = first + kStrip + run * share;
-            windows.fetch(next, share);
-            prefetch(dy + next * filters, share * filters);
-          }
+          // A share of what the next strip reads.
+          const auto fetch = [&](int64_t share, int64_t shares) {
+            if (group > 0) return;
+            const int64_t start = kStrip * (run * shares + share) / (windows.size() * shares);
+            const int64_t end = kStrip * (run * shares + share + 1) / (windows.size() * shares);
+            windows.fetch(first + kStrip + start, end - start);
+            prefetch(dy + (first + kStrip + start) * filters, (end - start) * filters);
+          };
           if constexpr (depthwise)
-            depthwise_gradient<K>(p, group * kLanes, filters - group * kLanes, group_rows, k * kLanes,
-                                  sums + (run * k + group) * kLanes);
+            fetch(0, 1), depthwise_gradient<K>(p, group * kLanes, filters - group * kLanes, group_rows, k * kLanes,
+                                               sums + (run * k + group) * kLanes);
           else
             dense_gradient<K>(p, windows.length(), count, group_rows, k * kLanes,
-                              sums + (group * depth + run * windows.length() * K) * kLanes);
+                              sums + (group * depth + run * windows.length() * K) * kLanes, fetch);
         }
       });
     }
   });
-  // sums is [group][depth][vector of the group], depthwise with all vectors in one.
+  // sums is [group][depth][vector of the group], depthwise with all vectors in one. In blocks that are turned round.
+  constexpr int64_t kBlock = 16;
   const auto merge = [&](int64_t group, int64_t count) {
-    parallel_for(depth, 1 + 4096 / (slots * count * kLanes), [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i)
-        for (int64_t v = 0; v < count; ++v) {
-          Vec sum{};
-          for (int64_t slot = 0; slot < slots; ++slot)
-            sum += load(buffer + slot * size + (group * depth + i * count + v) * kLanes);
-          const int64_t first = (group + v) * kLanes, n = std::min<int64_t>(kLanes, filters - first);
-          for (int64_t lane = 0; lane < n; ++lane) {
-            float& to = dw[(first + lane) * depth + i];
-            to = add ? to + sum[lane] : sum[lane];
-          }
-        }
-    });
+    parallel_for((depth + kBlock - 1) / kBlock, 1 + 4096 / (slots * kBlock * count * kLanes),
+                 [&](int64_t begin, int64_t end) {
+                   float block[kBlock][kLanes];
+                   for (int64_t i = begin * kBlock; i < std::min(end * kBlock, depth); i += kBlock)
+                     for (int64_t v = 0; v < count; ++v) {
+                       const int64_t first = (group + v) * kLanes, n = std::min<int64_t>(kLanes, filters - first);
+                       const int64_t rows = std::min(kBlock, depth - i);
+                       for (int64_t row = 0; row < rows; ++row) {
+                         const float* from = buffer + (group * depth + (i + row) * count + v) * kLanes;
+                         Vec sum{};
+                         for (int64_t slot = 0; slot < slots; ++slot) sum += load(from + slot * size);
+                         store(block[row], sum);
+                       }
+                       for (int64_t lane = 0; lane < n; ++lane)
+                         for (int64_t row = 0; row < rows; ++row) {
+                           float& to = dw[(first + lane) * depth + i + row];
+                           to = add ? to + block[row][lane] : block[row][lane];
+                         }
+                     }
+                 });
   };
   if (depthwise) merge(0, k);
   for (int64_t part = 0; part < parts && !depthwise; ++part)
@@ -392,9 +428,10 @@ Windows forward_windows(const ConvGeometry& g, const float* x) {
   return windows;
 }
 
-void forward(const ConvGeometry& g, const float* x, const float* weight, const float* bias, float* y) {
+void forward(const ConvGeometry& g, const float* x, const float* weight, const float* bias, float* y,
+             const ConvEpilogue* after) {
   const Windows windows = forward_windows(g, x);
-  const Output out = {y, {g.oh, g.ow, g.oc}, 0, 1, false};
+  const Output out = {y, {g.oh, g.ow, g.oc}, 0, 1, false, after};
   const int64_t taps = g.kh * g.kw;
   if (g.groups > 1) convolve<true>(windows, {weight, 1, 0, taps}, bias, out);
   else convolve<false>(windows, {weight, g.c, 1, taps * g.c}, bias, out);

@@ -1,14 +1,23 @@
 // The vectorised convolution kernels of the CPU, in f32, behind the seam of ops/conv2d.h.
 #pragma once
 
+#include "norma/ops/activation.h"
 #include "norma/ops/conv2d.h"
 #include "norma/ops/simd_level.h"
 
 namespace norma::cpu {
 
-// Contiguous arrays; bias may be null.
+// What follows on the way to memory: y = f((conv(x) - high) * scale + shift + residual). [C_out] each, and [y].
+struct ConvEpilogue {
+  const float *high, *scale, *shift;
+  const float* residual;  // may be null
+  Activation activation;
+};
+
+// Contiguous arrays; bias and `after` may be null.
 struct ConvKernel {
-  void (*forward)(const ConvGeometry& g, const float* x, const float* weight, const float* bias, float* y);
+  void (*forward)(const ConvGeometry& g, const float* x, const float* weight, const float* bias, float* y,
+                  const ConvEpilogue* after);
   void (*data)(const ConvGeometry& g, const float* dy, const float* weight, float* dx, bool add);
   void (*weights)(const ConvGeometry& g, const float* x, const float* dy, float* dw, bool add);
 };
@@ -18,5 +27,9 @@ struct ConvKernel {
 // outputs where the definition spends 144, at 3e-6 to 6e-6 relative error; F(2x2, 3x3) 16 on 4 (of 36) at that of plain
 // loops, and wastes less at the edges of small images.
 NORMA_SIMD_LEVELS(extern const ConvKernel direct, winograd, winograd2;)
+
+// The one that does a convolution by its options, $NORMA_CONV, or its shape; null where that is none of these.
+// `filters` are the channels that its vectors run over: those of y or, for the data gradient, of x.
+const ConvKernel* vectorised(const ConvGeometry& g, DType dtype, int64_t filters);
 
 }  // namespace norma::cpu

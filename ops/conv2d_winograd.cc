@@ -15,7 +15,7 @@
 // Channels are cut into vectors of kLanes. V and M are [place][vector][tile][lane], the places a cache line further
 // apart than that (else they fall on each other in the cache); U and dU are [place][group of vectors][C][vector][lane],
 // a group being what a register tile of the product covers.
-#include "norma/ops/conv2d_kernels.h"
+#include "norma/ops/conv2d_epilogue.h"
 #include "norma/ops/winograd_tiles.h"
 
 NORMA_SIMD_BEGIN
@@ -125,7 +125,8 @@ struct Walk {
 };
 
 // V = B^T d B (Y = A dy A^T): transforms the `size` x `size` pixels that begin `padding` before each of the tiles
-// [first, first + count), for the vectors [begin, end) of channels. Outside of the image is `zeros`.
+// [first, first + count), for the vectors [begin, end) of channels. Above and below the image are
+// `zeros`, of as many pixels.
 template <class F, int size, auto line>
 void read_tiles(const Plan<F>& plan, const float* x, const Images& in, Pair padding, int64_t first, int64_t count,
                 int64_t begin, int64_t end, const float* zeros, float* v) {
@@ -135,26 +136,29 @@ void read_tiles(const Plan<F>& plan, const float* x, const Images& in, Pair padd
     const int64_t top = tile.top - padding.h, left = tile.left - padding.w;
     const float* corner = x + ((tile.image * in.h + top) * in.w + left) * in.c;
     const bool inside = top >= 0 && left >= 0 && top + size <= in.h && left + size <= in.w;
-    const float* pixels[size][size] = {};  // [column][row]
-    if (!inside || in.c % kLanes)
-      for (int i = 0; i < size; ++i)
-        for (int j = 0; j < size; ++j) {
-          const bool valid = top + i >= 0 && top + i < in.h && left + j >= 0 && left + j < in.w;
-          pixels[j][i] = valid ? corner + i * row + j * in.c : zeros;
-        }
+    const float* rows[size];
+    for (int i = 0; i < size; ++i) rows[i] = top + i >= 0 && top + i < in.h ? corner + i * row : zeros;
+    const int64_t first_column = -left, columns = in.w - left;
     for (int64_t b = begin; b < end; ++b) {
       float* to = v + ((b - begin) * plan.block + t) * kLanes;
       const int64_t channel = b * kLanes, n = in.c - channel;
-      const auto run = [&](auto&& at) NORMA_INLINE {
-        transform<size, F::in, line>(at, [to, stride](int, int, Vec value) mutable NORMA_INLINE {
-          store(to, value);
-          to += stride;
-        });
+      const auto put = [to, stride](int, int, Vec value) mutable NORMA_INLINE {
+        store(to, value);
+        to += stride;
       };
-      Walk<size> walk(corner + channel, row, in.c);
-      if (n < kLanes) run([&](int i, int j) NORMA_INLINE { return load(pixels[j][i] + channel, n); });
-      else if (!inside) run([&](int i, int j) NORMA_INLINE { return load(pixels[j][i] + channel); });
-      else run([walk](int i, int) mutable NORMA_INLINE { return load(walk(i)); });
+      const auto has = [=](int j) NORMA_INLINE { return j >= first_column && j < columns; };
+      if (n < kLanes) {
+        const auto at = [&](int i, int j) NORMA_INLINE { return load(rows[i] + j * in.c + channel, n); };
+        transform<size, F::in, line>(at, put, has);
+      } else if (!inside) {
+        const auto at = [&](int i, int j) NORMA_INLINE { return load(rows[i] + j * in.c + channel); };
+        transform<size, F::in, line>(at, put, has);
+      } else {
+        const auto at = [walk = Walk<size>(corner + channel, row, in.c)](int i, int) mutable NORMA_INLINE {
+          return load(walk(i));
+        };
+        transform<size, F::in, line>(at, put);
+      }
     }
   }
 }
@@ -195,43 +199,72 @@ void multiply_transposed(int64_t c, int64_t block, int64_t count, const float* v
   }
 }
 
-// y (+)= A^T M A of the tiles [first, first + count), for the vectors [begin, end) of output channels.
-template <class F>
-void write_output(const Plan<F>& plan, float* y, const Images& out, int64_t first, int64_t count, int64_t begin,
-                  int64_t end, const float* bias, bool add, const float* m) {
-  const int64_t stride = plan.stride(end - begin), row = out.w * out.c;
+// Calls f(tile, corner in y, vector of channels, transform) for the tiles [first, first + count) and the vectors
+// [begin, end) of output channels; transform(put) hands out A^T M A + bias.
+template <class F, class G>
+NORMA_INLINE inline void for_outputs(const Plan<F>& plan, float* y, const Images& out, int64_t first, int64_t count,
+                                     int64_t begin, int64_t end, const float* bias, const float* m, G&& f) {
+  const int64_t stride = plan.stride(end - begin);
   Tile<F> tile(plan, first);
   for (int64_t t = 0; t < count; ++t, ++tile) {
-    const int64_t height = out.h - tile.top, width = out.w - tile.left;
     float* corner = y + ((tile.image * out.h + tile.top) * out.w + tile.left) * out.c;
     for (int64_t b = begin; b < end; ++b) {
       const float* from = m + ((b - begin) * plan.block + t) * kLanes;
-      float* to = corner + b * kLanes;
-      const int64_t n = out.c - b * kLanes;
       // A constant is in M a single place, that of point 1 on both axes.
-      const Vec offset = !bias ? Vec{} : load(bias + b * kLanes, std::min<int64_t>(n, kLanes));
-      const auto run = [&](auto&& put) NORMA_INLINE {
+      const Vec offset = !bias ? Vec{} : load(bias + b * kLanes, std::min<int64_t>(out.c - b * kLanes, kLanes));
+      f(tile, corner + b * kLanes, b, [&](auto&& put) NORMA_INLINE {
         transform<F::in, F::out, F::output>(
             [walk = Walk<F::in>(from, F::in * stride, stride), &offset](int i, int j) mutable NORMA_INLINE {
               const Vec value = load(walk(i));
               return i == 1 && j == 1 ? value + offset : value;
             },
             put);
-      };
-      Walk<F::out> walk(to, out.c, row);
-      if (height >= F::out && width >= F::out && n >= kLanes)
-        run([walk, add](int, int j, Vec value) mutable NORMA_INLINE {
-          float* p = walk(j);
-          store(p, add ? load(p) + value : value);
-        });
-      else
-        run([&](int i, int j, Vec value) NORMA_INLINE {
-          float* p = to + i * row + j * out.c;
-          if (i < height && j < width && n >= kLanes) store(p, add ? load(p) + value : value);
-          else if (i < height && j < width) store(p, add ? load(p, n) + value : value, n);
-        });
+      });
     }
   }
+}
+
+// y (+)= those outputs.
+template <class F>
+void write_output(const Plan<F>& plan, float* y, const Images& out, int64_t first, int64_t count, int64_t begin,
+                  int64_t end, const float* bias, bool add, const float* m) {
+  const int64_t row = out.w * out.c;
+  for_outputs(plan, y, out, first, count, begin, end, bias, m,
+              [&](const Tile<F>& tile, float* to, int64_t b, auto&& run) NORMA_INLINE {
+                const int64_t height = out.h - tile.top, width = out.w - tile.left, n = out.c - b * kLanes;
+                Walk<F::out> walk(to, out.c, row);
+                if (height >= F::out && width >= F::out && n >= kLanes)
+                  run([walk, add](int, int j, Vec value) mutable NORMA_INLINE {
+                    float* p = walk(j);
+                    store(p, add ? load(p) + value : value);
+                  });
+                else
+                  run([&](int i, int j, Vec value) NORMA_INLINE {
+                    float* p = to + i * row + j * out.c;
+                    if (i < height && j < width && n >= kLanes) store(p, add ? load(p) + value : value);
+                    else if (i < height && j < width) store(p, add ? load(p, n) + value : value, n);
+                  });
+              });
+}
+
+// y = what E makes of them.
+template <class F, class E>
+void write_output(const Plan<F>& plan, float* y, const Images& out, int64_t first, int64_t count, int64_t begin,
+                  int64_t end, const float* bias, const ConvEpilogue& after, const float* m) {
+  const int64_t row = out.w * out.c;
+  for_outputs(plan, y, out, first, count, begin, end, bias, m,
+              [&](const Tile<F>& tile, float* to, int64_t b, auto&& run) NORMA_INLINE {
+                const int64_t height = out.h - tile.top, width = out.w - tile.left, n = out.c - b * kLanes;
+                Walk<F::out> walk(to, out.c, row);
+                if (height >= F::out && width >= F::out && n >= kLanes)
+                  run([walk, finish = E(after, y, b * kLanes, kLanes)](int, int j, Vec value) mutable NORMA_INLINE {
+                    finish(walk(j), value);
+                  });
+                else
+                  run([&, finish = E(after, y, b * kLanes, n)](int i, int j, Vec value) NORMA_INLINE {
+                    if (i < height && j < width) finish(to + i * row + j * out.c, value);
+                  });
+              });
 }
 
 // The weight [C_out, 3, 3, C_in], whose c are the channels on the side of V and k those on the other.
@@ -271,17 +304,19 @@ void transform_weights(const Plan<F>& plan, const Filters<const float>& w, float
 // y (+)= the convolution of x with w.
 template <class F>
 void convolve(int64_t n, const float* x, const Images& in, const Filters<const float>& w, Pair padding,
-              const float* bias, float* y, const Images& out, bool add) {
+              const float* bias, float* y, const Images& out, bool add, const ConvEpilogue* after) {
   Plan<F> plan(n, out.h, out.w, in.c, out.c, in.c <= 256 ? 16 : 32);
   plan.parts =
       std::clamp<int64_t>(4 / std::max<int64_t>(1, plan.blocks), 1, std::max<int64_t>(1, plan.k / kMaxVectors));
-  const Scratch u(plan.places * plan.plane()), zeros(in.c);
-  std::fill_n(static_cast<float*>(zeros), in.c, 0.F);
+  const Scratch u(plan.places * plan.plane()), zeros(F::in * in.c);
+  std::fill_n(static_cast<float*>(zeros), F::in * in.c, 0.F);
   transform_weights(plan, w, u);
   const int64_t size_v = plan.size(plan.c), size_m = plan.size((plan.k + plan.parts - 1) / plan.parts);
   reserve(size_v, size_m);
   parallel_for(plan.blocks * plan.parts, 1, [&](int64_t begin, int64_t end) {
-    const Scratch v(size_v), m(size_m);
+    const Scratch v(size_v), other(size_m);
+    // A product whose vectors all go into one register tile may overwrite its factor: less to keep in the cache.
+    float* const m = plan.c == plan.k && plan.k <= kMaxVectors && plan.parts == 1 ? v : other;
     for (int64_t item = begin; item < end; ++item) {
       const int64_t part = item / plan.blocks, from = plan.part(part), to = plan.part(part + 1);
       const int64_t first = item % plan.blocks * plan.block, count = std::min(plan.block, plan.tiles - first);
@@ -289,16 +324,22 @@ void convolve(int64_t n, const float* x, const Images& in, const Filters<const f
       const int64_t next = first + plan.block;
       Prefetch<F, false> read(plan, x, in, 2 - padding.h, next, std::clamp<int64_t>(plan.tiles - next, 0, plan.block));
       Prefetch<F, true> write(plan, y, out, 0, first, count);
+      const float* residual = after ? after->residual : nullptr;
+      Prefetch<F, false> read_residual(plan, residual, out, 0, first, residual ? count : 0);
       for (int place = 0; place < plan.places; ++place) {
         read(place, plan.places);
         write(place, plan.places);
+        read_residual(place, plan.places);
         for_groups(from, to, [&]<int K>(int64_t group) {
           multiply<K>(plan.c, plan.block, count, v + place * plan.stride(plan.c),
                       u + place * plan.plane() + group * plan.c * kLanes * kLanes,
                       m + place * plan.stride(to - from) + (group - from) * plan.block * kLanes);
         });
       }
-      write_output(plan, y, out, first, count, from, to, bias, add, m);
+      if (after)
+        with_epilogue(*after,
+                      [&]<class E>() { write_output<F, E>(plan, y, out, first, count, from, to, bias, *after, m); });
+      else write_output(plan, y, out, first, count, from, to, bias, add, m);
     }
   });
 }
@@ -338,8 +379,8 @@ void gradient(int64_t n, const float* x, const Images& in, const float* dy, cons
   const int64_t buffers = std::max<int64_t>(1, kBufferElements / (plan.places * plan.plane()));
   const int64_t slots = std::clamp<int64_t>(plan.tiles / kSlotTiles, 1, std::min<int64_t>(16, buffers));
   plan.parts = std::clamp<int64_t>(8 / slots, 1, std::max<int64_t>(1, plan.k / 8));
-  const Scratch u(slots * plan.places * plan.plane()), zeros(most);
-  std::fill_n(static_cast<float*>(zeros), most, 0.F);
+  const Scratch u(slots * plan.places * plan.plane()), zeros(F::in * most);
+  std::fill_n(static_cast<float*>(zeros), F::in * most, 0.F);
   const int64_t size_v = plan.size(plan.c), size_y = plan.size((plan.k + plan.parts - 1) / plan.parts);
   reserve(size_v, size_y);
   parallel_slots(static_cast<int>(slots * plan.parts), [&](int64_t item) {
@@ -369,12 +410,15 @@ void gradient(int64_t n, const float* x, const Images& in, const float* dy, cons
 
 template <class F>
 struct Winograd {
-  static void forward(const ConvGeometry& g, const float* x, const float* weight, const float* bias, float* y) {
-    convolve<F>(g.n, x, {g.h, g.w, g.c}, {weight, g.c, g.oc, false}, g.padding, bias, y, {g.oh, g.ow, g.oc}, false);
+  static void forward(const ConvGeometry& g, const float* x, const float* weight, const float* bias, float* y,
+                      const ConvEpilogue* after) {
+    convolve<F>(g.n, x, {g.h, g.w, g.c}, {weight, g.c, g.oc, false}, g.padding, bias, y, {g.oh, g.ow, g.oc}, false,
+                after);
   }
   static void data(const ConvGeometry& g, const float* dy, const float* weight, float* dx, bool add) {
     const Pair padding = {2 - g.padding.h, 2 - g.padding.w};
-    convolve<F>(g.n, dy, {g.oh, g.ow, g.oc}, {weight, g.oc, g.c, true}, padding, nullptr, dx, {g.h, g.w, g.c}, add);
+    convolve<F>(g.n, dy, {g.oh, g.ow, g.oc}, {weight, g.oc, g.c, true}, padding, nullptr, dx, {g.h, g.w, g.c}, add,
+                nullptr);
   }
   static void weights(const ConvGeometry& g, const float* x, const float* dy, float* dw, bool add) {
     gradient<F>(g.n, x, {g.h, g.w, g.c}, dy, {g.oh, g.ow, g.oc}, g.padding, {dw, g.c, g.oc, false}, add);

@@ -3,6 +3,7 @@
 #include "norma/autograd/op.h"
 #include "norma/core/parallel.h"
 #include "norma/ops/binary.h"
+#include "norma/ops/conv2d_kernels.h"
 #include "norma/ops/gemm.h"
 
 namespace norma {
@@ -41,11 +42,27 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
 }
 
 namespace cpu {
+namespace {
+
+// Where there are rows enough to be worth packing the weight, a row is a pixel of a 1x1 convolution: those kernels use
+// vectors as wide as this CPU has, which not every OpenBLAS does. Null: not so.
+const ConvKernel* pixels(int64_t rows, int64_t in, int64_t out) {
+  return rows >= 64 && in >= 16 && out >= 16 ? &NORMA_SIMD_BEST(direct) : nullptr;
+}
+ConvGeometry row_of_pixels(int64_t rows, int64_t in, int64_t out) {
+  return {1, 1, rows, in, 1, rows, out, 1, 1, 1, 0, 1, 1};
+}
+
+}  // namespace
 
 void linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& y) {
   dispatch_floating("linear", x.dtype(), [&]<class T>() {
     const int64_t rows = y.dim(0), out = y.dim(1), in = x.dim(1);
     T* to = y.mutable_data<T>();
+    if constexpr (std::is_same_v<T, float>)
+      if (const ConvKernel* conv = pixels(rows, in, out))
+        return conv->forward(row_of_pixels(rows, in, out), x.data<T>(), weight.data<T>(),
+                             bias.defined() ? bias.data<T>() : nullptr, to, nullptr);
     if (bias.defined()) {
       const T* b = bias.data<T>();
       parallel_for(rows, 1 + 16384 / (out + 1), [&](int64_t begin, int64_t end) {
@@ -59,16 +76,22 @@ void linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const Ten
 
 void linear_backward_x(const Tensor& dy, const Tensor& weight, const Tensor& dx, bool add) {
   dispatch_floating("linear", dy.dtype(), [&]<class T>() {
-    const int64_t out = weight.dim(0), in = weight.dim(1);
-    parallel_gemm(false, false, dy.dim(0), in, out, 1, dy.data<T>(), out, weight.data<T>(), in, add ? 1 : 0,
+    const int64_t out = weight.dim(0), in = weight.dim(1), rows = dy.dim(0);
+    if constexpr (std::is_same_v<T, float>)
+      if (const ConvKernel* conv = pixels(rows, in, out))
+        return conv->data(row_of_pixels(rows, in, out), dy.data<T>(), weight.data<T>(), dx.mutable_data<T>(), add);
+    parallel_gemm(false, false, rows, in, out, 1, dy.data<T>(), out, weight.data<T>(), in, add ? 1 : 0,
                   dx.mutable_data<T>(), in);
   });
 }
 
 void linear_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& dweight, bool add) {
   dispatch_floating("linear", dy.dtype(), [&]<class T>() {
-    const int64_t out = dy.dim(1), in = x.dim(1);
-    parallel_gemm(true, false, out, in, dy.dim(0), 1, dy.data<T>(), out, x.data<T>(), in, add ? 1 : 0,
+    const int64_t out = dy.dim(1), in = x.dim(1), rows = dy.dim(0);
+    if constexpr (std::is_same_v<T, float>)
+      if (const ConvKernel* conv = pixels(rows, in, out))
+        return conv->weights(row_of_pixels(rows, in, out), x.data<T>(), dy.data<T>(), dweight.mutable_data<T>(), add);
+    parallel_gemm(true, false, out, in, rows, 1, dy.data<T>(), out, x.data<T>(), in, add ? 1 : 0,
                   dweight.mutable_data<T>(), in);
   });
 }

@@ -15,20 +15,12 @@
 
 #include <vector>
 
+#include "norma/ops/activation.h"
 #include "norma/ops/grouping.h"
 #include "norma/ops/kernel.h"
 #include "norma/ops/moments.h"
 
 namespace norma {
-
-struct Activation {
-  enum class Kind : uint8_t { none, relu, leaky_relu };
-  Kind kind = Kind::none;
-  double slope = 0;  // leaky_relu, below 0
-  static Activation none() { return {}; }
-  static Activation relu() { return {Kind::relu}; }
-  static Activation leaky_relu(double slope = 0.01) { return {Kind::leaky_relu, slope}; }
-};
 
 // Where the statistics come from.
 struct Statistics {

@@ -77,12 +77,18 @@ NORMA_INLINE inline void filter_gradient(const Vec (&u)[F::in], Vec (&w)[3]) {  
   }
 }
 
-// Transforms each column of the from x from vectors at(i, j), then each row of that; put(i, j, v) gets the to x to.
-template <int from, int to, auto line, class At, class Put>
-NORMA_INLINE inline void transform(At at, Put put) {
+// Transforms each column of the from x from vectors at(i, j), then each row of that; put(i, j, v) gets the to x to. A
+// column of which there is nothing, has(j), is zeros.
+template <int from, int to, auto line, class At, class Put, class Has>
+NORMA_INLINE inline void transform(At at, Put put, Has has) {
   Vec t[to][from];
 #pragma GCC unroll 6
   for (int j = 0; j < from; ++j) {
+    if (!has(j)) {
+#pragma GCC unroll 6
+      for (int i = 0; i < to; ++i) t[i][j] = Vec{};
+      continue;
+    }
     Vec a[from], b[to];
 #pragma GCC unroll 6
     for (int i = 0; i < from; ++i) a[i] = at(i, j);
@@ -97,6 +103,10 @@ NORMA_INLINE inline void transform(At at, Put put) {
 #pragma GCC unroll 6
     for (int j = 0; j < to; ++j) put(i, j, b[j]);
   }
+}
+template <int from, int to, auto line, class At, class Put>
+NORMA_INLINE inline void transform(At at, Put put) {
+  transform<from, to, line>(at, put, [](int) NORMA_INLINE { return true; });
 }
 
 NORMA_SIMD_END

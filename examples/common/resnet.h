@@ -18,7 +18,7 @@ inline norma::nn::Norm make_batch_norm(int64_t channels, const norma::Activation
 }
 
 // relu(norm2(conv2(relu(norm1(conv1(x))))) + x), where x is projected if the shape changes; the addition and both
-// activations are part of the norms.
+// activations are part of the norms, and in evaluation the norms of the convolutions.
 struct ResidualBlock : norma::nn::Module {
   ResidualBlock(int64_t in, int64_t out, int64_t stride, const MakeNorm& norm)
       : conv1(in, out, 3, {.stride = stride, .padding = 1}, false),
@@ -39,8 +39,8 @@ struct ResidualBlock : norma::nn::Module {
   NORMA_VISIT(conv1, norm1, conv2, norm2, project, project_norm)
 
   Tensor forward(const Tensor& x) override {  // [N, H, W, in] -> [N, H / stride, W / stride, out]
-    const Tensor shortcut = project ? (*project_norm)((*project)(x)) : x;
-    return norm2(conv2(norm1(conv1(x))), shortcut);
+    const Tensor shortcut = project ? (*project_norm)(*project, x) : x;
+    return norm2(conv2, norm1(conv1, x), shortcut);
   }
 };
 
@@ -63,7 +63,7 @@ struct ResNet : norma::nn::Module {
   NORMA_VISIT(conv, norm, blocks, fc)
 
   Tensor forward(const Tensor& x) override {  // [N, H, W, colours] -> [N, classes]
-    Tensor y = norm(conv(x));
+    Tensor y = norm(conv, x);
     for (ResidualBlock& block : blocks) y = block(y);
     return fc(global_avg_pool(y));
   }

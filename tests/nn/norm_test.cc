@@ -31,6 +31,32 @@ TEST(Norm, ConfiguredLayersNormalizeAsTheirGroupingsSay) {
   EXPECT_TRUE(same(FrozenBatchNorm(4), norm(x, whole(), Statistics::given(zeros({4}), ones({4})), {}, {})));
 }
 
+TEST(Norm, OfAConvolutionIsTheSameAsBehindIt) {
+  const Tensor x = random({4, 9, 9, 8}, 1).to(f32), residual = random({4, 9, 9, 16}, 2).to(f32);
+  for (const bool bias : {false, true})
+    for (const char* name : {"bn", "bn:2", "gn:4", "brn", "frozen", "none", "ws+bn"}) {
+      const NormChoice choice = parse_norm(name);
+      Conv2d conv(8, 16, 3, {.padding = 1}, bias);
+      conv.standardized = choice.standardized;
+      Norm norm = choice.layer(16);
+      norm.activation = Activation::relu();
+      train_on(norm, residual);  // a population of its own
+      for (const bool training : {true, false}) {
+        conv.train(training);
+        norm.train(training);
+        EXPECT_TRUE(same_bits(norm(conv, x), norm(conv(x)))) << name << training;
+        EXPECT_TRUE(same_bits(norm(conv, x, residual), norm(conv(x), residual))) << name << training;
+      }
+      norm.evaluation = EvalStatistics::mini_batch;
+      EXPECT_TRUE(same_bits(norm(conv, x), norm(conv(x)))) << name;
+      norm.evaluation = EvalStatistics::population;
+      std::vector<std::string> told;
+      const Observer observer([&](Module& module, const Tensor&, const Tensor&) { told.push_back(module.type()); });
+      norm(conv, x);
+      EXPECT_EQ(told, (std::vector<std::string>{"Conv2d", norm.type()}));
+    }
+}
+
 TEST(Norm, OnlyLayersOverSamplesKeepAPopulation) {
   EXPECT_EQ(BatchNorm(4).state_dict().size(), 5u);
   EXPECT_EQ(GroupNorm(2, 4).state_dict().size(), 2u);

@@ -90,16 +90,40 @@ TEST(Linear, BitsDoNotDependOnThreads) {
   const int before = num_threads();
   const auto bits = [](int threads) {
     set_num_threads(threads);
-    std::vector<Tensor> leaves = {random({2000, 33}, 1).to(f32), random({17, 33}, 2).to(f32), random({17}, 3).to(f32)};
+    std::vector<Tensor> leaves = {random({2000, 333}, 1).to(f32), random({97, 333}, 2).to(f32),
+                                  random({97}, 3).to(f32)};
     for (Tensor& leaf : leaves) leaf.set_requires_grad();
     Tape tape;
     const Tensor y = linear(leaves[0], leaves[1], leaves[2]);
-    tape.backward(y, {.seed = random({2000, 17}, 4).to(f32)});
+    tape.backward(y, {.seed = random({2000, 97}, 4).to(f32)});
     return std::vector<Tensor>{y, leaves[0].grad(), leaves[1].grad(), leaves[2].grad()};
   };
   const auto one = bits(1), three = bits(3);
   for (size_t i = 0; i < one.size(); ++i) EXPECT_TRUE(same_bits(one[i], three[i])) << i;
   set_num_threads(before);
+}
+
+// Those of many rows are done by the kernels of the 1x1 convolution.
+TEST(Linear, OfManyRowsAgreesWithDoubles) {
+  for (const auto& [rows, in, out] : {std::tuple<int64_t, int64_t, int64_t>{64, 16, 16}, {65, 33, 17}, {130, 700, 130}})
+    for (bool with_bias : {false, true}) {
+      const auto run = [&, rows = rows, in = in, out = out](DType dtype) {
+        std::vector<Tensor> leaves = {random({rows, in}, 1), random({out, in}, 2), random({out}, 3)};
+        for (Tensor& leaf : leaves) {
+          leaf = leaf.to(dtype);
+          leaf.set_requires_grad();
+          leaf.set_grad(random(leaf.shape(), 4).to(dtype));  // to be added to
+        }
+        Tape tape;
+        const Tensor y = linear(leaves[0], leaves[1], with_bias ? leaves[2] : Tensor());
+        tape.backward(y, {.seed = random({rows, out}, 5).to(dtype)});
+        return std::vector<Tensor>{y.detach(), leaves[0].grad(), leaves[1].grad(), leaves[2].grad()};
+      };
+      const std::vector<Tensor> single = run(f32), twice = run(f64);
+      for (size_t i = 0; i < single.size(); ++i)
+        EXPECT_LE(max(abs(single[i].to(f64) - twice[i])).item(), 2e-6 * max(abs(twice[i])).item())
+            << rows << " " << in << " " << out << " " << i;
+    }
 }
 
 TEST(Linear, RejectsBadInput) {
