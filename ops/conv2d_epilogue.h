@@ -4,7 +4,7 @@
 #include "norma/ops/conv2d_kernels.h"
 #include "norma/ops/simd.h"
 
-namespace norma::cpu::NORMA_SIMD {
+NORMA_SIMD_BEGIN
 
 // Of one vector of output channels, the first of which is `channel`; n are left from there on. Rounds as the norm
 // kernel does: the same bits as by two ops.
@@ -49,4 +49,4 @@ void with_epilogue(const ConvEpilogue& e, F&& f) {
   else with.template operator()<Kind::none>();
 }
 
-}  // namespace norma::cpu::NORMA_SIMD
+NORMA_SIMD_END
