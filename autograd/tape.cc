@@ -216,6 +216,16 @@ Sink::Target Sink::into(size_t input) {
   return {target, true};
 }
 
+Sink::Target Sink::over(size_t input, const Tensor& dy) {
+  const Tape::Value& x = value(input);
+  const bool fits = dy.defined() && dy.shape() == x.shape && dy.dtype() == x.dtype && dy.is_contiguous();
+  if (!fits || x.id < 0 || dy.storage().use_count() > 1 || slot(input).defined() ||
+      std::find(taken_.begin(), taken_.end(), x.id) != taken_.end())
+    return into(input);
+  taken_.push_back(x.id);
+  return {slot(input) = dy.detach(), false};
+}
+
 void Sink::give(size_t input, const Tensor& grad) {
   const Tape::Value& x = value(input);
   if (x.id < 0) return;

@@ -130,6 +130,9 @@ class Sink {
   };
   // The caller writes all of it. Only for inputs that are wanted.
   Target into(size_t input);
+  // The same, in the memory of the output's gradient dy where nobody else wants that and it has the shape: for kernels
+  // that write an element only after the last time they have read dy there. At most once a dy.
+  Target over(size_t input, const Tensor& dy);
   // Hands over a finished contribution. Does nothing if the input wants none. The tensor may be a view, or shared.
   void give(size_t input, const Tensor& grad);
 

@@ -135,15 +135,16 @@ std::vector<Tensor> norm(const std::vector<Tensor>& xs, const Grouping& grouping
                   std::vector<Tensor> x(saved_x.begin(), saved_x.end()), mask(saved_mask.begin(), saved_mask.end()), dy,
                       dx, dresidual;
                   std::vector<char> add_dx, add_dresidual;
-                  const auto want = [&](size_t input, std::vector<Tensor>& grads, std::vector<char>& adds) {
-                    const Sink::Target to = sink.wants(input) ? sink.into(input) : Sink::Target{};
+                  const auto want = [&](size_t input, const Tensor& d, std::vector<Tensor>& grads,
+                                        std::vector<char>& adds) {
+                    const Sink::Target to = sink.wants(input) ? sink.over(input, d) : Sink::Target{};
                     grads.push_back(to.grad);
                     adds.push_back(to.add);
                   };
                   for (size_t i = 0; i < count; ++i) {
+                    want(i, dys[i], dx, add_dx);
+                    if (residuals) want(count + 2 + i, dys[i], dresidual, add_dresidual);
                     dy.push_back(dys[i].defined() ? dys[i].contiguous() : zeros_like(x[i]));
-                    want(i, dx, add_dx);
-                    if (residuals) want(count + 2 + i, dresidual, add_dresidual);
                   }
                   const auto parameter = [&](size_t i, const Tensor& p) {
                     return sink.wants(count + i) ? zeros(p.shape(), f64, p.device()) : Tensor();

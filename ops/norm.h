@@ -81,7 +81,8 @@ struct NormTensors {                             // one entry for each x, or non
   std::span<const Tensor> x, residual, y, mask;  // mask: u8, where the pre-activation is positive (with residual only)
 };
 struct NormGradients {
-  std::span<const Tensor> x, mask, dy, dx, dresidual;  // undefined dx, dresidual: not wanted
+  // Undefined dx, dresidual: not wanted. One of the two may be dy itself: all sums come before the first write.
+  std::span<const Tensor> x, mask, dy, dx, dresidual;
   std::span<const char> add_dx, add_dresidual;
 };
 

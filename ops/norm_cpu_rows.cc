@@ -210,11 +210,11 @@ void solve_gradients(int64_t n, const NormSpec& spec, int64_t size, const double
 using norm_rows::Write;
 
 // dx of the cells of one channel group in kRows rows, and what they add to dgamma and dbeta. In d, x, dx, the rows are
-// `stride` elements apart, their cells `groups` apart from `first` on in `of`.
+// `stride` elements apart, their cells `groups` apart from `first` on in `of`. dx may be d.
 template <int kRows, Write write, class T>
-void gradient_of_cells(const T* __restrict d, const T* __restrict x, T* __restrict dx, int64_t stride, int64_t n,
-                       const T* __restrict w, const CellGradients<T>& of, int64_t first, int64_t groups,
-                       T* __restrict dgamma, T* __restrict dbeta) {
+void gradient_of_cells(const T* d, const T* __restrict x, T* dx, int64_t stride, int64_t n, const T* __restrict w,
+                       const CellGradients<T>& of, int64_t first, int64_t groups, T* __restrict dgamma,
+                       T* __restrict dbeta) {
   T high[kRows], inv[kRows], middle[kRows], slope[kRows], offset[kRows];
   for (int64_t r = 0, i = first; r < kRows; ++r, i += groups) {
     high[r] = of.high[i];
@@ -332,6 +332,9 @@ void norm_rows_backward(const NormPlan& plan, const NormSpec& spec, const Tensor
                               RowCell<T>(means[cell], invs[cell], call.general ? offsets[cell] : 0), leak);
           }
         }
+        // Before dx, which may be where d is.
+        if (dresidual && !add_dresidual) std::copy_n(d, rows * channels, dresidual + from);
+        for (int64_t k = 0; k < rows * channels && add_dresidual; ++k) dresidual[from + k] += d[k];
         sum_cells(d, x + from, call.weight.data(), channels, n, size, means + first, sum, sum_x);
         solve_gradients(n, spec, size, means + first, invs + first, rstds + first,
                         call.general ? offsets + first : nullptr, sum, sum_x, of);
@@ -349,11 +352,6 @@ void norm_rows_backward(const NormPlan& plan, const NormSpec& spec, const Tensor
           for (; r + 4 <= rows; r += 4) sweep.template operator()<4>(r);
           for (; r < rows; ++r) sweep.template operator()<1>(r);
         }
-        if (!dresidual) return;
-        T* to = dresidual + from;
-        if (!add_dresidual) std::copy_n(d, rows * channels, to);
-        else
-          for (int64_t k = 0; k < rows * channels; ++k) to[k] += d[k];
       });
       flush();
     });

@@ -85,6 +85,73 @@ TEST(Sink, TakesViews) {
   EXPECT_EQ(y.grad().to_vector<double>(), Values(6, 1));
 }
 
+TEST(Sink, HandsOutTheMemoryOfAGradientThatNobodyElseWants) {
+  Tensor x = leaf({2, 3});
+  const Storage* upstream = nullptr;
+  // Runs `rule` behind an op that gives it a gradient of its own: 3, everywhere.
+  const auto run = [&](const std::function<void(const Tensor& dy, Sink& dx)>& rule) {
+    x.set_grad({});
+    Tape tape;
+    const Op op("own"), outer("outer");
+    const Tensor y = op.record({x, x}, ones({2, 3}, f64), rule);
+    const Tensor z = outer.record({y}, ones({2, 3}, f64), [&](const Tensor&, Sink& dy) {
+      const Tensor own = dy.into(0).grad;
+      own.fill(3);
+      upstream = own.storage().get();
+    });
+    tape.backward(z, {.seed = ones({2, 3}, f64)});
+    return x.grad().to_vector<double>();
+  };
+  const auto is_dy = [&](const Tensor& grad) { return grad.storage().get() == upstream; };
+  const auto twice = [](const Tensor& dy, const Tensor& to) {
+    for (int64_t i = 0; i < 6; ++i) to.mutable_data<double>()[i] = 2 * dy.data<double>()[i];
+  };
+  EXPECT_EQ(run([&](const Tensor& dy, Sink& dx) {
+              const auto [grad, add] = dx.over(0, dy);
+              EXPECT_TRUE(is_dy(grad) && !add);
+              twice(dy, grad);
+            }),
+            Values(6, 6));
+  EXPECT_EQ(run([&](const Tensor& dy, Sink& dx) {  // once only; and a second contribution to x
+              const auto first = dx.over(0, dy), second = dx.over(1, dy);
+              EXPECT_TRUE(is_dy(first.grad) && !is_dy(second.grad));
+              twice(dy, second.grad);
+              twice(dy, first.grad);
+            }),
+            Values(6, 12));
+  EXPECT_EQ(run([&](const Tensor& dy, Sink& dx) {  // somebody else has it
+              const Tensor kept = dy.detach();
+              const auto [grad, add] = dx.over(0, dy);
+              EXPECT_FALSE(is_dy(grad));
+              twice(kept, grad);
+            }),
+            Values(6, 6));
+  EXPECT_EQ(run([&](const Tensor& dy, Sink& dx) {  // to be added to
+              const Tensor own = dy.clone();
+              dx.give(0, own);
+              const auto [grad, add] = dx.over(1, dy);
+              EXPECT_TRUE(!is_dy(grad) && add);
+              backend(cpu_device).add_into(grad, dy);
+            }),
+            Values(6, 6));
+  // Of another shape; a strided one; the caller's seed.
+  Tensor wide = leaf({4});
+  Tape tape;
+  const Op op("own");
+  const Tensor y = op.record({wide}, ones({2}, f64), [&](const Tensor& dy, Sink& dx) {
+    const auto [grad, add] = dx.over(0, dy);
+    grad.fill(dy.shape() == grad.shape() ? 0 : 1);
+  });
+  const Tensor seed = ones({2}, f64);
+  tape.backward(y, {.seed = seed});
+  EXPECT_EQ(wide.grad().to_vector<double>(), Values(4, 1));
+  Tape again;
+  const Tensor z = op.record({x}, ones({2, 3}, f64), [&](const Tensor& dy, Sink& dx) {
+    EXPECT_NE(dx.over(0, dy).grad.storage(), dy.storage());
+  });
+  again.backward(z, {.seed = ones({2, 3}, f64)});
+}
+
 TEST(Sink, UnwantedInputs) {
   const Tensor x = leaf({2}), constant = ones({3}, f64);
   sweep({x, constant, Tensor()}, [](const Tensor& dy, Sink& dx) {
