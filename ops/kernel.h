@@ -4,19 +4,24 @@
 //
 // declares cpu::softmax (defined in ops/softmax.cc) and cuda::softmax (defined in cuda/softmax.cu), and
 // kernel::softmax(x, y) calls the one for the device of its first defined tensor. There is no registry; where the CUDA
-// backend is not built, a call for it throws.
+// backend is not built, a call for it throws. NORMA_SIMD_KERNEL declares cpu::base::softmax, which ops/softmax_cpu.cc
+// defines between NORMA_SIMD_BEGIN and NORMA_SIMD_END (ops/simd.h), and the same of each other level that is built.
 #pragma once
 
 #include "norma/core/tensor.h"
+#include "norma/ops/simd_level.h"
 
 namespace norma {
 
+template <class Signature>
+struct Kernel;
+
 template <class... Args>
-struct Kernel {
+struct Kernel<void(Args...)> {
   using Function = void (*)(Args...);
   const char* name;
-  Function cpu;
-  Function cuda;  // null where CUDA is not built
+  Function cpu[3];  // by level; null: as the first
+  Function cuda;    // null where CUDA is not built
 
   void operator()(Args... args) const {
     Device device;
@@ -30,40 +35,41 @@ struct Kernel {
       }
     };
     (look(args), ...);
-    if (device.is_cpu()) return cpu(args...);
+    if (device.is_cpu()) {
+      const Function best = cpu[static_cast<size_t>(cpu::simd_level())];
+      return best ? best(args...) : cpu[0](args...);
+    }
     if (!cuda) fail_without_cuda(name);
     cuda(args...);
   }
 };
 
-template <class... Args>
-constexpr Kernel<Args...> make_kernel(const char* name, void (*cpu)(Args...), void (*cuda)(Args...)) {
-  return {name, cpu, cuda};
-}
-template <class... Args>
-constexpr Kernel<Args...> make_kernel(const char* name, void (*cpu)(Args...), std::nullptr_t) {
-  return {name, cpu, nullptr};
-}
-
 }  // namespace norma
 
 #ifdef NORMA_WITH_CUDA
-#define NORMA_KERNEL(name, ...)                                                           \
-  namespace cpu {                                                                         \
-  void name(__VA_ARGS__);                                                                 \
-  }                                                                                       \
-  namespace cuda {                                                                        \
-  void name(__VA_ARGS__);                                                                 \
-  }                                                                                       \
-  namespace kernel {                                                                      \
-  inline constexpr auto name = make_kernel(#name, &norma::cpu::name, &norma::cuda::name); \
+#define NORMA_CUDA_KERNEL(name, ...) \
+  namespace cuda {                   \
+  void name(__VA_ARGS__);            \
   }
+#define NORMA_CUDA_FUNCTION(name) &norma::cuda::name
 #else
-#define NORMA_KERNEL(name, ...)                                                \
-  namespace cpu {                                                              \
-  void name(__VA_ARGS__);                                                      \
-  }                                                                            \
-  namespace kernel {                                                           \
-  inline constexpr auto name = make_kernel(#name, &norma::cpu::name, nullptr); \
-  }
+#define NORMA_CUDA_KERNEL(name, ...)
+#define NORMA_CUDA_FUNCTION(name) nullptr
 #endif
+
+#define NORMA_KERNEL(name, ...)                                                                              \
+  namespace cpu {                                                                                            \
+  void name(__VA_ARGS__);                                                                                    \
+  }                                                                                                          \
+  NORMA_CUDA_KERNEL(name, __VA_ARGS__)                                                                       \
+  namespace kernel {                                                                                         \
+  inline constexpr Kernel<void(__VA_ARGS__)> name = {#name, {&norma::cpu::name}, NORMA_CUDA_FUNCTION(name)}; \
+  }
+#define NORMA_SIMD_KERNEL(name, ...)                                                                             \
+  namespace cpu {                                                                                                \
+  NORMA_SIMD_LEVELS(void name(__VA_ARGS__);)                                                                     \
+  }                                                                                                              \
+  NORMA_CUDA_KERNEL(name, __VA_ARGS__)                                                                           \
+  namespace kernel {                                                                                             \
+  inline constexpr Kernel<void(__VA_ARGS__)> name = {#name, {NORMA_SIMD_EACH(name)}, NORMA_CUDA_FUNCTION(name)}; \
+  }

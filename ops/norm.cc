@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "norma/autograd/op.h"
-#include "norma/ops/simd_level.h"
 
 namespace norma {
 namespace {
@@ -159,18 +158,4 @@ std::vector<Tensor> norm(const std::vector<Tensor>& xs, const Grouping& grouping
   return outputs;
 }
 
-namespace cpu {
-
-NORMA_SIMD_KERNEL(norm_forward,
-                  (const NormPlan& plan, const NormSpec& spec, const Tensor& gamma, const Tensor& beta,
-                   const Tensor& population, const Tensor& cells, const NormTensors& tensors),
-                  (plan, spec, gamma, beta, population, cells, tensors))
-NORMA_SIMD_KERNEL(norm_backward,
-                  (const NormPlan& plan, const NormSpec& spec, const Tensor& gamma, const Tensor& beta,
-                   const Tensor& cells, const Tensor& dgamma, const Tensor& dbeta, const NormGradients& tensors),
-                  (plan, spec, gamma, beta, cells, dgamma, dbeta, tensors))
-NORMA_SIMD_KERNEL(norm_moments, (const NormPlan& plan, const Tensor& cells, std::span<const Tensor> xs),
-                  (plan, cells, xs))
-
-}  // namespace cpu
 }  // namespace norma

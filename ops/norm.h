@@ -87,13 +87,13 @@ struct NormGradients {
 };
 
 // Fills y, mask and cells. population: f64 [2, G or sets * G], mean then var; undefined for the source batch.
-NORMA_KERNEL(norm_forward, const NormPlan& plan, const NormSpec& spec, const Tensor& gamma, const Tensor& beta,
-             const Tensor& population, const Tensor& cells, const NormTensors& tensors)
+NORMA_SIMD_KERNEL(norm_forward, const NormPlan& plan, const NormSpec& spec, const Tensor& gamma, const Tensor& beta,
+                  const Tensor& population, const Tensor& cells, const NormTensors& tensors)
 // dgamma, dbeta: f64 [affine sets, affine channels], undefined where not wanted; assigned.
-NORMA_KERNEL(norm_backward, const NormPlan& plan, const NormSpec& spec, const Tensor& gamma, const Tensor& beta,
-             const Tensor& cells, const Tensor& dgamma, const Tensor& dbeta, const NormGradients& tensors)
+NORMA_SIMD_KERNEL(norm_backward, const NormPlan& plan, const NormSpec& spec, const Tensor& gamma, const Tensor& beta,
+                  const Tensor& cells, const Tensor& dgamma, const Tensor& dbeta, const NormGradients& tensors)
 // Only the counts, means and M2 of `cells`.
-NORMA_KERNEL(norm_moments, const NormPlan& plan, const Tensor& cells, std::span<const Tensor> xs)
+NORMA_SIMD_KERNEL(norm_moments, const NormPlan& plan, const Tensor& cells, std::span<const Tensor> xs)
 
 // Merges the cells of all workers (Chan's rule, by rank).
 void reduce_norm_cells(Communicator& comm, const Tensor& cells);

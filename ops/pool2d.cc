@@ -1,7 +1,6 @@
 #include "norma/ops/pool2d.h"
 
 #include "norma/autograd/op.h"
-#include "norma/ops/simd_level.h"
 
 namespace norma {
 namespace {
@@ -59,17 +58,4 @@ Tensor global_avg_pool(const Tensor& x) {
   });
 }
 
-namespace cpu {
-
-NORMA_SIMD_KERNEL(max_pool2d, (PoolGeometry g, const Tensor& x, const Tensor& y, const Tensor& arg), (g, x, y, arg))
-NORMA_SIMD_KERNEL(max_pool2d_backward,
-                  (PoolGeometry g, const Tensor& dy, const Tensor& arg, const Tensor& dx, bool add),
-                  (g, dy, arg, dx, add))
-NORMA_SIMD_KERNEL(avg_pool2d, (PoolGeometry g, bool count_include_pad, const Tensor& x, const Tensor& y),
-                  (g, count_include_pad, x, y))
-NORMA_SIMD_KERNEL(avg_pool2d_backward,
-                  (PoolGeometry g, bool count_include_pad, const Tensor& dy, const Tensor& dx, bool add),
-                  (g, count_include_pad, dy, dx, add))
-
-}  // namespace cpu
 }  // namespace norma

@@ -29,11 +29,11 @@ struct PoolGeometry {
 
 // `arg`, undefined where no gradient is wanted: for each element of y the place of the winner in its window,
 // row-major; u8, or i64 for windows of more than 256 elements.
-NORMA_KERNEL(max_pool2d, PoolGeometry geometry, const Tensor& x, const Tensor& y, const Tensor& arg)
-NORMA_KERNEL(max_pool2d_backward, PoolGeometry geometry, const Tensor& dy, const Tensor& arg, const Tensor& dx,
-             bool add)
-NORMA_KERNEL(avg_pool2d, PoolGeometry geometry, bool count_include_pad, const Tensor& x, const Tensor& y)
-NORMA_KERNEL(avg_pool2d_backward, PoolGeometry geometry, bool count_include_pad, const Tensor& dy, const Tensor& dx,
-             bool add)
+NORMA_SIMD_KERNEL(max_pool2d, PoolGeometry geometry, const Tensor& x, const Tensor& y, const Tensor& arg)
+NORMA_SIMD_KERNEL(max_pool2d_backward, PoolGeometry geometry, const Tensor& dy, const Tensor& arg, const Tensor& dx,
+                  bool add)
+NORMA_SIMD_KERNEL(avg_pool2d, PoolGeometry geometry, bool count_include_pad, const Tensor& x, const Tensor& y)
+NORMA_SIMD_KERNEL(avg_pool2d_backward, PoolGeometry geometry, bool count_include_pad, const Tensor& dy,
+                  const Tensor& dx, bool add)
 
 }  // namespace norma

@@ -2,6 +2,7 @@
 // `base` is for any CPU of the architecture and, on x86-64, the same files are compiled for AVX2 and for AVX-512, too.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 namespace norma::cpu {
@@ -12,7 +13,8 @@ enum class SimdLevel : uint8_t { base, avx2, avx512 };
 // that is none of these, or cannot be.
 SimdLevel simd_level();
 
-// Declares the same for each level that was built: NORMA_SIMD_LEVELS(extern const Kernel product;). And the one to run.
+// Declares the same for each level that was built: NORMA_SIMD_LEVELS(extern const Kernel product;). The one of each,
+// and the one to run.
 #ifdef NORMA_SIMD_DISPATCH
 #define NORMA_SIMD_LEVELS(...) \
   namespace base {             \
@@ -24,19 +26,14 @@ SimdLevel simd_level();
   namespace avx512 {           \
   __VA_ARGS__                  \
   }
-#define NORMA_SIMD_BEST(name) \
-  (simd_level() == SimdLevel::avx512 ? avx512::name : simd_level() == SimdLevel::avx2 ? avx2::name : base::name)
+#define NORMA_SIMD_EACH(name) &norma::cpu::base::name, &norma::cpu::avx2::name, &norma::cpu::avx512::name
 #else
 #define NORMA_SIMD_LEVELS(...) \
   namespace base {             \
   __VA_ARGS__                  \
   }
-#define NORMA_SIMD_BEST(name) (simd_level(), base::name)
+#define NORMA_SIMD_EACH(name) &norma::cpu::base::name
 #endif
-
-// Defines a kernel (ops/kernel.h) as the one to run: NORMA_SIMD_KERNEL(product, (const Tensor& a, int64_t n), (a, n)).
-#define NORMA_SIMD_KERNEL(name, parameters, arguments) \
-  NORMA_SIMD_LEVELS(void name parameters;)             \
-  void name parameters { NORMA_SIMD_BEST(name) arguments; }
+#define NORMA_SIMD_BEST(name) (*std::array{NORMA_SIMD_EACH(name)}[static_cast<size_t>(norma::cpu::simd_level())])
 
 }  // namespace norma::cpu
