@@ -16,10 +16,10 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels, const CrossEntr
 
 // loss [] = the mean; lse (f64 [N]) = log(sum(exp(row))); counted (f64 []) = the number of rows that count. All
 // contiguous. Throws where a label is out of range or no row counts.
-NORMA_KERNEL(cross_entropy, const CrossEntropyOptions& options, const Tensor& logits, const Tensor& labels,
-             const Tensor& loss, const Tensor& lse, const Tensor& counted)
+NORMA_SIMD_KERNEL(cross_entropy, const CrossEntropyOptions& options, const Tensor& logits, const Tensor& labels,
+                  const Tensor& loss, const Tensor& lse, const Tensor& counted)
 // dx (+)= dy / counted * (softmax(logits) - target), 0 in rows that do not count.  dy [].
-NORMA_KERNEL(cross_entropy_backward, const CrossEntropyOptions& options, const Tensor& dy, const Tensor& logits,
-             const Tensor& labels, const Tensor& lse, const Tensor& counted, const Tensor& dx, bool add)
+NORMA_SIMD_KERNEL(cross_entropy_backward, const CrossEntropyOptions& options, const Tensor& dy, const Tensor& logits,
+                  const Tensor& labels, const Tensor& lse, const Tensor& counted, const Tensor& dx, bool add)
 
 }  // namespace norma

@@ -2,9 +2,9 @@
 
 #include <cmath>
 
-#include "norma/core/parallel.h"
+#include "norma/ops/simd.h"
 
-namespace norma::cpu {
+NORMA_SIMD_BEGIN
 
 static constexpr int64_t kGrain = 16384;
 
@@ -54,4 +54,4 @@ void adam_update(const Tensor& p, const Tensor& grad, const Tensor& m, const Ten
   });
 }
 
-}  // namespace norma::cpu
+NORMA_SIMD_END

@@ -14,7 +14,7 @@ struct SgdStep {
 };
 // g = grad + weight_decay p;  v = momentum v + (1 - dampening) g;  p -= lr (nesterov ? g + momentum v : v)
 // `velocity` is undefined where momentum is 0; then p -= lr g.
-NORMA_KERNEL(sgd_update, const Tensor& p, const Tensor& grad, const Tensor& velocity, SgdStep step)
+NORMA_SIMD_KERNEL(sgd_update, const Tensor& p, const Tensor& grad, const Tensor& velocity, SgdStep step)
 
 struct AdamStep {
   double lr = 0, beta1 = 0, beta2 = 0, eps = 0, weight_decay = 0;
@@ -23,6 +23,6 @@ struct AdamStep {
 };
 // m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2;
 // p -= lr m / (1 - beta1^step) / (sqrt(v / (1 - beta2^step)) + eps)
-NORMA_KERNEL(adam_update, const Tensor& p, const Tensor& grad, const Tensor& m, const Tensor& v, AdamStep step)
+NORMA_SIMD_KERNEL(adam_update, const Tensor& p, const Tensor& grad, const Tensor& m, const Tensor& v, AdamStep step)
 
 }  // namespace norma

@@ -1,10 +1,8 @@
 #include "norma/ops/reduce.h"
 
-#include <cmath>
 #include <limits>
 
 #include "norma/autograd/op.h"
-#include "norma/core/parallel.h"
 #include "norma/ops/binary.h"
 
 namespace norma {
@@ -125,112 +123,4 @@ Tensor argmax(const Tensor& x, int64_t axis, bool keepdim) {
   return y;
 }
 
-namespace cpu {
-namespace {
-
-struct Sum {
-  static constexpr double kIdentity = 0;
-  static double combine(double a, double x) { return a + x; }
-};
-struct Max {
-  static constexpr double kIdentity = -std::numeric_limits<double>::infinity();
-  static double combine(double a, double x) { return x > a || x != x ? x : a; }
-};
-struct Min {
-  static constexpr double kIdentity = std::numeric_limits<double>::infinity();
-  static double combine(double a, double x) { return x < a || x != x ? x : a; }
-};
-
-constexpr int64_t kTile = 512;  // columns whose accumulators stay in the first-level cache
-constexpr int64_t kLanes = 64;  // narrow matrices are read as if they were about this wide
-constexpr int64_t kGrain = 8192;
-
-// acc[j] = f over i of x[i * stride + j], for j in [0, width).
-template <class F, class T>
-void fold_rows(const T* x, int64_t rows, int64_t width, int64_t stride, double* acc) {
-  for (int64_t i = 0; i < rows; ++i)
-    for (int64_t j = 0; j < width; ++j) acc[j] = F::combine(acc[j], static_cast<double>(x[i * stride + j]));
-}
-
-// The same for up to kTile columns of any number of rows, `inner` elements apart.
-template <class F, class T>
-void fold_tile(const T* x, int64_t rows, int64_t width, int64_t inner, double* acc) {
-  const int64_t together = inner == width ? std::clamp<int64_t>(kLanes / width, 1, std::max<int64_t>(rows, 1)) : 1;
-  std::fill_n(acc, together * width, F::kIdentity);
-  const int64_t whole = rows / together;
-  fold_rows<F>(x, whole, together * width, together * inner, acc);
-  fold_rows<F>(x + whole * together * inner, 1, (rows - whole * together) * width, 0, acc);
-  for (int64_t live = together, half; live > 1; live = half) {
-    half = (live + 1) / 2;
-    for (int64_t j = 0; j < (live - half) * width; ++j) acc[j] = F::combine(acc[j], acc[half * width + j]);
-  }
-}
-
-}  // namespace
-
-void reduce(Reduce f, double divisor, const Tensor& x, const Tensor& y) {
-  dispatch_floating("reduce", x.dtype(), [&]<class T>() {
-    const auto run = [&]<class F>(F) {
-      const int64_t outer = x.dim(0), n = x.dim(1), inner = x.dim(2);
-      if (outer * inner == 0) return;
-      const T* from = x.data<T>();
-      T* to = y.mutable_data<T>();
-      // Parts: (outer index, range of n, tile of inner). Ranges are split only where there are few parts otherwise.
-      const int64_t tiles = (inner + kTile - 1) / kTile, width = std::min(inner, kTile);
-      const int64_t ranges =
-          std::clamp<int64_t>(n * width / kGrain, 1, std::max<int64_t>(kMaxSlots / (outer * tiles), 1));
-      const Tensor partial = ranges > 1 ? empty({outer, ranges, inner}, f64) : Tensor();
-      double* part = ranges > 1 ? partial.mutable_data<double>() : nullptr;
-      const int64_t grain = std::max<int64_t>(kGrain * ranges / std::max<int64_t>(n * width, 1), 1);
-      parallel_for(outer * ranges * tiles, grain, [&](int64_t begin, int64_t end) {
-        double acc[kTile];
-        for (int64_t item = begin; item < end; ++item) {
-          const int64_t column = item % tiles * kTile, range = item / tiles % ranges, o = item / tiles / ranges;
-          const int64_t columns = std::min(kTile, inner - column);
-          const int64_t first = n * range / ranges, last = n * (range + 1) / ranges;
-          fold_tile<F>(from + (o * n + first) * inner + column, last - first, columns, inner, acc);
-          for (int64_t j = 0; j < columns; ++j) {
-            if (part) part[(o * ranges + range) * inner + column + j] = acc[j];
-            else to[o * inner + column + j] = static_cast<T>(acc[j] / divisor);
-          }
-        }
-      });
-      if (!part) return;
-      parallel_for(outer * inner, kGrain / ranges, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) {
-          const double* at = part + i / inner * ranges * inner + i % inner;
-          double acc = at[0];
-          for (int64_t range = 1; range < ranges; ++range) acc = F::combine(acc, at[range * inner]);
-          to[i] = static_cast<T>(acc / divisor);
-        }
-      });
-    };
-    switch (f) {
-      case Reduce::sum: return run(Sum{});
-      case Reduce::max: return run(Max{});
-      case Reduce::min: return run(Min{});
-    }
-  });
-}
-
-void argmax(const Tensor& x, const Tensor& y) {
-  dispatch(x.dtype(), [&]<class T>() {
-    const T* from = x.data<T>();
-    int64_t* to = y.mutable_data<int64_t>();
-    const int64_t n = x.dim(1), inner = x.dim(2);
-    parallel_for(y.numel(), kGrain / n + 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const T* at = from + i / inner * n * inner + i % inner;
-        int64_t best = 0;
-        for (int64_t k = 1; k < n; ++k) {
-          const T value = at[k * inner], top = at[best * inner];
-          if (value > top || (value != value && top == top)) best = k;
-        }
-        to[i] = best;
-      }
-    });
-  });
-}
-
-}  // namespace cpu
 }  // namespace norma

@@ -23,8 +23,8 @@ Tensor argmax(const Tensor& x, int64_t axis, bool keepdim = false);
 enum class Reduce : uint8_t { sum, max, min };
 
 // y = f(x along its middle axis) / divisor.  x [outer, n, inner], y [outer, inner], both contiguous.
-NORMA_KERNEL(reduce, Reduce f, double divisor, const Tensor& x, const Tensor& y)
+NORMA_SIMD_KERNEL(reduce, Reduce f, double divisor, const Tensor& x, const Tensor& y)
 // y (i64) = the index of the largest.  Shapes as above, n >= 1.
-NORMA_KERNEL(argmax, const Tensor& x, const Tensor& y)
+NORMA_SIMD_KERNEL(argmax, const Tensor& x, const Tensor& y)
 
 }  // namespace norma

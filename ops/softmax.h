@@ -9,8 +9,8 @@ Tensor softmax(const Tensor& x, int64_t axis = -1);      // exp(x) / sum(exp(x))
 Tensor log_softmax(const Tensor& x, int64_t axis = -1);  // x - log(sum(exp(x)))
 
 // y = softmax(x), or its logarithm, along the last axis.  All of one shape, contiguous, not empty.
-NORMA_KERNEL(softmax, bool log, const Tensor& x, const Tensor& y)
+NORMA_SIMD_KERNEL(softmax, bool log, const Tensor& x, const Tensor& y)
 // dx (+)= y (dy - sum(dy y)) for softmax, dy - exp(y) sum(dy) for its logarithm.
-NORMA_KERNEL(softmax_backward, bool log, const Tensor& dy, const Tensor& y, const Tensor& dx, bool add)
+NORMA_SIMD_KERNEL(softmax_backward, bool log, const Tensor& dy, const Tensor& y, const Tensor& dx, bool add)
 
 }  // namespace norma

@@ -45,10 +45,10 @@ struct UnaryParams {
 };
 
 // y = f(x).  x any strides, y contiguous.
-NORMA_KERNEL(unary, Unary f, UnaryParams params, const Tensor& x, const Tensor& y)
+NORMA_SIMD_KERNEL(unary, Unary f, UnaryParams params, const Tensor& x, const Tensor& y)
 // dx (+)= dy * f'. `saved` is what unary_saves_output(f) says: the output y or the input x.
-NORMA_KERNEL(unary_backward, Unary f, UnaryParams params, const Tensor& dy, const Tensor& saved, const Tensor& dx,
-             bool add)
+NORMA_SIMD_KERNEL(unary_backward, Unary f, UnaryParams params, const Tensor& dy, const Tensor& saved, const Tensor& dx,
+                  bool add)
 bool unary_saves_output(Unary f);
 
 }  // namespace norma

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "norma/ops/elementary.h"
 #include "norma/ops/unary.h"
 
 #ifdef __CUDACC__
@@ -25,7 +26,7 @@ namespace norma::unary_functions {
 
 template <class T>
 NORMA_HOST_DEVICE T logistic(T x) {
-  return 1 / (1 + std::exp(-x));
+  return 1 / (1 + elementary::exp(-x));
 }
 inline constexpr double kSqrtHalf = 0.70710678118654752440;          // 1/sqrt(2)
 inline constexpr double kInverseSqrtTwoPi = 0.39894228040143267794;  // 1/sqrt(2 pi)
@@ -34,23 +35,24 @@ inline constexpr double kGeluCubic = 0.044715;
 
 template <class T>
 NORMA_HOST_DEVICE T gelu_tanh_inner(T x) {
-  return std::tanh(T(kSqrtTwoOverPi) * (x + T(kGeluCubic) * x * x * x));
+  return elementary::tanh(T(kSqrtTwoOverPi) * (x + T(kGeluCubic) * x * x * x));
 }
 
 NORMA_UNARY(Neg, true, -x, T(-1))
-NORMA_UNARY(Exp, true, std::exp(x), s)
-NORMA_UNARY(Log, false, std::log(x), 1 / s)
+NORMA_UNARY(Exp, true, elementary::exp(x), s)
+NORMA_UNARY(Log, false, elementary::log(x), 1 / s)
 NORMA_UNARY(Sqrt, true, std::sqrt(x), T(0.5) / s)
 NORMA_UNARY(Rsqrt, true, 1 / std::sqrt(x), T(-0.5) * s * s * s)
 NORMA_UNARY(Abs, false, std::abs(x), T(s > 0) - T(s < 0))
 NORMA_UNARY(Square, false, x* x, 2 * s)
 NORMA_UNARY(Clamp, false, x < a ? a : (x > b ? b : x), T(s >= a && s <= b))
-NORMA_UNARY(Tanh, true, std::tanh(x), 1 - s * s)
+NORMA_UNARY(Tanh, true, elementary::tanh(x), 1 - s * s)
 NORMA_UNARY(Sigmoid, true, logistic(x), s*(1 - s))
 NORMA_UNARY(Relu, true, x > 0 ? x : (x != x ? x : T(0)), T(s > 0))  // NaN stays NaN
 NORMA_UNARY(LeakyRelu, false, x > 0 ? x : a * x, s > 0 ? T(1) : a)
-NORMA_UNARY(Gelu, false, x* T(0.5) * (1 + std::erf(x * T(kSqrtHalf))),
-            T(0.5) * (1 + std::erf(s * T(kSqrtHalf))) + s * T(kInverseSqrtTwoPi) * std::exp(T(-0.5) * s * s))
+NORMA_UNARY(Gelu, false, x* T(0.5) * (1 + elementary::erf(x * T(kSqrtHalf))),
+            T(0.5) * (1 + elementary::erf(s * T(kSqrtHalf))) +
+                s * T(kInverseSqrtTwoPi) * elementary::exp(T(-0.5) * s * s))
 NORMA_UNARY(GeluTanh, false, T(0.5) * x * (1 + gelu_tanh_inner(x)),
             T(0.5) * (1 + gelu_tanh_inner(s)) + T(0.5) * s * (1 - gelu_tanh_inner(s) * gelu_tanh_inner(s)) *
                                                     T(kSqrtTwoOverPi) * (1 + 3 * T(kGeluCubic) * s * s))

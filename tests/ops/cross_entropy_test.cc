@@ -45,6 +45,26 @@ TEST(CrossEntropy, IsTheComposedFormWithMoreDigits) {
               1e-15);
 }
 
+// Rows longer than vectors, and of any rest, in f32 against f64; the gradient is added to what is there.
+TEST(CrossEntropy, KeepsDigitsInLongRows) {
+  for (int64_t classes : {15, 16, 64, 67, 1000}) {
+    const Tensor start = (random({5, classes}) * 5.0).to(f32);
+    const Tensor labels = tensor<int64_t>({0, classes - 1, -1, classes / 2, 7});
+    const auto run = [&](DType dtype) {
+      Tensor x = start.to(dtype).clone();
+      x.set_requires_grad();
+      Tape tape;
+      const Tensor loss = cross_entropy(x, labels, {.label_smoothing = 0.1, .ignore_index = -1});
+      tape.backward(add(loss, sum(x)));
+      return std::pair{loss, x.grad()};
+    };
+    const auto [loss, dx] = run(f32);
+    const auto [want, want_dx] = run(f64);
+    EXPECT_TRUE(close(loss, want.to(f32), 3e-7)) << classes;
+    EXPECT_TRUE(close(dx, want_dx.to(f32), 2e-7)) << classes;
+  }
+}
+
 TEST(CrossEntropy, BitsDoNotDependOnThreads) {
   const int before = num_threads();
   const Tensor logits = random({5000, 10}), labels = argmax(logits, 1);

@@ -45,6 +45,27 @@ TEST(Softmax, StandsLargeInputs) {
   EXPECT_EQ(log_softmax(x).at({3}), -2000 - std::log(2.0f));
 }
 
+// Rows longer than vectors, and of any rest, in f32 against f64.
+TEST(Softmax, KeepsDigitsInLongRows) {
+  for (int64_t n : {15, 16, 64, 67, 1000, 4099}) {
+    for (const auto f : {softmax, log_softmax}) {
+      const Tensor start = (random({3, n}) * 5.0).to(f32), dy = random({3, n}, 3).to(f32);
+      const auto run = [&](DType dtype) {
+        Tensor x = start.to(dtype).clone();
+        x.set_requires_grad();
+        Tape tape;
+        const Tensor y = f(x, -1);
+        tape.backward(y, {.seed = dy.to(dtype)});
+        return std::pair{y, x.grad()};
+      };
+      const auto [y, dx] = run(f32);
+      const auto [want, want_dx] = run(f64);
+      EXPECT_TRUE(close(y, want.to(f32), 5e-7)) << n;
+      EXPECT_TRUE(close(dx, want_dx.to(f32), 5e-7)) << n;
+    }
+  }
+}
+
 TEST(Softmax, ReadsStridedInputs) {
   const Tensor x = view::slice(view::permute(random({4, 6, 5}), {2, 0, 1}), 1, 0, 4, 2);
   for (int axis : {0, 1, 2}) EXPECT_TRUE(same_bits(softmax(x, axis), softmax(x.contiguous(), axis)));
