@@ -75,7 +75,7 @@ template <int n, bool vector, class T>
 [[gnu::always_inline]] inline void fetch(const T* p, const int64_t* at, int64_t rows, int64_t r, int64_t j) {
   if constexpr (!vector) return;
   const T* from = p + at[r + kAhead < rows ? r + kAhead : rows - 1] + j;
-  for (int k = 0; k < n; ++k) __builtin_prefetch(from + k * Pack<T, true>::size);
+  for (int k = 0; k < n; k += 64 / kVectorBytes) __builtin_prefetch(from + k * Pack<T, true>::size);  // cache lines
 }
 
 // y = f(v), f the activation; of a pack or a scalar.
