@@ -10,6 +10,7 @@
 #include <chrono>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "examples/common/resnet.h"
 #include "examples/mnist/model.h"
@@ -56,8 +57,25 @@ struct Options {
   std::string model = "resnet20", conv, weights, save_weights, json;
   int64_t batch = 128, steps = 50;
   int threads = 0;
-  bool infer = false;
+  bool infer = false, profile = false;
 };
+
+// Where the time of `steps` went, by op, from what their tapes noted: in ms a step.
+void print_profile(const Tape::Profile& profile, double steps, double whole_ms) {
+  std::vector<std::pair<std::string, Tape::ProfileRow>> rows(profile.begin(), profile.end());
+  const auto seconds = [](const Tape::ProfileRow& row) { return row.forward_seconds + row.backward_seconds; };
+  std::sort(rows.begin(), rows.end(), [&](const auto& a, const auto& b) { return seconds(a.second) > seconds(b.second); });
+  fmt::print("{:<18}{:>7}{:>12}{:>13}{:>9}{:>11}\n", "op", "calls", "forward ms", "backward ms", "share", "saved MB");
+  double known = 0;
+  for (const auto& [op, row] : rows) {
+    const double forward = 1e3 * row.forward_seconds / steps, backward = 1e3 * row.backward_seconds / steps;
+    known += forward + backward;
+    fmt::print("{:<18}{:>7.0f}{:>12.2f}{:>13.2f}{:>8.1f}%{:>11.1f}\n", op, static_cast<double>(row.calls) / steps,
+               forward, backward, 100 * (forward + backward) / whole_ms,
+               1e-6 * static_cast<double>(row.bytes_saved) / steps);
+  }
+  fmt::print("{:<18}{:>41.1f}%\n", "all else", 100 * (whole_ms - known) / whole_ms);
+}
 
 int run(const Options& options, Clock::time_point start) {
   if (!options.conv.empty()) ::setenv("NORMA_CONV", options.conv.c_str(), 1);
@@ -85,6 +103,7 @@ int run(const Options& options, Clock::time_point start) {
   for (int64_t b = 0; b < kBatches; ++b) batches.push_back(draw(b, image, options.batch));
 
   std::vector<double> losses, seconds;
+  Tape::Profile profile;
   double first_step = 0;  // from the start of the program to the end of its first step
   for (int64_t step = 0; step < options.steps + (options.steps > 0 ? kWarmup : 0); ++step) {
     const Batch& batch = batches[static_cast<size_t>(step % kBatches)];
@@ -99,6 +118,14 @@ int run(const Options& options, Clock::time_point start) {
       loss = cross_entropy((*model)(batch.images), batch.labels);
       tape.backward(loss);
       optimizer.step();
+      for (const auto& [op, row] : tape.profile()) {
+        if (!options.profile || step < kWarmup) continue;
+        Tape::ProfileRow& sum = profile[op];
+        sum.calls += row.calls;
+        sum.forward_seconds += row.forward_seconds;
+        sum.backward_seconds += row.backward_seconds;
+        sum.bytes_saved += row.bytes_saved;
+      }
     }
     const Clock::time_point end = Clock::now();
     if (step < 3) losses.push_back(loss.item());
@@ -107,6 +134,7 @@ int run(const Options& options, Clock::time_point start) {
   }
   if (seconds.empty()) return 0;
 
+  const double mean = std::accumulate(seconds.begin(), seconds.end(), 0.0) / static_cast<double>(seconds.size());
   std::sort(seconds.begin(), seconds.end());
   const auto percentile = [&](double p) {
     return seconds[std::min(seconds.size() - 1, static_cast<size_t>(p * static_cast<double>(seconds.size())))];
@@ -119,6 +147,7 @@ int run(const Options& options, Clock::time_point start) {
       options.model, options.infer ? "inference" : "training", options.batch, num_threads(), 1e3 * median,
       1e3 * percentile(0.1), 1e3 * percentile(0.9), images_per_second, 1e-6 * static_cast<double>(peak),
       1e3 * first_step, fmt::join(losses, " "));
+  if (options.profile && !options.infer) print_profile(profile, static_cast<double>(seconds.size()), 1e3 * mean);
   if (!options.json.empty()) {
     const nlohmann::ordered_json result = {{"model", options.model},
                                            {"infer", options.infer},
@@ -153,6 +182,7 @@ int main(int argc, char** argv) {
   app.add_option("--conv", options.conv, "the convolution algorithm, as the environment variable NORMA_CONV");
   app.add_option("--weights", options.weights, "begin with these (safetensors, PyTorch's layout)");
   app.add_option("--save-weights", options.save_weights, "write the weights that the run begins with, in that layout");
+  app.add_flag("--profile", options.profile, "of training: where the time goes, by op");
   app.add_option("--json", options.json, "write the result to this file");
   CLI11_PARSE(app, argc, argv);
   try {
