@@ -64,7 +64,8 @@ struct Options {
 void print_profile(const Tape::Profile& profile, double steps, double whole_ms) {
   std::vector<std::pair<std::string, Tape::ProfileRow>> rows(profile.begin(), profile.end());
   const auto seconds = [](const Tape::ProfileRow& row) { return row.forward_seconds + row.backward_seconds; };
-  std::sort(rows.begin(), rows.end(), [&](const auto& a, const auto& b) { return seconds(a.second) > seconds(b.second); });
+  std::sort(rows.begin(), rows.end(),
+            [&](const auto& a, const auto& b) { return seconds(a.second) > seconds(b.second); });
   fmt::print("{:<18}{:>7}{:>12}{:>13}{:>9}{:>11}\n", "op", "calls", "forward ms", "backward ms", "share", "saved MB");
   double known = 0;
   for (const auto& [op, row] : rows) {

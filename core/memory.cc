@@ -69,6 +69,7 @@ void* MemoryPool::allocate(size_t bytes) {
         block = system_allocate(wanted.bytes);
       }
       check(block != nullptr, "memory", "cannot allocate {} bytes: {} are in use", wanted.bytes, stats_.bytes_in_use);
+      if (++count_[wanted.index] > list.capacity()) list.reserve(2 * count_[wanted.index]);
       ASAN_POISON_MEMORY_REGION(block, wanted.bytes);
       ++stats_.system_calls;
       stats_.bytes_reserved += static_cast<int64_t>(wanted.bytes);
@@ -108,9 +109,10 @@ void MemoryPool::trim() {
 }
 
 void MemoryPool::free_cached() {
-  for (auto& list : free_) {
-    for (void* block : list) std::free(block);
-    list.clear();
+  for (size_t i = 0; i < free_.size(); ++i) {
+    for (void* block : free_[i]) std::free(block);
+    count_[i] -= free_[i].size();
+    free_[i].clear();
   }
   stats_.bytes_reserved = stats_.bytes_in_use;
 }

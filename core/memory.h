@@ -36,7 +36,8 @@ class MemoryPool {
  private:
   void free_cached();
   mutable std::mutex mutex_;
-  std::array<std::vector<void*>, 512> free_;  // by size class
+  std::array<std::vector<void*>, 512> free_;  // by size class, with room for
+  std::array<size_t, 512> count_{};           // all blocks of the class: release() allocates nothing
   MemoryStats stats_;
   bool poison_ = false;
 };

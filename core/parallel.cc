@@ -111,6 +111,9 @@ class ThreadPool {
   }
 
   void worker(size_t self, uint64_t seen) {
+    // A thread's first malloc maps 128 MiB of addresses for what it will ever take. Now, not in the middle of a step.
+    void* volatile block = std::malloc(1);
+    std::free(block);
     while (true) {
       for (int spins = 0; spins < kSpins && region_.load(std::memory_order_acquire) == seen; ++spins) relax();
       if (region_.load() == seen) {

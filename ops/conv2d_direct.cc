@@ -260,6 +260,7 @@ void convolve(const Windows& windows, const Filters& w, const float* bias, const
     for_groups(k * part / parts, k * (part + 1) / parts, [&]<int K>(int64_t group) {
       pack(w, windows, channels, group, K, out.size.c, packed + group * kLanes * depth);
     });
+  reserve(Strip::size(windows), 1);
   // The runs that windows above have not seen, and how much of one no window to the left has.
   const int64_t fresh = std::min(windows.width, windows.stride.w) * windows.in.c;
   const int64_t fresh_runs = std::max<int64_t>(0, windows.size() - (windows.width > 1 ? windows.stride.h : 1));

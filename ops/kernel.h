@@ -3,9 +3,10 @@
 //   NORMA_KERNEL(softmax, const Tensor& x, const Tensor& y)
 //
 // declares cpu::softmax (defined in ops/softmax.cc) and cuda::softmax (defined in cuda/softmax.cu), and
-// kernel::softmax(x, y) calls the one for the device of its first defined tensor. There is no registry; where the CUDA
-// backend is not built, a call for it throws. NORMA_SIMD_KERNEL declares cpu::base::softmax, which ops/softmax_cpu.cc
-// defines between NORMA_SIMD_BEGIN and NORMA_SIMD_END (ops/simd.h), and the same of each other level that is built.
+// kernel::softmax(x, y) calls the one for the device of its first defined tensor (of a span: that of the first). There
+// is no registry; where the CUDA backend is not built, a call for it throws. NORMA_SIMD_KERNEL declares
+// cpu::base::softmax, which ops/softmax_cpu.cc defines between NORMA_SIMD_BEGIN and NORMA_SIMD_END (ops/simd.h), and
+// the same of each other level that is built.
 #pragma once
 
 #include "norma/core/tensor.h"
@@ -27,11 +28,13 @@ struct Kernel<void(Args...)> {
     Device device;
     bool found = false;
     const auto look = [&](const auto& arg) {
-      if constexpr (std::is_same_v<std::remove_cvref_t<decltype(arg)>, Tensor>) {
-        if (!found && arg.defined()) {
-          device = arg.device();
-          found = true;
-        }
+      using Arg = std::remove_cvref_t<decltype(arg)>;
+      const Tensor* tensor = nullptr;
+      if constexpr (std::is_same_v<Arg, Tensor>) tensor = &arg;
+      if constexpr (std::is_same_v<Arg, std::span<const Tensor>>) tensor = arg.empty() ? nullptr : &arg[0];
+      if (!found && tensor && tensor->defined()) {
+        device = tensor->device();
+        found = true;
       }
     };
     (look(args), ...);

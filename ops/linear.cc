@@ -47,7 +47,7 @@ namespace {
 // Where there are rows enough to be worth packing the weight, a row is a pixel of a 1x1 convolution: those kernels use
 // vectors as wide as this CPU has, which not every OpenBLAS does. Null: not so.
 const ConvKernel* pixels(int64_t rows, int64_t in, int64_t out) {
-  return rows >= 64 && in >= 16 && out >= 16 ? &NORMA_SIMD_BEST(direct) : nullptr;
+  return rows >= 16 && in >= 16 && out >= 16 ? &NORMA_SIMD_BEST(direct) : nullptr;
 }
 ConvGeometry row_of_pixels(int64_t rows, int64_t in, int64_t out) {
   return {1, 1, rows, in, 1, rows, out, 1, 1, 1, 0, 1, 1};

@@ -1,6 +1,6 @@
-// The inner loops of the optimizers: in place, each in one pass over a parameter, and none of them recorded.
-// All tensors f32 or f64, contiguous, of the parameter's shape; writing into a parameter that a pending tape entry has
-// saved is an error.
+// The inner loops of the optimizers: in place, in one pass over all parameters, and not recorded. Parameter i has the
+// i-th of each span: tensors f32 or f64, contiguous, of its shape, and a step of its own. Writing into a parameter that
+// a pending tape entry has saved is an error.
 #pragma once
 
 #include "norma/ops/kernel.h"
@@ -13,8 +13,9 @@ struct SgdStep {
   bool first = false;  // the velocity, zero so far, becomes the gradient, undampened
 };
 // g = grad + weight_decay p;  v = momentum v + (1 - dampening) g;  p -= lr (nesterov ? g + momentum v : v)
-// `velocity` is undefined where momentum is 0; then p -= lr g.
-NORMA_SIMD_KERNEL(sgd_update, const Tensor& p, const Tensor& grad, const Tensor& velocity, SgdStep step)
+// A velocity is undefined where momentum is 0; then p -= lr g.
+NORMA_SIMD_KERNEL(sgd_update, std::span<const Tensor> p, std::span<const Tensor> grad, std::span<const Tensor> velocity,
+                  std::span<const SgdStep> steps)
 
 struct AdamStep {
   double lr = 0, beta1 = 0, beta2 = 0, eps = 0, weight_decay = 0;
@@ -23,6 +24,7 @@ struct AdamStep {
 };
 // m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2;
 // p -= lr m / (1 - beta1^step) / (sqrt(v / (1 - beta2^step)) + eps)
-NORMA_SIMD_KERNEL(adam_update, const Tensor& p, const Tensor& grad, const Tensor& m, const Tensor& v, AdamStep step)
+NORMA_SIMD_KERNEL(adam_update, std::span<const Tensor> p, std::span<const Tensor> grad, std::span<const Tensor> m,
+                  std::span<const Tensor> v, std::span<const AdamStep> steps)
 
 }  // namespace norma

@@ -34,9 +34,11 @@ class Adam : public Optimizer {
   }
 
  private:
-  void update(const Slot& slot, const Tensor& grad, int64_t step) override {
-    kernel::adam_update(slot.parameter, grad, slot.averages[0], slot.averages[1],
-                        {lr(), o_.beta1, o_.beta2, o_.eps, slot.weight_decay, decoupled_, step});
+  void update(const Batch& batch) override {
+    PoolVector<AdamStep> steps;
+    for (size_t i = 0; i < batch.parameters.size(); ++i)
+      steps.push_back({lr(), o_.beta1, o_.beta2, o_.eps, batch.weight_decays[i], decoupled_, batch.steps[i]});
+    kernel::adam_update(batch.parameters, batch.grads, batch.averages[0], batch.averages[1], steps);
   }
   AdamOptions o_;
   bool decoupled_;

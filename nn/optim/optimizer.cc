@@ -44,11 +44,18 @@ void Optimizer::step() {
           slot.name, storage.pinned_by());
   }
   check(any, name_, "no parameter has a gradient: was backward run, and are these the tensors the model uses now?");
+  Batch batch;
+  batch.averages.resize(averages_.size());
   for (const Slot& slot : slots_) {
     const Tensor grad = slot.parameter.grad();
     if (!grad.defined()) continue;
-    update(slot, grad.contiguous(), ++*slot.steps.mutable_data<int64_t>());
+    batch.parameters.push_back(slot.parameter);
+    batch.grads.push_back(grad.contiguous());
+    batch.weight_decays.push_back(slot.weight_decay);
+    batch.steps.push_back(++*slot.steps.mutable_data<int64_t>());
+    for (size_t k = 0; k < averages_.size(); ++k) batch.averages[k].push_back(slot.averages[k]);
   }
+  update(batch);
 }
 
 void Optimizer::zero_grad() {

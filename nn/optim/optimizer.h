@@ -53,8 +53,14 @@ class Optimizer {
   };
   Optimizer(const char* name, Parameters parameters, double lr, double weight_decay, const Decays& decays,
             std::vector<const char*> averages);
-  // Updates one parameter; `step` counts from 1.
-  virtual void update(const Slot& slot, const Tensor& grad, int64_t step) = 0;
+  // What a step updates: those that have a gradient. Steps count from 1; averages[k] are the k-th of all parameters.
+  struct Batch {
+    PoolVector<Tensor> parameters, grads;
+    PoolVector<double> weight_decays;
+    PoolVector<int64_t> steps;
+    std::vector<PoolVector<Tensor>> averages;
+  };
+  virtual void update(const Batch& batch) = 0;
 
  private:
   const char* name_;

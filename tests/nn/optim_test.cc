@@ -48,27 +48,52 @@ TEST(Optim, AgreesWithPyTorch) {
 TEST(Optim, LargeParametersFollowTheFormula) {
   Generator g(3);
   for (DType dtype : {f64, f32}) {
-    const int64_t n = 100'003;
-    const Tensor p = randn({n}, g, dtype), grad = randn({n}, g, dtype), v = randn({n}, g, dtype);
-    const auto x = p.to_vector<double>(), d = grad.to_vector<double>(), before = v.to_vector<double>();
-    const SgdStep step{.lr = 0.1, .momentum = 0.9, .dampening = 0.3, .weight_decay = 0.01};
-    kernel::sgd_update(p, grad, v, step);
-    std::vector<double> want_v, want_p;
-    for (size_t i = 0; i < x.size(); ++i) {
-      want_v.push_back(0.9 * before[i] + 0.7 * (d[i] + 0.01 * x[i]));
-      want_p.push_back(x[i] - 0.1 * want_v[i]);
+    // A large one between small ones, an empty one and one of the other dtype; the last has no velocity.
+    std::vector<Tensor> p, grad, v;
+    std::vector<SgdStep> steps;
+    for (int64_t n : {3, 100'003, 0, 7, 20'000, 5}) {
+      const DType own = n == 7 ? (dtype == f32 ? f64 : f32) : dtype;
+      p.push_back(randn({n}, g, own));
+      grad.push_back(randn({n}, g, own));
+      v.push_back(n == 5 ? Tensor() : randn({n}, g, own));
+      steps.push_back({.lr = 0.1 + 0.01 * static_cast<double>(n % 10),
+                       .momentum = 0.9,
+                       .dampening = 0.3,
+                       .weight_decay = n == 7 ? 0 : 0.01,
+                       .nesterov = n == 20'000,
+                       .first = n == 3});
     }
-    EXPECT_TRUE(close(v, tensor(want_v, {n}), dtype == f32 ? 1e-6 : 1e-14));
-    EXPECT_TRUE(close(p, tensor(want_p, {n}), dtype == f32 ? 1e-6 : 1e-14));
+    std::vector<std::vector<double>> x, velocity;
+    for (const Tensor& t : p) x.push_back(t.to_vector<double>());
+    for (const Tensor& t : v) velocity.push_back(t.defined() ? t.to_vector<double>() : std::vector<double>());
+    kernel::sgd_update(p, grad, v, steps);
+    for (size_t k = 0; k < p.size(); ++k) {
+      const auto d = grad[k].to_vector<double>();
+      const SgdStep& s = steps[k];
+      std::vector<double> want_p, want_v;
+      for (size_t i = 0; i < d.size(); ++i) {
+        const double decayed = d[i] + s.weight_decay * x[k][i];
+        if (v[k].defined()) want_v.push_back(s.first ? decayed : 0.9 * velocity[k][i] + 0.7 * decayed);
+        const double along = !v[k].defined() ? decayed : s.nesterov ? decayed + 0.9 * want_v[i] : want_v[i];
+        want_p.push_back(x[k][i] - s.lr * along);
+      }
+      const int64_t n = p[k].numel();
+      const double tolerance = p[k].dtype() == f32 ? 1e-6 : 1e-14;
+      EXPECT_TRUE(close(p[k], tensor(want_p, {n}), tolerance)) << k;
+      if (!v[k].defined()) continue;
+      EXPECT_TRUE(close(v[k], tensor(want_v, {n}), tolerance)) << k;
+    }
   }
 }
 
 TEST(Optim, TheFirstVelocityIsTheGradientUndampened) {
-  const Tensor p = zeros({3}, f64), velocity = zeros({3}, f64);
-  kernel::sgd_update(p, ones({3}, f64), velocity, {.lr = 1, .momentum = 0.9, .dampening = 0.25, .first = true});
-  EXPECT_TRUE(same_bits(velocity, ones({3}, f64)));
-  kernel::sgd_update(p, ones({3}, f64), velocity, {.lr = 1, .momentum = 0.9, .dampening = 0.25});
-  EXPECT_TRUE(close(p, full({3}, -1 - 1.65, f64)));
+  const Tensor p[] = {zeros({3}, f64)}, velocity[] = {zeros({3}, f64)}, grad[] = {ones({3}, f64)};
+  const SgdStep first[] = {{.lr = 1, .momentum = 0.9, .dampening = 0.25, .first = true}};
+  const SgdStep later[] = {{.lr = 1, .momentum = 0.9, .dampening = 0.25}};
+  kernel::sgd_update(p, grad, velocity, first);
+  EXPECT_TRUE(same_bits(velocity[0], ones({3}, f64)));
+  kernel::sgd_update(p, grad, velocity, later);
+  EXPECT_TRUE(close(p[0], full({3}, -1 - 1.65, f64)));
 }
 
 TEST(Optim, DecayCanLeaveOutVectors) {

@@ -105,7 +105,7 @@ TEST(Linear, BitsDoNotDependOnThreads) {
 
 // Those of many rows are done by the kernels of the 1x1 convolution.
 TEST(Linear, OfManyRowsAgreesWithDoubles) {
-  for (const auto& [rows, in, out] : {std::tuple<int64_t, int64_t, int64_t>{64, 16, 16}, {65, 33, 17}, {130, 700, 130}})
+  for (const auto& [rows, in, out] : {std::tuple<int64_t, int64_t, int64_t>{16, 16, 16}, {65, 33, 17}, {130, 700, 130}})
     for (bool with_bias : {false, true}) {
       const auto run = [&, rows = rows, in = in, out = out](DType dtype) {
         std::vector<Tensor> leaves = {random({rows, in}, 1), random({out, in}, 2), random({out}, 3)};
