@@ -15,10 +15,11 @@ void unary(Unary f, UnaryParams params, const Tensor& x, const Tensor& y) {
       loop([&](auto at, int64_t n) {
         const T* from = in + at[0];
         T* to = out + at[1];
+        const auto local = function;  // else its parameters might be among what is written
         if (loop.inner[0] == 1) {
-          for (int64_t i = 0; i < n; ++i) to[i] = function.f(from[i]);
+          for (int64_t i = 0; i < n; ++i) to[i] = local.f(from[i]);
         } else {
-          for (int64_t i = 0; i < n; ++i) to[i] = function.f(from[i * loop.inner[0]]);
+          for (int64_t i = 0; i < n; ++i) to[i] = local.f(from[i * loop.inner[0]]);
         }
       });
     });
@@ -32,13 +33,20 @@ void unary_backward(Unary f, UnaryParams params, const Tensor& dy, const Tensor&
     const StridedLoop<3> loop(dx.shape(), {dy.strides(), saved.strides(), dx.strides()});
     unary_functions::choose<T>(f, params, [&](auto function) {
       loop([&](auto at, int64_t n) {
-        const auto [step_d, step_s, _] = loop.inner;
         const T *from_d = d + at[0], *from_s = s + at[1];
         T* to = out + at[2];
-        for (int64_t i = 0; i < n; ++i) {
-          const T value = from_d[i * step_d] * function.df(from_s[i * step_s]);
-          to[i] = add ? to[i] + value : value;
-        }
+        const auto local = function;
+        const auto row = [=](auto step_d, auto step_s, auto sum) {
+          for (int64_t i = 0; i < n; ++i) {
+            const T value = from_d[i * step_d] * local.df(from_s[i * step_s]);
+            to[i] = sum ? to[i] + value : value;
+          }
+        };
+        // With what the compiler knows, it vectorises.
+        constexpr std::integral_constant<int64_t, 1> one;
+        if (loop.inner[0] != 1 || loop.inner[1] != 1) row(loop.inner[0], loop.inner[1], add);
+        else if (add) row(one, one, std::true_type());
+        else row(one, one, std::false_type());
       });
     });
   });
