@@ -42,6 +42,7 @@
 #include "norma/ops/matmul.h"
 #include "norma/ops/moments.h"
 #include "norma/ops/norm.h"
+#include "norma/ops/norm_max_pool.h"
 #include "norma/ops/pool2d.h"
 #include "norma/ops/reduce.h"
 #include "norma/ops/softmax.h"

@@ -11,12 +11,6 @@
 namespace norma::nn {
 namespace {
 
-Tensor finish(Tensor y, const std::vector<Tensor>& residual, size_t i, const Activation& f) {
-  if (!residual.empty()) y = y + residual[i];
-  if (f.kind == Activation::Kind::relu) return relu(y);
-  return f.kind == Activation::Kind::leaky_relu ? leaky_relu(y, f.slope) : y;
-}
-
 // [n], or [domains, n] where each has its own.
 Shape with_domains(const Domains& domains, bool own, int64_t n) {
   return domains.count > 0 && own ? Shape{domains.count, n} : Shape{n};
@@ -107,37 +101,56 @@ void Norm::follow(const Moments& moments) {
   num_batches_tracked.copy_from(tracked);
 }
 
-NormOptions Norm::options() const {
-  return {.eps = eps, .activation = activation, .center = center, .leading = half ? (channels_ + 1) / 2 : -1};
+NormOptions Norm::options(const Activation& f) const {
+  return {.eps = eps, .activation = f, .center = center, .leading = half ? (channels_ + 1) / 2 : -1};
 }
 
 Tensor Norm::operator()(Conv2d& conv, const Tensor& x, const Tensor& residual) {
+  if (Observer::any() && !residual.defined()) return (*this)(conv(x));
+  return forward(&conv, x, residual, activation, max_pool);
+}
+
+Tensor Norm::forward(Conv2d* conv, const Tensor& x, const Tensor& residual, const Activation& f,
+                     const std::optional<Pair>& pool) {
   const bool fixed = source == Statistics::Source::given;
   const bool by_population = !is_training() && (evaluation == EvalStatistics::population || fixed);
-  if (!by_population || !has_population() || running_mean.numel() != channels_ || collect || domains.count > 0 ||
-      Tape::current() || Observer::any()) {
-    const Tensor y = conv(x);
-    return residual.defined() ? (*this)(y, residual) : (*this)(y);
-  }
-  NormOptions options = this->options();
-  if (residual.defined()) options.residual = {residual};
-  return conv2d_norm(x, conv.filters(), conv.bias, conv.options,
+  const std::vector<Tensor> residuals = residual.defined() ? std::vector{residual} : std::vector<Tensor>();
+  if (!conv || !by_population || !has_population() || running_mean.numel() != channels_ || collect || pool ||
+      domains.count > 0 || Tape::current() || Observer::any())
+    return normalize({conv ? (*conv)(x) : x}, residuals, f, pool)[0];
+  NormOptions options = this->options(f);
+  options.residual = residuals;
+  return conv2d_norm(x, conv->filters(), conv->bias, conv->options,
                      {Samples::whole(), grouping.positions, grouping.channels},
                      Statistics::given(running_mean, running_var), weight, bias, options);
 }
 
-std::vector<Tensor> Norm::normalize(const std::vector<Tensor>& xs, const std::vector<Tensor>& residual) {
+std::vector<Tensor> Norm::normalize(const std::vector<Tensor>& xs, const std::vector<Tensor>& residual,
+                                    const Activation& f, const std::optional<Pair>& pool) {
   using Source = Statistics::Source;
   for (const Tensor& x : xs)
     check(x.rank() >= 2 && x.dim(-1) == channels_, type(), "wants [N, ..., {}]: input {}", channels_, x.shape());
   std::vector<Tensor> ys = xs;
+  const auto finish = [&](Tensor y, size_t i) {
+    if (!residual.empty()) y = y + residual[i];
+    if (f.kind == Activation::Kind::relu) y = relu(y);
+    if (f.kind == Activation::Kind::leaky_relu) y = leaky_relu(y, f.slope);
+    return pool ? max_pool2d(y, {.kernel = *pool}) : y;
+  };
   if (identity) {
-    for (size_t i = 0; i < ys.size(); ++i) ys[i] = finish(ys[i], residual, i, activation);
+    for (size_t i = 0; i < ys.size(); ++i) ys[i] = finish(ys[i], i);
     return ys;
   }
-  NormOptions options = this->options();
+  NormOptions options = this->options(f);
   options.residual = residual;
-  if (!has_population()) return norma::norm(xs, grouping, {}, weight, bias, options);
+  const auto apply = [&](const Grouping& by, const Statistics& statistics) {
+    if (pool && xs.size() == 1)
+      return std::vector{norm_max_pool(xs[0], by, statistics, weight, bias, {.kernel = *pool}, options)};
+    std::vector<Tensor> normalized = norma::norm(xs, by, statistics, weight, bias, options);
+    for (Tensor& y : normalized) y = pool ? max_pool2d(y, {.kernel = *pool}) : y;
+    return normalized;
+  };
+  if (!has_population()) return apply(grouping, {});
 
   const int64_t groups = grouping.channels.count == 0 ? channels_ : grouping.channels.count;
   const bool own_batch = domains.count > 0 && domains.batch, own_rows = domains.count > 0 && domains.population,
@@ -158,7 +171,7 @@ std::vector<Tensor> Norm::normalize(const std::vector<Tensor>& xs, const std::ve
   };
   const bool training = is_training(), fixed = source == Source::given;
   if (training ? fixed : !collect && (evaluation == EvalStatistics::population || fixed)) {
-    ys = norma::norm(xs, cut(own_rows || own_affine), population(), weight, bias, options);
+    ys = apply(cut(own_rows || own_affine), population());
     if (collect) collect(xs, norma::moments(xs, cut(own_batch)));
     return ys;
   }
@@ -169,7 +182,7 @@ std::vector<Tensor> Norm::normalize(const std::vector<Tensor>& xs, const std::ve
   if (training) statistics.source = source;
   const Grouping by = training && !own_batch ? grouping : cut(own_batch);
   if (!own_affine || own_batch) {
-    ys = norma::norm(xs, by, statistics, weight, bias, options);
+    ys = apply(by, statistics);
   } else {  // the op takes an affine part of each domain only where it normalizes by domain
     options.activation = {};
     options.residual = {};
@@ -178,7 +191,7 @@ std::vector<Tensor> Norm::normalize(const std::vector<Tensor>& xs, const std::ve
       const int64_t n = xs[i].dim(0);
       const auto rows = [&](const Tensor& p) { return reshape(index_select(p, 0, ids), {n, 1, channels_}); };
       const Tensor y = reshape(ys[i], {n, n > 0 ? -1 : 1, channels_}) * rows(weight);
-      ys[i] = finish(reshape(bias.defined() ? y + rows(bias) : y, xs[i].shape()), residual, i, activation);
+      ys[i] = finish(reshape(bias.defined() ? y + rows(bias) : y, xs[i].shape()), i);
     }
   }
   const bool follows = !collect && training && Tape::current(), cells = collect && training;

@@ -7,8 +7,10 @@
 //   nn::for_each_norm(model, [](nn::Norm& n) { n.estimator = nn::Estimator::cumulative(); });
 #pragma once
 
+#include <optional>
+
 #include "norma/nn/module.h"
-#include "norma/ops/norm.h"
+#include "norma/ops/norm_max_pool.h"
 
 namespace norma::nn {
 
@@ -36,31 +38,38 @@ struct NormSettings {
   Estimator estimator{};
   EvalStatistics evaluation = EvalStatistics::population;
   Activation activation{};
+  std::optional<Pair> max_pool{};  // behind the activation: the largest of each window of so many pixels
   double eps = 1e-5;
   bool center = true;
   bool half = false;            // instance norm on the first half of the channels, the rest pass through
   double r_max = 3, d_max = 5;  // renorm
   bool affine = true;
-  bool identity = false;  // y = f(x + residual) for an activation f: no norm, or one that was folded
+  bool identity = false;  // activation, residual and pooling only: no norm, or one that was folded
   Domains domains{};      // grouping: of the batch where the domains share it
 };
 
 struct Conv2d;
 
-// x [N, ..., C] -> its shape. In evaluation, groupings over samples give way to the population (or to the whole
-// mini-batch), so that a batch of any size can be evaluated. The population moves in training only, while a tape
-// records; a step with several cells a channel makes one update, with the means over the cells.
+// x [N, ..., C] -> its shape, or with max_pool [N, H, W, C] -> [N, H / KH, W / KW, C]. In evaluation, groupings over
+// samples give way to the population (or to the whole mini-batch), so that a batch of any size can be evaluated. The
+// population moves in training only, while a tape records; a step with several cells a channel makes one update, with
+// the means over the cells.
 struct Norm : Module, NormSettings {
   explicit Norm(int64_t channels, const NormSettings& settings = {});
 
-  Tensor forward(const Tensor& x) override { return normalize({x}, {})[0]; }
+  Tensor forward(const Tensor& x) override { return normalize({x}, {}, activation, max_pool)[0]; }
   using Module::operator();
-  Tensor operator()(const Tensor& x, const Tensor& residual) { return normalize({x}, {residual})[0]; }
-  // Of what a convolution gives for x: in evaluation by the population, where no tape records, in the convolution's own
-  // pass over its output (and then an Observer is not told of the two). The same bits either way.
+  Tensor operator()(const Tensor& x, const Tensor& residual) {
+    return normalize({x}, {residual}, activation, max_pool)[0];
+  }
+  // Of what a convolution gives for x: in evaluation by the population, where no tape records and nothing is pooled, in
+  // the convolution's own pass over its output (and then an Observer is not told of the two). The same bits either way.
   Tensor operator()(Conv2d& conv, const Tensor& x, const Tensor& residual = {});
+  // The same with another activation and pooling than its own, for containers; without a convolution, of x itself.
+  Tensor forward(Conv2d* conv, const Tensor& x, const Tensor& residual, const Activation& f,
+                 const std::optional<Pair>& pool);
   // Several inputs that share the statistics.
-  std::vector<Tensor> operator()(const std::vector<Tensor>& xs) { return normalize(xs, {}); }
+  std::vector<Tensor> operator()(const std::vector<Tensor>& xs) { return normalize(xs, {}, activation, max_pool); }
 
   int64_t channels() const { return channels_; }
   std::string type() const override;  // what the settings are known as: "BatchNorm", "GroupNorm(8)"
@@ -81,8 +90,9 @@ struct Norm : Module, NormSettings {
   std::function<void(const std::vector<Tensor>& xs, const Moments& moments)> collect;
 
  private:
-  NormOptions options() const;
-  std::vector<Tensor> normalize(const std::vector<Tensor>& xs, const std::vector<Tensor>& residual);
+  NormOptions options(const Activation& f) const;
+  std::vector<Tensor> normalize(const std::vector<Tensor>& xs, const std::vector<Tensor>& residual, const Activation& f,
+                                const std::optional<Pair>& pool);
   void follow(const Moments& moments);
   int64_t channels_;
 };

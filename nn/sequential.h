@@ -1,4 +1,6 @@
-// Sequential: modules one after the other, named "0", "1", ...
+// Sequential: modules one after the other, named "0", "1", ... A Norm takes a ReLU or LeakyReLU behind it, and then a
+// MaxPool2d by its own size, into its pass, and a Conv2d before it in evaluation the norm: with the same results, and
+// unless an Observer wants to see each of them.
 #pragma once
 
 #include <memory>
@@ -30,11 +32,14 @@ class Sequential : public Module {
   }
   Tensor forward(const Tensor& x) override {
     Tensor y = x;
-    for (const auto& layer : layers_) y = (*layer)(y);
+    for (size_t i = 0; i < layers_.size();) i += run(i, y);
     return y;
   }
 
  private:
+  // Runs layer `first`, and those behind it that go in the same pass; returns how many these are.
+  size_t run(size_t first, Tensor& y);
+
   std::vector<std::unique_ptr<Module>> layers_;
 };
 

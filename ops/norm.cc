@@ -72,12 +72,12 @@ Tensor norm(const Tensor& x, const Grouping& grouping, const Statistics& statist
   return norm(std::vector<Tensor>{x}, grouping, statistics, gamma, beta, options)[0];
 }
 
-std::vector<Tensor> norm(const std::vector<Tensor>& xs, const Grouping& grouping, const Statistics& statistics,
-                         const Tensor& gamma, const Tensor& beta, const NormOptions& options) {
-  Op op("norm");
+NormArguments::NormArguments(const Op& op, const std::vector<Tensor>& xs, const Grouping& grouping,
+                             const Statistics& statistics, const Tensor& gamma, const Tensor& beta,
+                             const NormOptions& options) {
   op.check(!xs.empty(), "wants at least one input");
   for (const Tensor& x : xs) op.check_same({xs[0], x, gamma, beta});
-  NormPlan plan = plan_norm(op.name(), grouping, xs, options.leading);
+  plan = plan_norm(op.name(), grouping, xs, options.leading);
   check_affine(op, "gamma", gamma, plan, grouping);
   check_affine(op, "beta", beta, plan, grouping);
   op.check(!gamma.defined() || !beta.defined() || gamma.rank() == beta.rank(), "gamma is {}, beta is {}",
@@ -96,17 +96,24 @@ std::vector<Tensor> norm(const std::vector<Tensor>& xs, const Grouping& grouping
              statistics.r_max, statistics.d_max);
   if (!given && options.center && !grouping.samples.comm) check_cell_sizes(op, plan, grouping, xs[0].shape());
 
-  const NormSpec spec{.source = statistics.source,
-                      .activation = options.activation,
-                      .eps = options.eps,
-                      .center = options.center,
-                      .r_max = statistics.r_max,
-                      .d_max = statistics.d_max,
-                      .keep_moments = options.moments != nullptr,
-                      .comm = given ? nullptr : grouping.samples.comm};
-  const Tensor population = population_of(op, statistics, plan);
-  const Tensor cells({kNormCellParts, plan.cells()}, f64, xs[0].device());
-  const Tensor weight = gamma.defined() ? gamma.contiguous() : gamma, bias = beta.defined() ? beta.contiguous() : beta;
+  spec = {.source = statistics.source,
+          .activation = options.activation,
+          .eps = options.eps,
+          .center = options.center,
+          .r_max = statistics.r_max,
+          .d_max = statistics.d_max,
+          .keep_moments = options.moments != nullptr,
+          .comm = given ? nullptr : grouping.samples.comm};
+  population = population_of(op, statistics, plan);
+  cells = Tensor({kNormCellParts, plan.cells()}, f64, xs[0].device());
+  weight = gamma.defined() ? gamma.contiguous() : gamma;
+  bias = beta.defined() ? beta.contiguous() : beta;
+}
+
+std::vector<Tensor> norm(const std::vector<Tensor>& xs, const Grouping& grouping, const Statistics& statistics,
+                         const Tensor& gamma, const Tensor& beta, const NormOptions& options) {
+  const Op op("norm");
+  NormArguments with(op, xs, grouping, statistics, gamma, beta, options);
   const bool keeps_mask = !options.residual.empty() && options.activation.kind != Activation::Kind::none;
   std::vector<Tensor> inputs, residuals, outputs, masks;
   for (size_t i = 0; i < xs.size(); ++i) {
@@ -115,9 +122,11 @@ std::vector<Tensor> norm(const std::vector<Tensor>& xs, const Grouping& grouping
     if (!options.residual.empty()) residuals.push_back(options.residual[i].contiguous());
     if (keeps_mask) masks.emplace_back(xs[i].shape(), u8, xs[i].device());
   }
-  if (plan.sets > 0)
-    kernel::norm_forward(plan, spec, weight, bias, population, cells, {inputs, residuals, outputs, masks});
-  if (options.moments && !given) *options.moments = moments_of_cells(cells, plan);
+  if (with.plan.sets > 0)
+    kernel::norm_forward(with.plan, with.spec, with.weight, with.bias, with.population, with.cells,
+                         {inputs, residuals, outputs, masks});
+  if (options.moments && statistics.source != Statistics::Source::given)
+    *options.moments = moments_of_cells(with.cells, with.plan);
 
   std::vector<Tensor> recorded = xs;  // then gamma, beta, residuals
   recorded.push_back(gamma);
@@ -128,8 +137,9 @@ std::vector<Tensor> norm(const std::vector<Tensor>& xs, const Grouping& grouping
   for (const Tensor& x : inputs) saved_x.push_back(op.save(x));
   for (const Tensor& mask : masks) saved_mask.push_back(op.save(mask));
   op.record_all(recorded, outputs,
-                [plan = std::move(plan), spec, saved_x, saved_mask, gamma = op.save(weight), beta = op.save(bias),
-                 cells = op.save(cells), residuals = !residuals.empty()](std::span<const Tensor> dys, Sink& sink) {
+                [plan = std::move(with.plan), spec = with.spec, saved_x, saved_mask, gamma = op.save(with.weight),
+                 beta = op.save(with.bias), cells = op.save(with.cells),
+                 residuals = !residuals.empty()](std::span<const Tensor> dys, Sink& sink) {
                   const size_t count = saved_x.size();
                   std::vector<Tensor> x(saved_x.begin(), saved_x.end()), mask(saved_mask.begin(), saved_mask.end()), dy,
                       dx, dresidual;

@@ -22,6 +22,8 @@
 
 namespace norma {
 
+class Op;
+
 // Where the statistics come from.
 struct Statistics {
   enum class Source : uint8_t { batch, given, renorm };
@@ -77,6 +79,17 @@ enum NormCellPart : int64_t {
   kNormCellParts
 };
 
+// What the ops of the family begin with: their arguments, checked and made ready.
+struct NormArguments {
+  NormArguments(const Op& op, const std::vector<Tensor>& xs, const Grouping& grouping, const Statistics& statistics,
+                const Tensor& gamma, const Tensor& beta, const NormOptions& options);
+  NormPlan plan;
+  NormSpec spec;
+  Tensor weight, bias;  // gamma and beta, contiguous
+  Tensor population;    // f64 [2, G or sets * G], mean then var; undefined for the source batch
+  Tensor cells;         // to be filled
+};
+
 struct NormTensors {                             // one entry for each x, or none
   std::span<const Tensor> x, residual, y, mask;  // mask: u8, where the pre-activation is positive (with residual only)
 };
@@ -86,7 +99,7 @@ struct NormGradients {
   std::span<const char> add_dx, add_dresidual;
 };
 
-// Fills y, mask and cells. population: f64 [2, G or sets * G], mean then var; undefined for the source batch.
+// Fills y, mask and cells.
 NORMA_SIMD_KERNEL(norm_forward, const NormPlan& plan, const NormSpec& spec, const Tensor& gamma, const Tensor& beta,
                   const Tensor& population, const Tensor& cells, const NormTensors& tensors)
 // dgamma, dbeta: f64 [affine sets, affine channels], undefined where not wanted; assigned.

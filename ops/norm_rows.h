@@ -50,6 +50,20 @@ struct Pack<T, true> {
   typedef std::conditional_t<sizeof(T) == 4, int32_t, int64_t> truth __attribute__((vector_size(kVectorBytes)));
 };
 
+// n packs beside each other.
+template <class T, bool vector, int n>
+struct Packs {
+  using P = typename Pack<T, vector>::type;
+  P pack[n];
+  explicit Packs(const T* from) {
+    for (int k = 0; k < n; ++k) pack[k] = reinterpret_cast<const P*>(from)[k];
+  }
+  void store(T* to) const {
+    for (int k = 0; k < n; ++k) reinterpret_cast<P*>(to)[k] = pack[k];
+  }
+  P& operator[](int k) { return pack[k]; }
+};
+
 // Calls f.operator()<vector, n>(at, rows, j) for tiles of a chunk, so that all are covered: rows at[0], ..., n packs of
 // columns from column j on: as many that `tables` of them fit into the registers, four, or one; then what is left,
 // column by column.
@@ -156,12 +170,7 @@ void add_moments(const T* __restrict x, const Chunk& chunk, int64_t channels, Ch
   by_tiles<T, 3>(chunk, [=]<bool vector, int n>(const int64_t* at, int64_t rows, int64_t j) {
     using P = typename Pack<T, vector>::type;
     constexpr int64_t size = Pack<T, vector>::size;
-    P h[n], s[n], q[n];
-    for (int k = 0; k < n; ++k) {
-      h[k] = *reinterpret_cast<const P*>(shift + j + k * size);
-      s[k] = *reinterpret_cast<const P*>(sum + j + k * size);
-      q[k] = *reinterpret_cast<const P*>(square + j + k * size);
-    }
+    Packs<T, vector, n> h(shift + j), s(sum + j), q(square + j);
     for (int64_t r = 0; r < rows; ++r) {
       fetch<n, vector>(x, at, rows, r, j);
       for (int k = 0; k < n; ++k) {
@@ -170,10 +179,8 @@ void add_moments(const T* __restrict x, const Chunk& chunk, int64_t channels, Ch
         q[k] += d * d;
       }
     }
-    for (int k = 0; k < n; ++k) {
-      *reinterpret_cast<P*>(sum + j + k * size) = s[k];
-      *reinterpret_cast<P*>(square + j + k * size) = q[k];
-    }
+    s.store(sum + j);
+    q.store(square + j);
   });
   fold(sum, width, channels);
   fold(square, width, channels);
@@ -201,12 +208,7 @@ void apply_tile(const T* x, const T* residual, T* y, uint8_t* mask, const int64_
                 const Columns<T>& t, T leak) {
   using P = typename Pack<T, vector>::type;
   constexpr int64_t size = Pack<T, vector>::size;
-  P high[n], scale[n], shift[n];
-  for (int k = 0; k < n; ++k) {
-    high[k] = *reinterpret_cast<const P*>(t.high + j + k * size);
-    scale[k] = *reinterpret_cast<const P*>(t.scale + j + k * size);
-    shift[k] = *reinterpret_cast<const P*>(t.shift + j + k * size);
-  }
+  Packs<T, vector, n> high(t.high + j), scale(t.scale + j), shift(t.shift + j);
   for (int64_t r = 0; r < rows; ++r) {
     fetch<n, vector>(x, at, rows, r, j);
     if constexpr (with_residual) fetch<n, vector>(residual, at, rows, r, j);
@@ -233,21 +235,25 @@ void apply(const T* x, const T* residual, T* y, uint8_t* mask, const Chunk& chun
   });
 }
 
+// d behind the activation, whose argument was positive or not.
+template <Activation::Kind kind, class P, class Truth, class T>
+[[gnu::always_inline]] inline P behind(P d, [[maybe_unused]] Truth positive, [[maybe_unused]] T leak) {
+  if constexpr (kind == Activation::Kind::none) return d;
+  else return positive ? d : (kind == Activation::Kind::relu ? P{} : leak * d);
+}
+
 // dy behind the activation, of the pack at i. The mask says where the pre-activation was positive; without one it is
 // computed again from x.
 template <Activation::Kind kind, bool masked, bool vector, class T, class P>
-[[gnu::always_inline]] inline P behind(const T* dy, [[maybe_unused]] const uint8_t* mask, int64_t i,
-                                       [[maybe_unused]] P pre_activation, [[maybe_unused]] T leak) {
+[[gnu::always_inline]] inline P behind_at(const T* dy, [[maybe_unused]] const uint8_t* mask, int64_t i,
+                                          [[maybe_unused]] P pre_activation, [[maybe_unused]] T leak) {
   const P d = *reinterpret_cast<const P*>(dy + i);
   if constexpr (kind == Activation::Kind::none) return d;
+  else if constexpr (!masked) return behind<kind>(d, pre_activation > 0, leak);
+  else if constexpr (!vector) return behind<kind>(d, mask[i] != 0, leak);
   else {
-    using Truth = typename Pack<T, vector>::truth;
-    Truth positive;
-    if constexpr (!masked) positive = pre_activation > 0;
-    else if constexpr (vector)
-      positive = __builtin_convertvector(*reinterpret_cast<const typename Pack<T, true>::mask*>(mask + i), Truth) != 0;
-    else positive = mask[i] != 0;
-    return positive ? d : (kind == Activation::Kind::relu ? P{} : leak * d);
+    const auto& bytes = *reinterpret_cast<const typename Pack<T, true>::mask*>(mask + i);
+    return behind<kind>(d, __builtin_convertvector(bytes, typename Pack<T, true>::truth) != 0, leak);
   }
 }
 
@@ -260,29 +266,21 @@ void add_sums(const T* dy, const T* x, const uint8_t* mask, const Chunk& chunk, 
   by_tiles<T, 5>(chunk, [=]<bool vector, int n>(const int64_t* at, int64_t rows, int64_t j) {
     using P = typename Pack<T, vector>::type;
     constexpr int64_t size = Pack<T, vector>::size;
-    P high[n], scale[n], shift[n], s[n], sx[n];
-    for (int k = 0; k < n; ++k) {
-      high[k] = *reinterpret_cast<const P*>(t.high + j + k * size);
-      scale[k] = *reinterpret_cast<const P*>(t.scale + j + k * size);
-      shift[k] = *reinterpret_cast<const P*>(t.shift + j + k * size);
-      s[k] = *reinterpret_cast<const P*>(scratch + j + k * size);
-      sx[k] = *reinterpret_cast<const P*>(scratch + width + j + k * size);
-    }
+    Packs<T, vector, n> high(t.high + j), scale(t.scale + j), shift(t.shift + j), s(scratch + j),
+        sx(scratch + width + j);
     for (int64_t r = 0; r < rows; ++r) {
       fetch<n, vector>(x, at, rows, r, j);
       fetch<n, vector>(dy, at, rows, r, j);
       for (int k = 0; k < n; ++k) {
         const int64_t i = at[r] + j + k * size;
         const P v = *reinterpret_cast<const P*>(x + i) - high[k];
-        const P d = behind<kind, masked, vector, T, P>(dy, mask, i, v * scale[k] + shift[k], leak);
+        const P d = behind_at<kind, masked, vector, T, P>(dy, mask, i, v * scale[k] + shift[k], leak);
         s[k] += d;
         sx[k] += d * v;
       }
     }
-    for (int k = 0; k < n; ++k) {
-      *reinterpret_cast<P*>(scratch + j + k * size) = s[k];
-      *reinterpret_cast<P*>(scratch + width + j + k * size) = sx[k];
-    }
+    s.store(scratch + j);
+    sx.store(scratch + width + j);
   });
   fold(scratch, width, channels);
   fold(scratch + width, width, channels);
@@ -299,21 +297,15 @@ void gradient_of_tile(const T* dy, const T* x, const uint8_t* mask, T* dx, T* dr
                       int64_t rows, int64_t j, const Columns<T>& t, T leak) {
   using P = typename Pack<T, vector>::type;
   constexpr int64_t size = Pack<T, vector>::size;
-  P high[n], scale[n], shift[n], slope[n], offset[n];
-  for (int k = 0; k < n; ++k) {
-    high[k] = *reinterpret_cast<const P*>(t.high + j + k * size);
-    scale[k] = *reinterpret_cast<const P*>(t.scale + j + k * size);
-    shift[k] = *reinterpret_cast<const P*>(t.shift + j + k * size);
-    slope[k] = *reinterpret_cast<const P*>(t.slope + j + k * size);
-    offset[k] = *reinterpret_cast<const P*>(t.offset + j + k * size);
-  }
+  Packs<T, vector, n> high(t.high + j), scale(t.scale + j), shift(t.shift + j), slope(t.slope + j),
+      offset(t.offset + j);
   for (int64_t r = 0; r < rows; ++r) {
     fetch<n, vector>(x, at, rows, r, j);
     fetch<n, vector>(dy, at, rows, r, j);
     for (int k = 0; k < n; ++k) {
       const int64_t i = at[r] + j + k * size;
       const P v = *reinterpret_cast<const P*>(x + i) - high[k];
-      const P d = behind<kind, masked, vector, T, P>(dy, mask, i, v * scale[k] + shift[k], leak);
+      const P d = behind_at<kind, masked, vector, T, P>(dy, mask, i, v * scale[k] + shift[k], leak);
       if constexpr (to_x != Write::none) {
         const P gradient = scale[k] * d - v * slope[k] - offset[k];
         P& to = *reinterpret_cast<P*>(dx + i);

@@ -3,30 +3,26 @@
 #include "norma/autograd/op.h"
 
 namespace norma {
-namespace {
 
-PoolGeometry geometry_of(const Op& op, const Tensor& x, const Pool2dOptions& options) {
+PoolGeometry::PoolGeometry(const Op& op, const Tensor& x, const Pool2dOptions& options)
+    : kernel(options.kernel), stride(options.stride.value_or(options.kernel)), padding(options.padding) {
   op.check_same({x});
   op.check(x.rank() == 4 && x.dim(1) > 0 && x.dim(2) > 0, "wants [N, H, W, C] with pixels: shape {}", x.shape());
-  const Pair k = options.kernel, s = options.stride.value_or(k), p = options.padding;
+  const auto &k = kernel, &s = stride, &p = padding;
   op.check(k.h >= 1 && k.w >= 1, "kernel {} is empty: input {}", Shape{k.h, k.w}, x.shape());
   op.check(s.h >= 1 && s.w >= 1, "stride {}: wants at least 1: input {}", Shape{s.h, s.w}, x.shape());
   op.check(p.h >= 0 && p.w >= 0 && p.h <= k.h / 2 && p.w <= k.w / 2,
            "padding {}: wants 0 to half of kernel {}: input {}", Shape{p.h, p.w}, Shape{k.h, k.w}, x.shape());
-  const int64_t h = x.dim(1), w = x.dim(2);
+  n = x.dim(0), h = x.dim(1), w = x.dim(2), c = x.dim(3);
   op.check(k.h <= h + 2 * p.h && k.w <= w + 2 * p.w, "kernel {} is larger than input {} padded by {}", Shape{k.h, k.w},
            x.shape(), Shape{p.h, p.w});
-  return {x.dim(0), h, w, x.dim(3), (h + 2 * p.h - k.h) / s.h + 1, (w + 2 * p.w - k.w) / s.w + 1, k, s, p};
+  oh = (h + 2 * p.h - k.h) / s.h + 1, ow = (w + 2 * p.w - k.w) / s.w + 1;
 }
-
-Shape output_shape(const PoolGeometry& g) { return {g.n, g.oh, g.ow, g.c}; }
-
-}  // namespace
 
 Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options) {
   Op op("max_pool2d");
-  const PoolGeometry g = geometry_of(op, x, options);
-  Tensor y(output_shape(g), x.dtype(), x.device()), arg;
+  const PoolGeometry g(op, x, options);
+  Tensor y(g.output_shape(), x.dtype(), x.device()), arg;
   if (Op::records({x})) arg = Tensor(y.shape(), g.kernel.h * g.kernel.w <= 256 ? u8 : i64, x.device());
   kernel::max_pool2d(g, x.contiguous(), y, arg);
   return op.record({x}, y, [g, arg = op.save(arg)](const Tensor& dy, Sink& dx) {
@@ -37,8 +33,8 @@ Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options) {
 
 Tensor avg_pool2d(const Tensor& x, const Pool2dOptions& options, bool count_include_pad) {
   Op op("avg_pool2d");
-  const PoolGeometry g = geometry_of(op, x, options);
-  Tensor y(output_shape(g), x.dtype(), x.device());
+  const PoolGeometry g(op, x, options);
+  Tensor y(g.output_shape(), x.dtype(), x.device());
   kernel::avg_pool2d(g, count_include_pad, x.contiguous(), y);
   return op.record({x}, y, [g, count_include_pad](const Tensor& dy, Sink& dx) {
     const auto [grad, add] = dx.into(0);
@@ -49,7 +45,7 @@ Tensor avg_pool2d(const Tensor& x, const Pool2dOptions& options, bool count_incl
 Tensor global_avg_pool(const Tensor& x) {
   Op op("global_avg_pool");
   op.check(x.rank() == 4, "wants [N, H, W, C]: shape {}", x.shape());
-  const PoolGeometry g = geometry_of(op, x, {.kernel = {x.dim(1), x.dim(2)}});
+  const PoolGeometry g(op, x, {.kernel = {x.dim(1), x.dim(2)}});
   Tensor y({g.n, g.c}, x.dtype(), x.device());
   kernel::avg_pool2d(g, false, x.contiguous(), y);
   return op.record({x}, y, [g](const Tensor& dy, Sink& dx) {

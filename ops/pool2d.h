@@ -7,6 +7,8 @@
 
 namespace norma {
 
+class Op;
+
 struct Pool2dOptions {
   Pair kernel;
   std::optional<Pair> stride{};  // default: the kernel
@@ -22,9 +24,13 @@ Tensor avg_pool2d(const Tensor& x, const Pool2dOptions& options, bool count_incl
 // The mean of each channel over the image: [N, H, W, C] -> [N, C].
 Tensor global_avg_pool(const Tensor& x);
 
+// --- For the kernels.
+
 struct PoolGeometry {
   int64_t n, h, w, c, oh, ow;
   Pair kernel, stride, padding;
+  PoolGeometry(const Op& op, const Tensor& x, const Pool2dOptions& options);  // throws where they do not fit
+  Shape output_shape() const { return {n, oh, ow, c}; }
 };
 
 // `arg`, undefined where no gradient is wanted: for each element of y the place of the winner in its window,

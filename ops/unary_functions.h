@@ -48,7 +48,7 @@ NORMA_UNARY(Square, false, x* x, 2 * s)
 NORMA_UNARY(Clamp, false, x < a ? a : (x > b ? b : x), T(s >= a && s <= b))
 NORMA_UNARY(Tanh, true, elementary::tanh(x), 1 - s * s)
 NORMA_UNARY(Sigmoid, true, logistic(x), s*(1 - s))
-NORMA_UNARY(Relu, true, x > 0 ? x : (x != x ? x : T(0)), T(s > 0))  // NaN stays NaN
+NORMA_UNARY(Relu, true, x < 0 ? T(0) : x, T(s > 0))  // NaN stays NaN
 NORMA_UNARY(LeakyRelu, false, x > 0 ? x : a * x, s > 0 ? T(1) : a)
 NORMA_UNARY(Gelu, false, x* T(0.5) * (1 + elementary::erf(x * T(kSqrtHalf))),
             T(0.5) * (1 + elementary::erf(s * T(kSqrtHalf))) +

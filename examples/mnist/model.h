@@ -19,6 +19,7 @@ struct SmallCnn : norma::nn::Module {
         fc1(features(image), 128),
         fc2(128, classes) {
     norm1.activation = norm2.activation = norma::Activation::relu();
+    norm1.max_pool = norm2.max_pool = 2;
     conv1.standardized = conv2.standardized = standardized;
   }
 
@@ -37,10 +38,10 @@ struct SmallCnn : norma::nn::Module {
   norma::nn::Linear fc2;
   NORMA_VISIT(conv1, norm1, conv2, norm2, fc1, drop, fc2)
 
-  Tensor forward(const Tensor& x) override {                // [N, H, W, C]
-    Tensor y = max_pool2d(norm1(conv1(x)), {.kernel = 2});  // [N, H/2, W/2, 32]
-    y = max_pool2d(norm2(conv2(y)), {.kernel = 2});         // [N, H/4, W/4, 64]
-    return fc2(drop(relu(fc1(flatten(y)))));                // [N, classes]
+  Tensor forward(const Tensor& x) override {  // [N, H, W, C]
+    Tensor y = norm1(conv1(x));               // [N, H/2, W/2, 32]
+    y = norm2(conv2(y));                      // [N, H/4, W/4, 64]
+    return fc2(drop(relu(fc1(flatten(y)))));  // [N, classes]
   }
 };
 

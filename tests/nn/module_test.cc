@@ -201,5 +201,74 @@ TEST(Sequential, RunsInOrderAndGrows) {
   expect_error([&] { net[2]; }, "[Sequential] no module 2 among 2");
 }
 
+struct OwnReLU : ReLU {};
+
+// Layers that go in one pass, beside the same ones one by one: outputs to the bit, gradients, populations.
+TEST(Sequential, ANormTakesWhatIsBehindItIntoItsPass) {
+  Generator generator(3);
+  const auto check_net = [&](size_t entries, auto... layers) {
+    Sequential net(std::move(layers)...);
+    for (int mode = 0; mode < 3; ++mode) {  // training, evaluation, evaluation that is recorded
+      net.train(mode == 0);
+      Tensor x = randn({5, 8, 8, 16}, generator), skip;
+      x.set_requires_grad();
+      const auto run = [&](bool fused) {
+        std::vector<Tensor> before;
+        for (const auto& [_, b] : net.named_buffers()) before.push_back(b.clone());
+        x.set_grad({});
+        net.zero_grad();
+        std::optional<Tape> tape;
+        if (mode != 1) tape.emplace();
+        Tensor y = x;
+        if (fused) y = net(x);
+        else
+          for (size_t i = 0; i < net.size(); ++i) y = net[i](y);
+        std::vector<Tensor> all = {y.detach()};
+        if (tape) {
+          EXPECT_EQ(tape->entries().size(), fused ? entries : net.size());
+          tape->backward(y, {.seed = random(y.shape(), 4).to(f32)});
+          all.push_back(x.grad());
+          for (const Tensor& p : net.parameters()) all.push_back(p.grad());
+        }
+        size_t i = 0;
+        for (const auto& [_, b] : net.named_buffers()) {
+          all.push_back(b.clone());
+          b.copy_from(before[i++]);
+        }
+        return all;
+      };
+      const std::vector<Tensor> got = run(true), want = run(false);
+      EXPECT_TRUE(same_bits(got[0], want[0]));
+      for (size_t i = 1; i < got.size(); ++i) EXPECT_TRUE(close(got[i], want[i], 1e-6)) << i;
+    }
+  };
+  const auto bn = [] { return BatchNorm(16); };
+  check_net(1, bn(), ReLU());
+  check_net(1, bn(), LeakyReLU(0.3));
+  check_net(1, bn(), MaxPool2d(2));
+  check_net(1, bn(), ReLU(), MaxPool2d({2, 3}));
+  check_net(1, bn(), LeakyReLU(), MaxPool2d(2, {.stride = 2}));
+  check_net(1, BatchNorm(16, {.activation = Activation::relu()}), MaxPool2d(4));
+  check_net(3, Conv2d(16, 16, 1), GroupNorm(4, 16), ReLU(), MaxPool2d(2), Conv2d(16, 4, 1));
+  check_net(2, Conv2d(16, 16, 3, {}, false), bn(), ReLU(), MaxPool2d(2));
+  check_net(3, Conv2d(16, 16, 3, {}, false), bn(), LeakyReLU(), Tanh());
+  check_net(2, LayerNorm(16), ReLU(), MaxPool2d(2));  // the pooling is by itself
+  check_net(3, bn(), Tanh(), MaxPool2d(2));
+  check_net(2, bn(), ReLU(), MaxPool2d(3, {.stride = 2}));
+  check_net(2, bn(), MaxPool2d(3, {.padding = 1}));
+  check_net(2, bn(), OwnReLU());
+  check_net(2, BatchNorm(16, {.activation = Activation::relu()}), LeakyReLU());
+  check_net(2, bn(), MaxPool2d(2), ReLU());
+}
+
+TEST(Sequential, ObserversSeeEveryLayer) {
+  Sequential net(BatchNorm(16), ReLU(), MaxPool2d(2));
+  std::string seen;
+  const Observer observer([&](Module& m, const Tensor&, const Tensor& y) { seen += m.type() + y.shape().str() + " "; });
+  Tape tape;
+  net(randn({2, 4, 4, 16}));
+  EXPECT_EQ(seen, "BatchNorm[2, 4, 4, 16] ReLU[2, 4, 4, 16] MaxPool2d[2, 2, 2, 16] Sequential[2, 2, 2, 16] ");
+}
+
 }  // namespace
 }  // namespace norma::nn

@@ -151,6 +151,43 @@ TEST(Norm, ResidualAndActivationAreFused) {
   EXPECT_TRUE(close(layer(x, skip), relu(norm(x, whole(), {}, {}, {}) + skip)));
 }
 
+// Each member of the family twice, with the pooling and before it: the same outputs, populations and moments.
+TEST(Norm, MaxPoolIsBehindAllElse) {
+  const Tensor x = batch(1, {8, 7, 5, 16}), skip = batch(2, x.shape());
+  const auto make = [](int kind) {
+    if (kind == 9) return Norm(16, {.identity = true});
+    if (kind == 8) return DomainNorm(16, {.count = 2, .batch = false});
+    return parse_norm(std::vector{"bn", "bn:3", "gn:4", "ln", "in", "hin", "brn", "frozen"}[static_cast<size_t>(kind)])
+        .layer(16);
+  };
+  for (int kind = 0; kind < 10; ++kind) {
+    Norm pooled = make(kind), plain = make(kind);
+    SCOPED_TRACE(plain.type());
+    pooled.activation = plain.activation = Activation::leaky_relu(0.1);
+    pooled.max_pool = {2, 3};
+    pooled.ids = plain.ids = tensor<int64_t>({0, 1, 1, 0, 0, 1, 0, 1});
+    Moments of_pooled, of_plain;
+    for (int mode = 0; mode < 4; ++mode) {  // training, evaluation, and both with somebody who collects moments
+      if (mode == 2) {
+        pooled.collect = [&](const auto&, const Moments& m) { of_pooled = m; };
+        plain.collect = [&](const auto&, const Moments& m) { of_plain = m; };
+      }
+      pooled.train(mode % 2 == 0);
+      plain.train(mode % 2 == 0);
+      Tape tape;
+      EXPECT_TRUE(same_bits(pooled(x), max_pool2d(plain(x), {.kernel = {2, 3}})));
+      EXPECT_TRUE(same_bits(pooled(x, skip), max_pool2d(plain(x, skip), {.kernel = {2, 3}})));
+      if (plain.grouping.positions == Positions::all) {
+        const std::vector<Tensor> both = {x, skip};
+        EXPECT_TRUE(same_bits(pooled(both)[1], max_pool2d(plain(both)[1], {.kernel = {2, 3}})));
+      }
+      if (!plain.has_population()) continue;
+      EXPECT_TRUE(same_bits(pooled.running_var, plain.running_var));
+      EXPECT_TRUE(mode < 2 || same_bits(of_pooled.m2, of_plain.m2));
+    }
+  }
+}
+
 TEST(Norm, SeveralInputsShareStatistics) {
   Norm layer = BatchNorm(4, {.momentum = 1});
   const std::vector<Tensor> levels = {batch(1), batch(2, {8, 1, 1, 4})};

@@ -3,6 +3,7 @@
 
 #include "norma/ops/norm.h"
 #include "tests/golden.h"
+#include "tests/ops/loopback.h"
 
 namespace norma {
 namespace {
@@ -182,38 +183,6 @@ TEST(NormCases, MomentsMergeToThoseOfTheUnion) {
   EXPECT_TRUE(close(merge_sets(moments(x, chunks(2))).m2, all.m2));
   EXPECT_TRUE(close(merge(Moments{}, all).m2, all.m2));
 }
-
-// Workers that meet at a barrier in one process: each has its own thread and its part of the batch.
-class Loopback : public Communicator {
- public:
-  struct Meeting {
-    explicit Meeting(int workers) : parts(static_cast<size_t>(workers)) {}
-    std::mutex mutex;
-    std::condition_variable moved;
-    std::vector<std::vector<double>> parts;
-    size_t arrived = 0, left = 0;
-  };
-  Loopback(Meeting& meeting, int rank) : meeting_(meeting), rank_(rank) {}
-  int rank() const override { return rank_; }
-  int size() const override { return static_cast<int>(meeting_.parts.size()); }
-  void all_gather(std::span<const double> own, std::span<double> all) override {
-    std::unique_lock lock(meeting_.mutex);
-    meeting_.moved.wait(lock, [&] { return meeting_.left == 0; });  // the last exchange is over
-    meeting_.parts[static_cast<size_t>(rank_)].assign(own.begin(), own.end());
-    ++meeting_.arrived;
-    meeting_.moved.notify_all();
-    meeting_.moved.wait(lock, [&] { return meeting_.arrived == meeting_.parts.size(); });
-    for (size_t i = 0, at = 0; i < meeting_.parts.size(); at += meeting_.parts[i++].size())
-      std::copy(meeting_.parts[i].begin(), meeting_.parts[i].end(), all.begin() + static_cast<std::ptrdiff_t>(at));
-    if (++meeting_.left == meeting_.parts.size()) meeting_.arrived = meeting_.left = 0;
-    meeting_.moved.notify_all();
-    meeting_.moved.wait(lock, [&] { return meeting_.left == 0; });
-  }
-
- private:
-  Meeting& meeting_;
-  int rank_;
-};
 
 TEST(NormCases, AcrossWorkersEqualsOneLargeBatchUnevenAndEmptyPartsIncluded) {
   const Tensor x = random({7, 3, 3, 5}), upstream = random(x.shape(), 2);

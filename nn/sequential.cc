@@ -1,0 +1,41 @@
+#include "norma/nn/sequential.h"
+
+#include <typeinfo>
+
+#include "norma/nn/layers.h"
+
+namespace norma::nn {
+namespace {
+
+// Layer i as an M, if it is there and just that: what is derived from M may do something else.
+template <class M>
+M* just(const std::vector<std::unique_ptr<Module>>& layers, size_t i) {
+  return i < layers.size() && typeid(*layers[i]) == typeid(M) ? static_cast<M*>(layers[i].get()) : nullptr;
+}
+
+}  // namespace
+
+size_t Sequential::run(size_t first, Tensor& y) {
+  Conv2d* conv = just<Conv2d>(layers_, first);
+  size_t next = conv ? first + 1 : first;
+  Norm* norm = just<Norm>(layers_, next++);
+  if (!norm || norm->max_pool || Observer::any()) {
+    y = (*layers_[first])(y);
+    return 1;
+  }
+  Activation f = norm->activation;
+  if (f.kind == Activation::Kind::none) {
+    if (just<ReLU>(layers_, next)) f = Activation::relu();
+    if (const auto* leaky = just<LeakyReLU>(layers_, next)) f = Activation::leaky_relu(leaky->slope);
+    if (f.kind != Activation::Kind::none) ++next;
+  }
+  std::optional<Pair> window;
+  if (const auto* pool = just<MaxPool2d>(layers_, next)) {
+    const auto& [kernel, stride, padding] = pool->options;
+    if (stride.value_or(kernel) == kernel && padding == Pair(0)) window = kernel, ++next;
+  }
+  y = norm->forward(conv, y, {}, f, window);
+  return next - first;
+}
+
+}  // namespace norma::nn
