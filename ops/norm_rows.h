@@ -251,9 +251,12 @@ template <Activation::Kind kind, bool masked, bool vector, class T, class P>
   if constexpr (kind == Activation::Kind::none) return d;
   else if constexpr (!masked) return behind<kind>(d, pre_activation > 0, leak);
   else if constexpr (!vector) return behind<kind>(d, mask[i] != 0, leak);
-  else {
-    const auto& bytes = *reinterpret_cast<const typename Pack<T, true>::mask*>(mask + i);
-    return behind<kind>(d, __builtin_convertvector(bytes, typename Pack<T, true>::truth) != 0, leak);
+  else {  // (a reference to the mask would be one to aligned bytes)
+    using Packed = Pack<T, true>;
+    return behind<kind>(
+        d,
+        __builtin_convertvector(*reinterpret_cast<const typename Packed::mask*>(mask + i), typename Packed::truth) != 0,
+        leak);
   }
 }
 
