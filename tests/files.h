@@ -55,6 +55,23 @@ inline Bytes gzip_stored(const Bytes& content) {
   return file;
 }
 
+// CIFAR records of noise around a level that grows with the label, so that there is something to learn; labels go
+// round.
+inline Bytes cifar(int64_t count, int64_t classes = 10, int first_label = 0) {
+  Bytes file;
+  uint32_t noise = 1;
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t label = (i + first_label) % classes;
+    if (classes == 100) file.push_back(static_cast<std::byte>(label / 5));
+    file.push_back(static_cast<std::byte>(label));
+    for (int k = 0; k < 3072; ++k) {
+      noise = noise * 1664525 + 1013904223;
+      file.push_back(static_cast<std::byte>(label * 190 / (classes - 1) + (noise >> 26)));
+    }
+  }
+  return file;
+}
+
 // A folder that lives as long as the test.
 class TemporaryFolder {
  public:
@@ -69,6 +86,11 @@ class TemporaryFolder {
 
   void write(const std::string& name, const Bytes& bytes) const {
     write_file_atomic(*this / name, std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+  }
+  // A set in CIFAR-10's layout: `each` pictures in each of its six files.
+  void write_cifar10(int64_t each) const {
+    for (int i = 1; i <= 5; ++i) write("data_batch_" + std::string(1, char('0' + i)) + ".bin", cifar(each, 10, i));
+    write("test_batch.bin", cifar(each));
   }
 
  private:

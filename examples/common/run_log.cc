@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "norma/core/error.h"
 
@@ -24,8 +25,10 @@ RunLog::~RunLog() {
 void RunLog::write(const nlohmann::ordered_json& line) {
   if (file_ < 0) return;
   const std::string text = line.dump() + "\n";
-  norma::check(::write(file_, text.data(), text.size()) == static_cast<ssize_t>(text.size()), "log",
-               "cannot write '{}': {}", path_, std::strerror(errno));
+  errno = ENOSPC;  // what else writes a part of a line
+  if (::write(file_, text.data(), text.size()) == static_cast<ssize_t>(text.size())) return;
+  fmt::print(stderr, "warning: cannot write '{}': {}; the log ends here\n", path_, std::strerror(errno));
+  ::close(std::exchange(file_, -1));
 }
 
 int64_t peak_memory() {

@@ -1,5 +1,6 @@
 // RunLog: a record of a training run for other programs to read, one JSON object a line. A line is written at once and
-// whole, so a run that is killed leaves a file that can be read, and that the same run taken up again goes on with.
+// whole, so a run that is killed leaves a file that can be read, and that the same run taken up again goes on with. A
+// line that cannot be written, for want of space say, is a warning, and none is written after it: training goes on.
 #pragma once
 
 #include <nlohmann/json.hpp>

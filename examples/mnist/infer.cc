@@ -45,7 +45,7 @@ int run(const Options& options) {
 
   // Pictures of the kind that it knows
   const bool drawn = options.data.empty() && about.at("data") == "drawn digits";
-  const Data data = find_mnist(options.data, options.synthetic || drawn);
+  const Data data = find_data({.folder = options.data, .synthetic = options.synthetic || drawn}, {DataFormat::mnist});
   const ImageDataset& test = data.test;
   check(test.images.shape().without(0) == image && test.class_names == classes, "infer",
         "'{}' knows pictures {} of {}, those of {} are {} of {}", options.file, image, fmt::join(classes, ", "),

@@ -235,7 +235,7 @@ TEST_F(Mnist, RefusesToResumeWithOtherOptions) {
 }
 
 TEST_F(Mnist, SaysWhatIsWrongWithTheData) {
-  refuses({"--data", file("nowhere")}, "no 'train-images-idx3-ubyte' or 'train-images-idx3-ubyte.gz' in");
+  refuses({"--data", file("nowhere")}, "[find_data] no data set in ");
   const data::ImageDataset digits = examples::draw_digits(40, 1);
   const uint8_t* pixels = digits.images.data<uint8_t>();
   const std::vector<uint8_t> labels = digits.labels.to_vector<uint8_t>();

@@ -39,6 +39,7 @@ class Program {
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
 
+  void signal(int number) const { ::kill(pid_, number); }
   void kill() {
     ::kill(pid_, SIGKILL);
     wait();

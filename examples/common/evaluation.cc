@@ -1,0 +1,25 @@
+#include "examples/common/evaluation.h"
+
+namespace examples {
+
+using namespace norma;
+
+Tensor mirrored(const Tensor& x) {
+  const Tensor columns = arange(x.dim(2)).to(x.device());
+  return index_select(x, 2, x.dim(2) - 1 - columns);
+}
+
+Evaluation evaluate(nn::Module& model, data::DataLoader& loader, Device device, bool flips) {
+  const nn::EvalMode evaluation(model);
+  Evaluation result{ConfusionTable(loader.dataset().class_names)};
+  for (const data::Batch& batch : loader) {
+    const Tensor images = batch.images.to(device), labels = batch.labels.to(device);
+    const Tensor logits = flips ? (model(images) + model(mirrored(images))) * 0.5 : model(images);
+    result.loss += cross_entropy(logits, labels).item() * static_cast<double>(batch.size());
+    result.table.add(batch.labels, argmax(logits, -1));
+  }
+  result.loss /= static_cast<double>(loader.dataset().size());
+  return result;
+}
+
+}  // namespace examples

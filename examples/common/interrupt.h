@@ -1,0 +1,36 @@
+// Interrupt: turns Ctrl-C (SIGINT) and SIGTERM into a question that a training loop asks between two steps. A second
+// one ends the program at once, as without it.
+#pragma once
+
+#include <signal.h>
+
+#include <atomic>
+
+namespace examples {
+
+class Interrupt {
+ public:
+  Interrupt() {
+    seen_ = 0;
+    struct sigaction action {};
+    action.sa_handler = [](int signal) { seen_ = signal; };
+    action.sa_flags = SA_RESETHAND | SA_RESTART;
+    ::sigaction(SIGINT, &action, &interrupt_);
+    ::sigaction(SIGTERM, &action, &terminate_);
+  }
+  ~Interrupt() {
+    ::sigaction(SIGINT, &interrupt_, nullptr);
+    ::sigaction(SIGTERM, &terminate_, nullptr);
+  }
+  Interrupt(const Interrupt&) = delete;
+  Interrupt& operator=(const Interrupt&) = delete;
+
+  int signal() const { return seen_; }  // the one that came, or 0
+
+ private:
+  static inline std::atomic<int> seen_{0};
+  struct sigaction interrupt_ {
+  }, terminate_{};
+};
+
+}  // namespace examples

@@ -1,0 +1,238 @@
+#include "examples/common/training.h"
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+
+#include "examples/common/interrupt.h"
+#include "examples/common/plot.h"
+#include "examples/common/progress.h"
+
+namespace examples {
+namespace {
+
+using namespace norma;
+using Clock = std::chrono::steady_clock;
+using Json = nlohmann::ordered_json;
+
+// "loss 0.4123  accuracy 0.8510" of {"train_loss", 0.4123}, ...: what the line says is of training needs no saying.
+std::string words(const Metrics& metrics) {
+  std::string text;
+  for (const auto& [name, value] : metrics) {
+    std::string word = name.starts_with("train_") ? name.substr(6) : name;
+    std::replace(word.begin(), word.end(), '_', ' ');
+    text += fmt::format("{}{} {:.4f}", text.empty() ? "" : "  ", word, value);
+  }
+  return text;
+}
+
+}  // namespace
+
+void TrainingOptions::add_to(CLI::App& app) {
+  app.add_option("--epochs", epochs)->check(CLI::NonNegativeNumber);
+  app.add_option("--batch", batch, "pictures in a batch")->check(CLI::PositiveNumber);
+  app.add_option("--lr", lr, "learning rate, the largest of the schedule")->check(CLI::PositiveNumber);
+  app.add_option("--seed", seed, "of the weights, the order, the augmentation");
+  app.add_option("--threads", threads, "0: $NORMA_NUM_THREADS, or every core")->check(CLI::Range(0, 1024));
+  app.add_option("--device", device, "cpu, cuda, cuda:1, ...");
+  app.add_option("--save", save, "write the weights to this file (safetensors)");
+  app.add_option("--load", load, "begin with the weights in this file");
+  app.add_option("--resume", resume, "keep a checkpoint in this folder, and go on from it if there is one");
+  app.add_option("--log", log, "append a record of the run to this file (JSON lines)");
+  app.add_option("--log-every", log_every, "steps between two looks at the loss")->check(CLI::PositiveNumber);
+  app.add_option("--eval-every", eval_every, "epochs between two evaluations; the last is always evaluated")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--json", json, "write the result to this file");
+  app.add_option("--plot", plot, "draw the curves to this file, .svg or .png (by gnuplot), and write them to .csv")
+      ->check([](const std::string& path) {
+        return path.ends_with(".svg") || path.ends_with(".png") ? "" : "it ends neither in .svg nor in .png: " + path;
+      });
+}
+
+Device TrainingOptions::start() const {
+  if (threads > 0) set_num_threads(threads);
+  manual_seed(seed);
+  return Device::parse(device);
+}
+
+std::map<std::string, std::string> TrainingOptions::fingerprint(const data::ImageDataset& train) const {
+  return {{"data", train.name},
+          {"pictures", std::to_string(train.size())},
+          {"epochs", std::to_string(epochs)},
+          {"batch", std::to_string(batch)},
+          {"lr", fmt::format("{}", lr)},
+          {"seed", std::to_string(seed)},
+          {"load", load},
+          {"device", Device::parse(device).str()}};
+}
+
+int64_t count_parameters(nn::Module& model) {
+  int64_t count = 0;
+  for (const Tensor& p : model.parameters()) count += p.numel();
+  return count;
+}
+
+void Trainer::Meter::look(const StepResult& result, const Tensor& labels) {
+  loss_sum += result.loss.item();
+  ++looks;
+  if (!result.logits.defined()) return;
+  accuracy_sum += mean(eq(argmax(result.logits, -1), labels.to(result.logits.device())).to(f32)).item();
+  ++accuracies;
+}
+
+Metrics Trainer::Meter::means() const {
+  Metrics metrics = {{"train_loss", loss_sum / static_cast<double>(std::max<int64_t>(looks, 1))}};
+  if (accuracies > 0) metrics.emplace_back("train_accuracy", accuracy_sum / static_cast<double>(accuracies));
+  return metrics;
+}
+
+Trainer::Trainer(const TrainingOptions& options, std::string program, const nn::TrainingRun& run,
+                 data::DataLoader& train)
+    : options_(options), program_(std::move(program)), run_(run), train_(train), log_(options.log) {
+  if (options_.resume.empty()) return;
+  if (std::filesystem::exists(checkpoint(options_.resume))) resume();
+  else std::filesystem::create_directories(options_.resume);
+}
+
+void Trainer::save(const std::string& folder) {
+  const Json state = {{"seconds", seconds_},
+                      {"epoch_seconds", epoch_seconds_},
+                      {"meter", {meter_.loss_sum, meter_.accuracy_sum, meter_.looks, meter_.accuracies}},
+                      {"history", history_}};
+  progress_.metadata = {{"trainer", state.dump()}};
+  nn::save_checkpoint(checkpoint(folder), run_, progress_);
+}
+
+void Trainer::resume() {
+  const std::string path = checkpoint(options_.resume);
+  progress_ = nn::load_checkpoint(path, run_);
+  try {
+    const Json state = Json::parse(progress_.metadata["trainer"]);
+    const auto number = [](const Json& value) { return value.is_null() ? std::nan("") : value.get<double>(); };
+    seconds_ = state.at("seconds");
+    epoch_seconds_ = state.at("epoch_seconds");
+    const Json& meter = state.at("meter");
+    meter_ = {number(meter.at(0)), number(meter.at(1)), meter.at(2), meter.at(3)};
+    history_ = state.at("history").get<std::vector<Json>>();
+  } catch (const Json::exception& error) {
+    fail(program_, "'{}' does not hold the state of a trainer: {}", path, error.what());
+  }
+  train_.seek({progress_.epoch, progress_.batch});
+  const std::string part = progress_.batch > 0 ? fmt::format(" and {} batches", progress_.batch) : "";
+  fmt::print("resume {}, after epoch {} of {}{}\n", path, progress_.epoch, options_.epochs, part);
+}
+
+int Trainer::stop(int signal) {
+  std::string folder = options_.resume;
+  for (int i = 1; folder.empty() || (options_.resume.empty() && std::filesystem::exists(folder)); ++i)
+    folder = i == 1 ? fmt::format("{}-stopped", program_) : fmt::format("{}-stopped-{}", program_, i);
+  std::filesystem::create_directories(folder);
+  save(folder);
+  draw();
+  const std::string how = options_.resume.empty() ? fmt::format("with --resume {}", folder) : "again";
+  fmt::print("stopped after step {}, in epoch {} of {}: {} is written. To go on, give the same command {}\n",
+             progress_.step, progress_.epoch + 1, options_.epochs, checkpoint(folder), how);
+  return signal;
+}
+
+int Trainer::run(const std::function<StepResult(const data::Batch&, int64_t)>& step,
+                 const std::function<Metrics()>& evaluate) {
+  const Interrupt interrupt;
+  while (progress_.epoch < options_.epochs) {
+    const int64_t epoch = progress_.epoch + 1, size = train_.dataset().size();
+    const std::string label = fmt::format("epoch {}/{}", epoch, options_.epochs);
+    const Clock::time_point start = Clock::now();
+    const double seconds_before = seconds_, epoch_before = epoch_seconds_;
+    ProgressBar bar(label, size);
+    int64_t seen = std::min(progress_.batch * train_.options().batch, size);
+    for (const data::Batch& batch : train_) {
+      const StepResult result = step(batch, progress_.step);
+      seen += batch.size();
+      progress_.batch = train_.position().batch;
+      const double elapsed = std::chrono::duration<double>(Clock::now() - start).count();
+      seconds_ = seconds_before + elapsed;
+      epoch_seconds_ = epoch_before + elapsed;
+      if (++progress_.step % options_.log_every == 0 || progress_.batch == train_.batches()) {
+        meter_.look(result, batch.labels);
+        const double speed = static_cast<double>(seen) / epoch_seconds_;
+        bar.update(seen, fmt::format("{}  {:.0f} images/s", words(meter_.means()), speed));
+        log_.write({{"epoch", epoch},
+                    {"step", progress_.step},
+                    {"lr", run_.optimizer.lr()},
+                    {"loss", result.loss.item()},
+                    {"images_per_second", speed}});
+      }
+      if (interrupt.signal() == 0) continue;
+      bar.clear();
+      return stop(interrupt.signal());
+    }
+
+    const double speed = static_cast<double>(size) / epoch_seconds_;
+    Metrics metrics = meter_.means();
+    if (epoch % options_.eval_every == 0 || epoch == options_.epochs) {
+      result_ = evaluate();
+      metrics.insert(metrics.end(), result_.begin(), result_.end());
+    }
+    bar.clear();
+    fmt::print("{}  {}  {:.0f} images/s  {}\n", label, words(metrics), speed, duration(epoch_seconds_));
+    std::fflush(stdout);
+    Json line;
+    line["epoch"] = epoch;
+    for (const auto& [name, value] : metrics) line[name] = value;
+    line["seconds"] = epoch_seconds_;
+    line["images_per_second"] = speed;
+    log_.write(line);
+    history_.push_back(line);
+
+    progress_.epoch = epoch;
+    progress_.batch = 0;
+    meter_ = {};
+    epoch_seconds_ = 0;
+    if (interrupt.signal() != 0 && epoch < options_.epochs) return stop(interrupt.signal());
+    if (options_.resume.empty()) continue;
+    try {
+      save(options_.resume);
+    } catch (const Error& error) {
+      fmt::print(stderr, "warning: no checkpoint of this epoch, any older one is kept: {}\n", error.what());
+    }
+  }
+  if (result_.empty()) result_ = evaluate();
+  draw();
+  return 0;
+}
+
+// A panel for each "train_x", "test_x" of the history.
+void Trainer::draw() const {
+  if (options_.plot.empty() || history_.empty()) return;
+  std::vector<Panel> panels;
+  for (const Json& line : history_)
+    for (const auto& [name, value] : line.items()) {
+      const size_t end = name.find('_');
+      const std::string part = name.substr(0, end);
+      if ((part != "train" && part != "test") || !value.is_number()) continue;
+      const std::string what = name.substr(end + 1);
+      auto panel = std::find_if(panels.begin(), panels.end(), [&](const Panel& p) { return p.title == what; });
+      if (panel == panels.end()) panel = panels.insert(panel, Panel{what, "epoch", what, {}});
+      auto& curves = panel->curves;
+      auto curve = std::find_if(curves.begin(), curves.end(), [&](const Curve& c) { return c.label == part; });
+      if (curve == curves.end()) curve = curves.insert(curve, Curve{part, {}, {}});
+      curve->x.push_back(line.at("epoch"));
+      curve->y.push_back(value);
+    }
+  fmt::print("curves {}\n", plot(options_.plot, panels));
+}
+
+void Trainer::write_json(const std::string& dataset, const std::string& model, const Json& more) const {
+  if (options_.json.empty()) return;
+  const double images = static_cast<double>(progress_.epoch * train_.dataset().size());
+  Json result = {{"program", program_}, {"dataset", dataset}, {"model", model}, {"epochs", options_.epochs}};
+  for (const auto& [name, value] : result_) result[name] = value;
+  result["train_seconds"] = seconds_;
+  result["images_per_second"] = seconds_ > 0 ? images / seconds_ : 0;
+  result["peak_memory_bytes"] = peak_memory();
+  result["threads"] = num_threads();
+  result["seed"] = options_.seed;
+  result.update(more);
+  write_file_atomic(options_.json, result.dump(2) + "\n");
+}
+
+}  // namespace examples
