@@ -115,14 +115,14 @@ Tensor Norm::forward(Conv2d* conv, const Tensor& x, const Tensor& residual, cons
   const bool fixed = source == Statistics::Source::given;
   const bool by_population = !is_training() && (evaluation == EvalStatistics::population || fixed);
   const std::vector<Tensor> residuals = residual.defined() ? std::vector{residual} : std::vector<Tensor>();
-  if (!conv || !by_population || !has_population() || running_mean.numel() != channels_ || collect || pool ||
+  if (!conv || !by_population || !has_population() || running_mean.numel() != channels_ || collect ||
       domains.count > 0 || Tape::current() || Observer::any())
     return normalize({conv ? (*conv)(x) : x}, residuals, f, pool)[0];
   NormOptions options = this->options(f);
   options.residual = residuals;
   return conv2d_norm(x, conv->filters(), conv->bias, conv->options,
                      {Samples::whole(), grouping.positions, grouping.channels},
-                     Statistics::given(running_mean, running_var), weight, bias, options);
+                     Statistics::given(running_mean, running_var), weight, bias, options, pool);
 }
 
 std::vector<Tensor> Norm::normalize(const std::vector<Tensor>& xs, const std::vector<Tensor>& residual,

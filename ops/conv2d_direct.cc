@@ -230,15 +230,23 @@ void pack(const Filters& w, const Windows& windows, int64_t channels, int64_t gr
   });
 }
 
+// Where a max-pooled pixel goes, if anywhere.
+struct Pooled {
+  float* to;
+  bool first;  // of its window
+};
+
 // The epilogue of `count` pixels that are still in the cache, for the vectors [begin, end) of channels.
-void finish(const Output& out, float* const* to, int64_t count, int64_t begin, int64_t end) {
+void finish(const Output& out, float* const* to, const Pooled* pooled, int64_t count, int64_t begin, int64_t end) {
   with_epilogue(*out.after, [&]<class E>() {
     for (int64_t b = begin; b < end; ++b) {
       const int64_t channel = b * kLanes, n = out.size.c - channel;
       const E finish(*out.after, out.y, channel, n);
       for (int64_t i = 0; i < count; ++i) {
         float* p = to[i] + channel;
-        finish(p, n < kLanes ? load(p, n) : load(p));
+        const Vec value = n < kLanes ? load(p, n) : load(p);
+        if (!out.after->max_pool) finish(p, value);
+        else if (pooled[i].to) finish.pool(pooled[i].to + channel, value, pooled[i].first);
       }
     }
   });
@@ -247,7 +255,10 @@ void finish(const Output& out, float* const* to, int64_t count, int64_t begin, i
 // y (+)= bias + the convolution with w.
 template <bool depthwise>
 void convolve(const Windows& windows, const Filters& w, const float* bias, const Output& out) {
-  const int64_t pixels = windows.n * windows.rows * windows.columns, strips = (pixels + kStrip - 1) / kStrip;
+  // Of max-pooled images each is one thread's, and its strips go one after the other.
+  const bool pools = out.after && out.after->max_pool;
+  const int64_t area = windows.rows * windows.columns * (pools ? 1 : windows.n), per = (area + kStrip - 1) / kStrip;
+  const int64_t strips = per * (pools ? windows.n : 1), bundle = pools ? per : 1;
   const int64_t k = vectors(out.size.c), taps = static_cast<int64_t>(windows.taps.size());
   const int64_t channels = depthwise ? 1 : windows.in.c, depth = taps * channels;
   const int64_t parts =
@@ -260,17 +271,29 @@ void convolve(const Windows& windows, const Filters& w, const float* bias, const
     for_groups(k * part / parts, k * (part + 1) / parts, [&]<int K>(int64_t group) {
       pack(w, windows, channels, group, K, out.size.c, packed + group * kLanes * depth);
     });
-  reserve(Strip::size(windows), 1);
+  reserve(Strip::size(windows), pools ? kStrip * out.size.c : 1);
   // The runs that windows above have not seen, and how much of one no window to the left has.
   const int64_t fresh = std::min(windows.width, windows.stride.w) * windows.in.c;
   const int64_t fresh_runs = std::max<int64_t>(0, windows.size() - (windows.width > 1 ? windows.stride.h : 1));
   parallel_for(
-      strips * parts, kTaskWork / (kStrip * (depth + 1) * k * kLanes / parts) + 1, [&](int64_t begin, int64_t end) {
+      strips * parts / std::max<int64_t>(1, bundle),
+      kTaskWork / (kStrip * (depth + 1) * k * kLanes * bundle / parts + 1) + 1, [&](int64_t begin, int64_t end) {
         Strip strip(windows);
+        const Scratch unpooled(pools ? kStrip * out.size.c : 0);
         float* to[kStrip];
-        for (int64_t item = begin; item < end; ++item) {
-          const int64_t first = item % strips * kStrip, count = std::min(kStrip, pixels - first), part = item / strips;
+        Pooled pooled[kStrip];
+        for (int64_t item = begin * bundle; item < end * bundle; ++item) {
+          const int64_t part = item / strips, start = item % per * kStrip;
+          const int64_t first = item % strips / per * area + start, count = std::min(kStrip, area - start);
           strip.look_at(first, count, [&](int64_t i, int64_t image, int64_t row, int64_t column, int64_t n) {
+            const int64_t height = windows.rows / 2, width = windows.columns / 2;
+            for (int64_t j = 0; j < n && pools; ++j) {
+              const int64_t x = column + j;
+              float* pool = out.y + ((image * height + row / 2) * width + x / 2) * out.size.c;
+              pooled[i + j] = {row / 2 < height && x / 2 < width ? pool : nullptr, (row | x) % 2 == 0};
+              to[i + j] = unpooled + (i + j) * out.size.c;
+            }
+            if (pools) return;
             float* line = out.y + (image * out.size.h + row * out.step.h + out.first.h) * out.size.w * out.size.c;
             for (int64_t j = 0; j < n; ++j) to[i + j] = line + ((column + j) * out.step.w + out.first.w) * out.size.c;
           });
@@ -290,7 +313,7 @@ void convolve(const Windows& windows, const Filters& w, const float* bias, const
               });
             }
           });
-          if (out.after) finish(out, to, count, first_group, k * (part + 1) / parts);
+          if (out.after) finish(out, to, pooled, count, first_group, k * (part + 1) / parts);
         }
       });
 }

@@ -22,14 +22,28 @@ class Epilogue {
 
   NORMA_INLINE void operator()(float* to, Vec value) const {
     Vec v = (value - high_) * scale_ + shift_;
-    if constexpr (residual) v += n_ < kLanes ? load(to + from_y_, n_) : load(to + from_y_);
-    if constexpr (kind == Activation::Kind::relu) v = v < 0 ? Vec{} : v;
-    if constexpr (kind == Activation::Kind::leaky_relu) v = v > 0 ? v : slope_ * v;
-    if (n_ < kLanes) store(to, v, n_);
-    else store(to, v);
+    if constexpr (residual) v += get(to + from_y_);
+    put(to, activate(v));
+  }
+
+  // For a maximum: into what is there, unless this is the `first` of its window. A NaN wins.
+  NORMA_INLINE void pool(float* to, Vec value, bool first) const {
+    const Vec v = activate((value - high_) * scale_ + shift_), best = first ? v : get(to);
+    put(to, (v > best) | (v != v) ? v : best);
   }
 
  private:
+  NORMA_INLINE Vec get(const float* p) const { return n_ < kLanes ? load(p, n_) : load(p); }
+  NORMA_INLINE void put(float* p, Vec v) const {
+    if (n_ < kLanes) store(p, v, n_);
+    else store(p, v);
+  }
+  NORMA_INLINE Vec activate(Vec v) const {
+    if constexpr (kind == Activation::Kind::relu) v = v < 0 ? Vec{} : v;
+    if constexpr (kind == Activation::Kind::leaky_relu) v = v > 0 ? v : slope_ * v;
+    return v;
+  }
+
   int64_t n_;
   Vec high_, scale_, shift_;
   float slope_;

@@ -12,6 +12,7 @@ struct ConvEpilogue {
   const float *high, *scale, *shift;
   const float* residual;  // may be null
   Activation activation;
+  bool max_pool = false;  // y [n, oh / 2, ow / 2, oc] is the largest of each 2 x 2 pixels of that; without a residual
 };
 
 // Contiguous arrays; bias and `after` may be null.

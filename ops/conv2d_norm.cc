@@ -4,14 +4,17 @@
 
 #include "norma/autograd/op.h"
 #include "norma/ops/conv2d_kernels.h"
+#include "norma/ops/norm_max_pool.h"
 
 namespace norma {
 
 Tensor conv2d_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options,
                    const Grouping& grouping, const Statistics& statistics, const Tensor& gamma, const Tensor& beta,
-                   const NormOptions& after) {
+                   const NormOptions& after, const std::optional<Pair>& max_pool) {
   const auto two_passes = [&] {
-    return norm(conv2d(x, weight, bias, options), grouping, statistics, gamma, beta, after);
+    const Tensor y = conv2d(x, weight, bias, options);
+    return max_pool ? norm_max_pool(y, grouping, statistics, gamma, beta, {.kernel = *max_pool}, after)
+                    : norm(y, grouping, statistics, gamma, beta, after);
   };
   const bool recorded = Op::records({x, weight, bias, gamma, beta}) || Op::records(after.residual);
   if (recorded || statistics.source != Statistics::Source::given || x.dtype() != f32 || !x.device().is_cpu())
@@ -24,7 +27,8 @@ Tensor conv2d_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, co
   const auto fits = [](const Tensor& p, const Shape& shape) { return !p.defined() || p.shape() == shape; };
   if (!kernel || after.leading >= 0 || grouping.samples.kind != Samples::Kind::whole ||
       grouping.positions != Positions::all || !fits(statistics.mean, channels) || !fits(statistics.var, channels) ||
-      !fits(gamma, channels) || !fits(beta, channels) || after.residual.size() > 1)
+      !fits(gamma, channels) || !fits(beta, channels) || after.residual.size() > 1 ||
+      (max_pool && (*max_pool != Pair(2) || !after.residual.empty() || g.oh < 2 || g.ow < 2)))
     return two_passes();
   const Tensor residual = after.residual.empty() ? Tensor() : after.residual[0].contiguous();
   op.check_same({x, weight, bias, gamma, beta, residual});
@@ -43,9 +47,14 @@ Tensor conv2d_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, co
     to[2 * g.oc + c] =
         static_cast<float>((beta.defined() ? beta.contiguous().data<float>()[c] : 0) - (center - to[c]) * scale);
   }
-  const Tensor y(out), in = x.contiguous(), w = weight.contiguous(), b = bias.defined() ? bias.contiguous() : bias;
-  const cpu::ConvEpilogue epilogue = {to, to + g.oc, to + 2 * g.oc,
-                                      residual.defined() ? residual.data<float>() : nullptr, after.activation};
+  const Tensor y(max_pool ? Shape{g.n, g.oh / 2, g.ow / 2, g.oc} : out), in = x.contiguous(), w = weight.contiguous(),
+                                                                         b = bias.defined() ? bias.contiguous() : bias;
+  const cpu::ConvEpilogue epilogue = {to,
+                                      to + g.oc,
+                                      to + 2 * g.oc,
+                                      residual.defined() ? residual.data<float>() : nullptr,
+                                      after.activation,
+                                      max_pool.has_value()};
   kernel->forward(g, in.data<float>(), w.data<float>(), b.defined() ? b.data<float>() : nullptr,
                   y.mutable_data<float>(), &epilogue);
   return y;

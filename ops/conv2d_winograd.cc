@@ -256,7 +256,15 @@ void write_output(const Plan<F>& plan, float* y, const Images& out, int64_t firs
               [&](const Tile<F>& tile, float* to, int64_t b, auto&& run) NORMA_INLINE {
                 const int64_t height = out.h - tile.top, width = out.w - tile.left, n = out.c - b * kLanes;
                 Walk<F::out> walk(to, out.c, row);
-                if (height >= F::out && width >= F::out && n >= kLanes)
+                if (after.max_pool) {  // a tile has whole windows
+                  const int64_t line = out.w / 2 * out.c;
+                  float* corner =
+                      y + (tile.image * (out.h / 2) + tile.top / 2) * line + tile.left / 2 * out.c + b * kLanes;
+                  run([&, finish = E(after, y, b * kLanes, n)](int i, int j, Vec value) NORMA_INLINE {
+                    if ((i | 1) < height && (j | 1) < width)
+                      finish.pool(corner + i / 2 * line + j / 2 * out.c, value, (i | j) % 2 == 0);
+                  });
+                } else if (height >= F::out && width >= F::out && n >= kLanes)
                   run([walk, finish = E(after, y, b * kLanes, kLanes)](int, int j, Vec value) mutable NORMA_INLINE {
                     finish(walk(j), value);
                   });
@@ -323,7 +331,7 @@ void convolve(int64_t n, const float* x, const Images& in, const Filters<const f
       read_tiles<F, F::in, F::input>(plan, x, in, padding, first, count, 0, plan.c, zeros, v);
       const int64_t next = first + plan.block;
       Prefetch<F, false> read(plan, x, in, 2 - padding.h, next, std::clamp<int64_t>(plan.tiles - next, 0, plan.block));
-      Prefetch<F, true> write(plan, y, out, 0, first, count);
+      Prefetch<F, true> write(plan, y, out, 0, first, after && after->max_pool ? 0 : count);
       const float* residual = after ? after->residual : nullptr;
       Prefetch<F, false> read_residual(plan, residual, out, 0, first, residual ? count : 0);
       for (int place = 0; place < plan.places; ++place) {

@@ -39,8 +39,8 @@ struct SmallCnn : norma::nn::Module {
   NORMA_VISIT(conv1, norm1, conv2, norm2, fc1, drop, fc2)
 
   Tensor forward(const Tensor& x) override {  // [N, H, W, C]
-    Tensor y = norm1(conv1(x));               // [N, H/2, W/2, 32]
-    y = norm2(conv2(y));                      // [N, H/4, W/4, 64]
+    Tensor y = norm1(conv1, x);               // [N, H/2, W/2, 32]
+    y = norm2(conv2, y);                      // [N, H/4, W/4, 64]
     return fc2(drop(relu(fc1(flatten(y)))));  // [N, classes]
   }
 };

@@ -1,7 +1,11 @@
-// conv2d_norm: the same bits as the two ops one after the other, whatever kernel runs, and whether or not it can be one
+// conv2d_norm: the same bits as the ops one after the other, whatever kernel runs, and whether or not it can be one
 // pass; and that it is one where it can.
 #include "norma/ops/conv2d_norm.h"
 
+#include <cmath>
+#include <limits>
+
+#include "norma/ops/pool2d.h"
 #include "tests/golden.h"
 
 namespace norma {
@@ -21,8 +25,9 @@ struct Layer {
         beta(random({w[0]}, 7).to(dtype)),
         residual(random(conv2d(x, weight, {}, options).shape(), 8).to(dtype)) {}
 
-  Tensor one(const Conv2dOptions& options, const NormOptions& after, const Grouping& by = whole()) const {
-    return conv2d_norm(x, weight, bias, options, by, Statistics::given(mean, var), gamma, beta, after);
+  Tensor one(const Conv2dOptions& options, const NormOptions& after, const Grouping& by = whole(),
+             const std::optional<Pair>& pool = {}) const {
+    return conv2d_norm(x, weight, bias, options, by, Statistics::given(mean, var), gamma, beta, after, pool);
   }
   Tensor two(const Conv2dOptions& options, const NormOptions& after, const Grouping& by = whole()) const {
     return norm(conv2d(x, weight, bias, options), by, Statistics::given(mean, var), gamma, beta, after);
@@ -46,7 +51,27 @@ TEST(Conv2dNorm, GivesTheBitsOfTheTwoOps) {
           EXPECT_TRUE(same_bits(layer.one(options, after), layer.two(options, after)))
               << "algorithm " << static_cast<int>(algorithm) << " size " << size << " channels " << in << " " << out
               << " activation " << static_cast<int>(activation.kind) << " residual " << with_residual;
+          for (const Pair& window : {Pair(2), Pair{3, 2}})
+            EXPECT_TRUE(same_bits(layer.one(options, after, whole(), window),
+                                  max_pool2d(layer.two(options, after), {.kernel = window})))
+                << "max pool " << window.h << " algorithm " << static_cast<int>(algorithm) << " size " << size
+                << " channels " << in << " " << out << " activation " << static_cast<int>(activation.kind)
+                << " residual " << with_residual;
         }
+}
+
+TEST(Conv2dNorm, LetsANaNWinItsWindow) {
+  for (const ConvAlgorithm algorithm : {ConvAlgorithm::winograd, ConvAlgorithm::winograd2, ConvAlgorithm::direct}) {
+    const Conv2dOptions options = {.padding = 1, .algorithm = algorithm};
+    const Layer layer({2, 12, 12, 16}, {16, 3, 3, 16}, options);
+    layer.x.mutable_data<float>()[(12 * 5 + 6) * 16] = std::numeric_limits<float>::quiet_NaN();
+    for (const Activation& activation : {Activation::none(), Activation::relu(), Activation::leaky_relu(0.2)}) {
+      const NormOptions after = {.activation = activation};
+      const Tensor y = layer.one(options, after, whole(), 2);
+      EXPECT_TRUE(std::isnan(y.data<float>()[(6 * 2 + 3) * 16]));
+      EXPECT_TRUE(same_bits(y, max_pool2d(layer.two(options, after), {.kernel = 2})));
+    }
+  }
 }
 
 TEST(Conv2dNorm, TakesWhatOnePassCannotDo) {
@@ -96,17 +121,24 @@ TEST(Conv2dNorm, IsOnePass) {
     return cpu_memory().stats().peak_bytes - before;
   };
   EXPECT_LT(most([&] { return layer.one(options, {}); }), 2 * output);
+  EXPECT_LT(most([&] { return layer.one(options, {}, whole(), 2); }), output);
   EXPECT_GE(most([&] { return layer.two(options, {}); }), 2 * output);
 }
 
 TEST(Conv2dNorm, BitsDoNotDependOnThreads) {
   const int before = num_threads();
   const Layer layer({5, 13, 13, 17}, {33, 3, 3, 17}, {.padding = 1});
-  const auto bits = [&](int threads) {
-    set_num_threads(threads);
-    return layer.one({.padding = 1}, {.activation = Activation::relu(), .residual = {layer.residual}});
-  };
-  EXPECT_TRUE(same_bits(bits(1), bits(3)));
+  for (const ConvAlgorithm algorithm : {ConvAlgorithm::winograd, ConvAlgorithm::direct})
+    for (const bool pool : {false, true}) {
+      const auto bits = [&](int threads) {
+        set_num_threads(threads);
+        NormOptions after = {.activation = Activation::relu()};
+        if (!pool) after.residual = {layer.residual};
+        return layer.one({.padding = 1, .algorithm = algorithm}, after, whole(),
+                         pool ? std::optional<Pair>(2) : std::nullopt);
+      };
+      EXPECT_TRUE(same_bits(bits(1), bits(3)));
+    }
   set_num_threads(before);
 }
 
