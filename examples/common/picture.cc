@@ -55,13 +55,13 @@ std::string draw(const std::vector<Picture>& pictures) {
   return text;
 }
 
-void write_png(const std::string& path, const std::vector<Picture>& pictures) {
+void write_png(const std::string& path, const std::vector<Picture>& pictures, int64_t across) {
   norma::check(!pictures.empty(), "write_png", "no pictures for '{}'", path);
   const norma::Shape shape = pictures[0].pixels.shape();
   norma::check(shape[2] == 1 || shape[2] == 3, "write_png", "pictures {}: want 1 or 3 channels", shape);
   constexpr int64_t kScale = 4, kFrame = 3, kGap = 5;
   const int64_t count = static_cast<int64_t>(pictures.size());
-  const int64_t across = static_cast<int64_t>(std::ceil(std::sqrt(static_cast<double>(count))));
+  if (across == 0) across = static_cast<int64_t>(std::ceil(std::sqrt(static_cast<double>(count))));
   const int64_t cell_h = shape[0] * kScale + 2 * kFrame + kGap, cell_w = shape[1] * kScale + 2 * kFrame + kGap;
   const int64_t height = (count + across - 1) / across * cell_h + kGap, width = across * cell_w + kGap;
   std::vector<uint8_t> canvas(static_cast<size_t>(height * width * 3), 255);  // [height, width, 3]

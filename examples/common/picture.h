@@ -17,7 +17,8 @@ struct Picture {
 // Side by side as the terminal is wide. Half blocks in 24 greys on a terminal with UTF-8, else letters of ASCII.
 std::string draw(const std::vector<Picture>& pictures);
 
-// A grid, each picture enlarged and in a frame of its colour; captions are left out. Atomic.
-void write_png(const std::string& path, const std::vector<Picture>& pictures);
+// A grid of `across` columns (0: about square), each picture enlarged and in a frame of its colour; captions are left
+// out. Atomic.
+void write_png(const std::string& path, const std::vector<Picture>& pictures, int64_t across = 0);
 
 }  // namespace examples
