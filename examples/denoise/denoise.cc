@@ -129,6 +129,49 @@ class Strip {
   std::vector<std::vector<Picture>> rows_;
 };
 
+// Trains one network, and notes in `trial` what became of it. training: with the trial's seed; name: of its checkpoint.
+// Returns 0, or the signal that stopped it.
+int train(UNet& model, const std::string& name, const TrainingOptions& training, const Options& options,
+          const Data& data, Device device, Trial& trial) {
+  if (!training.load.empty()) nn::load(model, training.load);
+  nn::Adam optimizer(model, {.lr = training.lr});
+  DataLoader loader(
+      data.train,
+      {.batch = training.batch, .shuffle = true, .seed = training.seed, .normalize = unit_range(data.train)});
+  const nn::CosineLR schedule{.lr = training.lr, .steps = training.epochs * loader.batches()};
+
+  NormOptions norms = options.norms;
+  norms.norm = trial.norm;
+  nn::TrainingRun state{model, optimizer, {}, training.fingerprint(data.train)};
+  state.fingerprint.merge(norms.fingerprint());
+  state.fingerprint["sigma"] = fmt::format("{}", fmt::join(options.sigma, ","));
+  state.fingerprint["width"] = std::to_string(options.width);
+  Trainer trainer(training, name, state, loader);
+
+  const auto step = [&](const Batch& batch, int64_t number) -> StepResult {
+    // The noise is a function of the seed and the step: nothing of it belongs in a checkpoint.
+    const Tensor noisy = with_noise_of_any(batch.images, options.sigma,
+                                           Generator(training.seed ^ 0x6E6F697365, static_cast<uint64_t>(number)));
+    optimizer.set_lr(schedule(number));
+    optimizer.zero_grad();
+    Tape tape;
+    const Tensor loss = psnr_loss(model(noisy.to(device)), batch.images.to(device));
+    tape.backward(loss);
+    optimizer.step();
+    check(std::isfinite(loss.item()), "denoise", "the loss is {} in step {}; a smaller --lr may help", loss.item(),
+          number);
+    return {loss};
+  };
+  const auto measure = [&]() -> Metrics {
+    norms.estimate(model, loader);
+    trial.quality = evaluate(&model, data.test, options.sigma, device);
+    return {{"test_psnr", mean_of(trial.quality.psnr)}, {"test_ssim", mean_of(trial.quality.ssim)}};
+  };
+  const int signal = trainer.run(step, measure);
+  trial.seconds = trainer.seconds();
+  return signal;
+}
+
 // The names in "--norm bn,gn:8"; "all" stands for those of the table.
 std::vector<std::string> norms_of(const std::string& text) {
   if (text == "all") return {"none", "bn", "in", "hin", "gn:8", "ln"};
@@ -204,42 +247,10 @@ int run(Options& options) {
     UNet model = network(norm);
     options.norms.configure(model);
     model.to(device);
-    if (!own.load.empty()) nn::load(model, own.load);
-    nn::Adam optimizer(model, {.lr = own.lr});
-    DataLoader train(data.train,
-                     {.batch = own.batch, .shuffle = true, .seed = own.seed, .normalize = unit_range(data.train)});
-    const nn::CosineLR schedule{.lr = own.lr, .steps = own.epochs * train.batches()};
-
-    nn::TrainingRun state{model, optimizer, {}, own.fingerprint(data.train)};
-    NormOptions norm_options = options.norms;
-    norm_options.norm = norm;
-    state.fingerprint.merge(norm_options.fingerprint());
-    state.fingerprint["sigma"] = fmt::format("{}", fmt::join(options.sigma, ","));
-    state.fingerprint["width"] = std::to_string(options.width);
-    Trainer trainer(own, "denoise" + name, state, train);
-    const auto step = [&](const Batch& batch, int64_t count) -> StepResult {
-      // The noise is a function of the seed and the step: nothing of it belongs in a checkpoint.
-      const Tensor noisy = with_noise_of_any(batch.images, options.sigma,
-                                             Generator(own.seed ^ 0x6E6F697365, static_cast<uint64_t>(count)));
-      optimizer.set_lr(schedule(count));
-      optimizer.zero_grad();
-      Tape tape;
-      const Tensor loss = psnr_loss(model(noisy.to(device)), batch.images.to(device));
-      tape.backward(loss);
-      optimizer.step();
-      check(std::isfinite(loss.item()), "denoise", "the loss is {} in step {}; a smaller --lr may help", loss.item(),
-            count);
-      return {loss};
-    };
-    Quality quality;
-    const auto measure = [&]() -> Metrics {
-      options.norms.estimate(model, train);
-      quality = evaluate(&model, data.test, options.sigma, device);
-      return {{"test_psnr", mean_of(quality.psnr)}, {"test_ssim", mean_of(quality.ssim)}};
-    };
-    if (const int signal = trainer.run(step, measure)) return 128 + signal;
-    report.trials.push_back({norm, own.seed, quality, trainer.seconds()});
-    seconds += trainer.seconds();
+    Trial trial{norm, own.seed, {}, 0};
+    if (const int signal = train(model, "denoise" + name, own, options, data, device, trial)) return 128 + signal;
+    report.trials.push_back(trial);
+    seconds += trial.seconds;
     if (number < std::ssize(norms)) strip.add(Strip::Column::restored, &model);
     if (!own.save.empty()) nn::save(model, own.save);
     if (interrupt.signal() != 0 && number + 1 < networks) {
