@@ -5,8 +5,10 @@ namespace examples {
 using namespace norma;
 
 Tensor mirrored(const Tensor& x) {
-  const Tensor columns = arange(x.dim(2)).to(x.device());
-  return index_select(x, 2, x.dim(2) - 1 - columns);
+  const int64_t width = x.dim(2);
+  const Tensor columns({width}, i64);
+  for (int64_t i = 0; i < width; ++i) columns.mutable_data<int64_t>()[i] = width - 1 - i;
+  return index_select(x, 2, columns.to(x.device()));
 }
 
 Evaluation evaluate(nn::Module& model, data::DataLoader& loader, Device device, bool flips) {

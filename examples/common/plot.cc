@@ -58,8 +58,8 @@ std::string script(const std::vector<Panel>& panels, const std::string& picture,
                         60 + 500 * count)
           : fmt::format("set terminal pngcairo size {},840 noenhanced fontscale 1.9 linewidth 2\n", 120 + 1000 * count);
   text += fmt::format("set output {}\nset multiplot layout 1,{}\n", quoted(picture), count);
-  text +=
-      "set border 3\nset tics nomirror\nset grid ytics lc rgb '#dddddd'\nset key outside below horizontal noenhanced\n";
+  text += "set border 3\nset tics nomirror\nset grid ytics lt 1 lw 0.5 lc rgb '#cccccc'\n";
+  text += "set key tmargin center horizontal Left reverse\nset pointintervalbox 0\n";
   text += "set offsets graph 0.03, graph 0.03, graph 0.05, graph 0.05\n";
   for (size_t k = 0; k < count; ++k) {
     const Panel& panel = panels[k];
@@ -81,11 +81,11 @@ std::string script(const std::vector<Panel>& panels, const std::string& picture,
     std::string names;
     for (size_t i = 0; i < panel.x_names.size(); ++i)
       names += fmt::format("{}{} {}", i > 0 ? ", " : "", quoted(panel.x_names[i]), i);
-    if (panel.log_x && panel.x_names.empty())
+    if (panel.x_names.empty() && (panel.log_x || ticks.size() <= 10))
       for (const double x : ticks) names += fmt::format("{}'{}' {}", names.empty() ? "" : ", ", x, x);
     text += names.empty() ? "set xtics autofreq norotate\n" : fmt::format("set xtics ({}) norotate\n", names);
     const double low = ticks.empty() ? 0 : *ticks.begin();
-    if (ticks.size() != 1 || panel.bars) text += "set autoscale x\n";
+    if (ticks.size() != 1 || panel.bars) text += "set xrange [*:*]\nset autoscale xfix\n";
     else if (panel.log_x) text += fmt::format("set xrange [{}:{}]\n", low / 2, low * 2);
     else text += fmt::format("set xrange [{}:{}]\n", low - 1, low + 1);
     const double width = 0.8 / static_cast<double>(std::max<size_t>(1, panel.curves.size()));
@@ -104,13 +104,13 @@ std::string script(const std::vector<Panel>& panels, const std::string& picture,
         const double shift = (static_cast<double>(c) - static_cast<double>(panel.curves.size() - 1) / 2) * width;
         add(c, fmt::format("using ($1+{}):2 with boxes lc rgb '{}' title {}", shift, color, quoted(curve.label)));
         if (!curve.spread.empty())
-          add(c, fmt::format("using ($1+{}):2:3 with yerrorbars pt 0 lc rgb '#333333' notitle", shift));
+          add(c, fmt::format("using ($1+{}):2:3 with yerrorbars ps 0 lc rgb '#333333' notitle", shift));
         continue;
       }
       const bool marks = curve.points || ticks.size() == 1;
       const std::string how = marks ? fmt::format("linespoints pt {} ps 0.7", mark) : "lines";
       add(c, fmt::format("using 1:2 with {} lc rgb '{}' dt {} lw 2 title {}", how, color, dash, quoted(curve.label)));
-      if (!curve.spread.empty()) add(c, fmt::format("with yerrorbars lc rgb '{}' pt 0 notitle", color));
+      if (!curve.spread.empty()) add(c, fmt::format("with yerrorbars lc rgb '{}' ps 0 notitle", color));
     }
     text += plots + "\n";
   }

@@ -16,8 +16,8 @@ struct Curve {
 };
 
 struct Panel {
-  std::string title, x_label, y_label;
-  std::vector<Curve> curves;
+  std::string title{}, x_label{}, y_label{};
+  std::vector<Curve> curves{};
   bool log_x = false, log_y = false;   // log_x: by powers of 2, with ticks at the x of the points
   bool bars = false;                   // boxes beside each other, a group for each x, in place of lines
   std::vector<std::string> x_names{};  // stand at x = 0, 1, 2, ... in place of numbers
