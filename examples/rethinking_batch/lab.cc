@@ -1,0 +1,164 @@
+#include "examples/rethinking_batch/lab.h"
+
+#include <cstring>
+#include <numeric>
+
+#include "examples/common/progress.h"
+
+namespace examples {
+namespace {
+
+nn::Sequential network(const Shape& image, int64_t classes, const MakeNorm& norm) {
+  nn::Sequential net;
+  int64_t in = image[2];
+  for (const int64_t out : {16, 16, 16, 32, 32, 32}) {
+    const Pair stride = in != out ? 2 : 1;
+    auto& conv = net.add(nn::Conv2d(in, out, 3, {.stride = stride, .padding = 1}, false));
+    nn::init::kaiming_normal(conv.weight);
+    net.add(norm(out)).activation = Activation::relu();
+    in = out;
+  }
+  net.add(nn::GlobalAvgPool());
+  net.add(nn::Linear(in, classes));
+  return net;
+}
+
+nn::Sequential seeded_network(const Lab& lab, uint64_t seed, const MakeNorm& norm) {
+  manual_seed(seed);
+  return network(lab.train.images.shape().without(0), lab.train.classes(), norm);
+}
+
+// f32 [B, H, W, C] and the labels of so many samples.
+data::Batch gather(const Lab& lab, const ImageDataset& set, std::span<const int64_t> indices) {
+  const Shape shape = set.images.shape().with(0, std::ssize(indices));
+  const int64_t bytes = shape.without(0).numel();
+  const Tensor from = set.images.contiguous(), pixels(shape, u8);
+  const Tensor labels({std::ssize(indices)}, i64);
+  for (size_t i = 0; i < indices.size(); ++i) {
+    std::memcpy(pixels.mutable_data<uint8_t>() + static_cast<int64_t>(i) * bytes,
+                from.data<uint8_t>() + indices[i] * bytes, static_cast<size_t>(bytes));
+    labels.mutable_data<int64_t>()[i] = set.labels.data<int64_t>()[indices[i]];
+  }
+  return {data::to_float(pixels, lab.scale), labels, tensor(indices, {std::ssize(indices)})};
+}
+
+std::vector<std::pair<Tensor, Tensor>> pairs(const NamedTensors& to, const NamedTensors& from) {
+  std::vector<std::pair<Tensor, Tensor>> result;
+  for (size_t i = 0; i < to.size(); ++i) result.emplace_back(to[i].second, from[i].second);
+  return result;
+}
+
+NamedTensors copies(NamedTensors tensors) {
+  for (auto& [_, value] : tensors) value = value.clone();
+  return tensors;
+}
+
+}  // namespace
+
+std::vector<int64_t> shuffled(const ImageDataset& set, Generator& random) { return random.permutation(set.size()); }
+
+Order shuffled_runs(int64_t size) {
+  return [size](const ImageDataset& set, Generator& random) {
+    std::vector<int64_t> order;
+    for (const int64_t run : random.permutation((set.size() + size - 1) / size))
+      for (int64_t i = run * size; i < std::min((run + 1) * size, set.size()); ++i) order.push_back(i);
+    return order;
+  };
+}
+
+Run::Run(const Lab& lab, uint64_t run_seed, const MakeNorm& norm)
+    : seed(run_seed),
+      model(seeded_network(lab, run_seed, norm)),
+      optimizer(model,
+                {.lr = 0.1, .momentum = 0.9, .nesterov = true, .weight_decay = 5e-4, .decays = nn::decay_matrices}) {}
+
+Snapshot::Snapshot(Run& run)
+    : model_(copies(run.model.state_dict())), optimizer_(copies(run.optimizer.state())), step_(run.step) {}
+
+void Snapshot::restore(Run& run) const {
+  for (const auto& [to, from] : pairs(run.model.state_dict(), model_)) to.copy_from(from);
+  for (const auto& [to, from] : pairs(run.optimizer.state(), optimizer_)) to.copy_from(from);
+  run.step = step_;
+}
+
+std::vector<uint64_t> Lab::all_seeds() const {
+  std::vector<uint64_t> list(static_cast<size_t>(seeds));
+  std::iota(list.begin(), list.end(), 1);
+  return list;
+}
+
+Run& Lab::ordinary(uint64_t seed) {
+  std::unique_ptr<Run>& run = ordinary_[seed];
+  if (!run) {
+    auto made = std::make_unique<Run>(*this, seed, [](int64_t channels) { return nn::BatchNorm(channels); });
+    examples::train(*this, *made, train, recipe());
+    run = std::move(made);
+  }
+  return *run;
+}
+
+int64_t steps(const ImageDataset& set, const Recipe& recipe) {
+  return recipe.epochs * (set.size() / std::min(recipe.batch, set.size()));
+}
+
+void train(const Lab& lab, Run& run, const ImageDataset& set, const Recipe& recipe, int64_t until) {
+  const int64_t batch = std::min(recipe.batch, set.size()), per_epoch = set.size() / batch, all = steps(set, recipe);
+  const nn::WarmUp schedule{nn::CosineLR{recipe.lr, all}, 1 + all / 20};
+  std::vector<int64_t> order;
+  ProgressBar bar(fmt::format("{} seed {}/{}", lab.experiment, run.seed, lab.seeds), all);
+  run.model.train();
+  while (run.step < std::min(until, all)) {
+    lab.check_interrupt();
+    const int64_t epoch = run.step / per_epoch, first = run.step % per_epoch * batch;
+    if (order.empty() || first == 0) {
+      Generator random(run.seed, static_cast<uint64_t>(epoch) + 1);
+      order = recipe.order(set, random);
+    }
+    const data::Batch samples =
+        gather(lab, set, std::span(order).subspan(static_cast<size_t>(first), static_cast<size_t>(batch)));
+    if (recipe.before) recipe.before(run, samples);
+    run.optimizer.set_lr(schedule(run.step));
+    run.optimizer.zero_grad();
+    {
+      Tape tape;
+      tape.backward(cross_entropy(run.model(samples.images), samples.labels));
+    }
+    run.optimizer.step();
+    ++run.step;
+    if (recipe.after) recipe.after(run, samples);
+    bar.update(run.step, "");
+  }
+}
+
+double error(const Lab& lab, nn::Module& model, const ImageDataset& set, By by) {
+  const nn::EvalMode former(model);  // and back to it at the end
+  const NoGrad unrecorded;           // so that in training mode, too, no population moves
+  model.train(by == By::mini_batch);
+  std::vector<int64_t> order(static_cast<size_t>(set.size()));
+  std::iota(order.begin(), order.end(), 0);
+  double wrong = 0;
+  for (int64_t first = 0; first < set.size(); first += 512) {
+    lab.check_interrupt();
+    const int64_t count = std::min<int64_t>(512, set.size() - first);
+    const data::Batch samples =
+        gather(lab, set, std::span(order).subspan(static_cast<size_t>(first), static_cast<size_t>(count)));
+    wrong += sum(ne(argmax(model(samples.images), -1), samples.labels).to(f32)).item();
+  }
+  return 100 * wrong / static_cast<double>(set.size());
+}
+
+data::LoaderOptions serving(const Lab& lab, uint64_t seed, int64_t batch, bool shuffle) {
+  return {.batch = batch, .shuffle = shuffle, .seed = seed, .prefetch = 0, .normalize = lab.scale};
+}
+
+void estimate(const Lab& lab, nn::Module& model, const ImageDataset& set, uint64_t seed, nn::PreciseOptions options) {
+  lab.check_interrupt();
+  if (options.samples == 0) options.samples = std::min<int64_t>(4096, set.size());
+  nn::precise_bn(model, data::DataLoader(set, serving(lab, seed)), options);
+}
+
+void Lab::check_interrupt() const {
+  if (const int signal = interrupt.signal()) throw Interrupted{signal};
+}
+
+}  // namespace examples

@@ -1,0 +1,105 @@
+// Section 6: what a batch tells. If the samples of a normalization batch are related, its statistics say something
+// about each sample's label, and the network learns to read them instead of the picture. Here all 16 samples of a
+// normalization batch are of one class (the SGD batch of 128 holds eight of them). Remedies: to normalize by a random
+// division of the SGD batch ("shuffled"), by all of it ("synchronized"), or by each sample alone (group norm).
+#include "examples/rethinking_batch/result.h"
+
+namespace examples {
+namespace {
+
+constexpr int64_t kChunk = 16;
+
+// Runs of 16 samples of one class, in random order; what is left over of each class comes last.
+std::vector<int64_t> runs_of_a_class(const ImageDataset& set, Generator& random) {
+  std::vector<std::vector<int64_t>> of_class(static_cast<size_t>(set.classes()));
+  for (const int64_t i : random.permutation(set.size()))
+    of_class[static_cast<size_t>(set.labels.data<int64_t>()[i])].push_back(i);
+  std::vector<std::span<const int64_t>> runs;
+  std::vector<int64_t> order, rest;
+  for (const std::vector<int64_t>& samples : of_class) {
+    const size_t whole = samples.size() / kChunk * kChunk;
+    for (size_t i = 0; i < whole; i += kChunk) runs.push_back(std::span(samples).subspan(i, kChunk));
+    rest.insert(rest.end(), samples.begin() + static_cast<std::ptrdiff_t>(whole), samples.end());
+  }
+  for (const int64_t k : random.permutation(std::max<int64_t>(1, std::ssize(runs))))
+    if (k < std::ssize(runs))
+      order.insert(order.end(), runs[static_cast<size_t>(k)].begin(), runs[static_cast<size_t>(k)].end());
+  order.insert(order.end(), rest.begin(), rest.end());
+  return order;
+}
+
+ImageDataset sorted(const ImageDataset& set, Generator& random) {
+  const std::vector<int64_t> order = runs_of_a_class(set, random);
+  const Tensor index = tensor(order, {std::ssize(order)});
+  ImageDataset result = set;
+  result.images = index_select(set.images, 0, index);
+  result.labels = index_select(set.labels, 0, index);
+  return result;
+}
+
+// Divides the batch into cells of 16 at random, the same for all layers.
+void divide_at_random(Run& run, const data::Batch& samples, Generator& random) {
+  const std::vector<int64_t> place = random.permutation(samples.size());
+  const int64_t cells = std::max<int64_t>(1, samples.size() / kChunk);
+  std::vector<int64_t> ids;
+  for (const int64_t p : place) ids.push_back(p % cells);
+  const Tensor labels_of = tensor(ids, {samples.size()});
+  nn::for_each_norm(run.model, [&](const std::string&, nn::Norm& norm) { norm.grouping = labels(labels_of, cells); });
+}
+
+Result run(Lab& lab) {
+  struct Case {
+    std::string name;
+    Order order;
+    MakeNorm norm;
+    bool divide = false;
+  };
+  const MakeNorm chunked = [](int64_t channels) { return nn::BatchNorm(channels, {.normalization_batch = kChunk}); };
+  const MakeNorm group_norm = [](int64_t channels) { return nn::GroupNorm(4, channels); };
+  const std::vector<Case> cases = {
+      {"i.i.d.", shuffled, chunked},
+      {"one class", runs_of_a_class, chunked},
+      {"shuffled", runs_of_a_class, chunked, true},
+      {"synchronized", runs_of_a_class, [](int64_t channels) { return nn::BatchNorm(channels); }},
+      {"group norm", runs_of_a_class, group_norm},
+      {"group norm, i.i.d.", shuffled, group_norm}};
+  const char *population = "test pictures", *telling = "test pictures, 16 of a class at a time";
+  Table errors{"Normalization batches of 16", "samples and remedy", "test error, %"};
+  errors.bars = true;
+  Generator any(1);
+  const ImageDataset sorted_test = sorted(lab.test, any);
+  for (const uint64_t seed : lab.all_seeds())
+    for (const Case& c : cases) {
+      Run net(lab, seed, c.norm);
+      Recipe recipe = lab.recipe();
+      recipe.order = c.order;
+      Generator random(seed, 1'000'000);
+      if (c.divide) recipe.before = [&](Run& r, const data::Batch& samples) { divide_at_random(r, samples, random); };
+      train(lab, net, lab.train, recipe);
+      estimate(lab, net.model, lab.train, seed);
+      errors.add(c.name, population, error(lab, net.model, lab.test));
+      // What the network says of those it may compare: that of a class, whatever the remedy was, by chunks of 16.
+      nn::for_each_norm(net.model, [&](const std::string&, nn::Norm& norm) {
+        if (norm.has_population()) norm.grouping = chunks(kChunk);
+      });
+      errors.add(c.name, telling, error(lab, net.model, sorted_test, By::mini_batch));
+    }
+  const Values& independent = errors.at("i.i.d.", population);
+  const Values& leaking = errors.at("one class", population);
+  Result result{{errors},
+                {exceeds("batches of one class give a higher test error than independent ones", leaking, independent)}};
+  for (const char* remedy : {"shuffled", "synchronized", "group norm"})
+    result.parts.push_back(exceeds(fmt::format("with the remedy '{}', at least four fifths of that are gone", remedy),
+                                   0.8 * independent + 0.2 * leaking, errors.at(remedy, population), 0));
+  return result;
+}
+
+}  // namespace
+
+const Experiment kLeakage{"leakage", "section 6", "What a batch tells of its samples",
+                          "Normalization batches whose samples are correlated leak labels to the network, which then "
+                          "fails on single samples; "
+                          "shuffling, synchronized or group norm stop it.",
+                          run};
+
+}  // namespace examples
