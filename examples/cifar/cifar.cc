@@ -25,12 +25,12 @@ using namespace norma;
 using namespace norma::data;
 
 struct Options {
-  TrainingOptions training{.epochs = 40, .batch = 128, .lr = 0.4};
+  TrainingOptions training{.epochs = 40, .batch = 128, .lr = 0.3};
   DataOptions data;
   NormOptions norms;
   std::string model = "resnet20", schedule = "onecycle", flip = "random";
   int64_t crop = 4, cutout = 0, precise = 10'000;
-  double momentum = 0.9, weight_decay = 5e-4, smoothing = 0.1, ema = 0;
+  double momentum = 0.9, weight_decay = 5e-4, smoothing = 0.05, ema = 0;
   bool tta = false;
 };
 
