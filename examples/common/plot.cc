@@ -60,13 +60,15 @@ std::string script(const std::vector<Panel>& panels, const std::string& picture,
   text += fmt::format("set output {}\nset multiplot layout 1,{}\n", quoted(picture), count);
   text += "set border 3\nset tics nomirror\nset grid ytics lt 1 lw 0.5 lc rgb '#cccccc'\n";
   text += "set key tmargin center horizontal Left reverse\nset pointintervalbox 0\n";
-  text += "set offsets graph 0.03, graph 0.03, graph 0.05, graph 0.05\n";
   for (size_t k = 0; k < count; ++k) {
     const Panel& panel = panels[k];
     text += fmt::format("set title {}\nset xlabel {}\nset ylabel {}\n", quoted(panel.title), quoted(panel.x_label),
                         quoted(panel.y_label));
     text += panel.log_x ? "set logscale x 2\n" : "unset logscale x\n";
     text += panel.log_y ? "set logscale y\n" : "unset logscale y\n";
+    const bool from_zero = panel.bars && !panel.log_y;  // a box's length is what it says
+    text += fmt::format("set yrange [{}:*]\nset offsets graph 0.03, graph 0.03, graph 0.05, graph {}\n",
+                        from_zero ? "*<0" : "*", from_zero ? 0 : 0.05);
     std::set<double> ticks;  // the x of the points
     for (size_t c = 0; c < panel.curves.size(); ++c) {
       const Curve& curve = panel.curves[c];
@@ -95,6 +97,12 @@ std::string script(const std::vector<Panel>& panels, const std::string& picture,
     const auto add = [&](size_t c, const std::string& how) {
       plots += fmt::format("{}$d{}_{} {}", plots.empty() ? "plot " : ", \\\n  ", k, c, how);
     };
+    // Not yerrorbars, which clear a circle around each point.
+    const auto bar_of_spread = [](double shift, const char* color) {
+      return fmt::format(
+          "using ($1+{}):($2-$3):(0):(2*$3) with vectors heads size graph 0.008,90 lw 1 lc rgb '{}' notitle", shift,
+          color);
+    };
     for (size_t c = 0; c < panel.curves.size(); ++c) {
       const Curve& curve = panel.curves[c];
       if (curve.x.empty()) continue;
@@ -103,14 +111,13 @@ std::string script(const std::vector<Panel>& panels, const std::string& picture,
       if (panel.bars) {
         const double shift = (static_cast<double>(c) - static_cast<double>(panel.curves.size() - 1) / 2) * width;
         add(c, fmt::format("using ($1+{}):2 with boxes lc rgb '{}' title {}", shift, color, quoted(curve.label)));
-        if (!curve.spread.empty())
-          add(c, fmt::format("using ($1+{}):2:3 with yerrorbars ps 0 lc rgb '#333333' notitle", shift));
+        if (!curve.spread.empty()) add(c, bar_of_spread(shift, "#333333"));
         continue;
       }
       const bool marks = curve.points || ticks.size() == 1;
       const std::string how = marks ? fmt::format("linespoints pt {} ps 0.7", mark) : "lines";
       add(c, fmt::format("using 1:2 with {} lc rgb '{}' dt {} lw 2 title {}", how, color, dash, quoted(curve.label)));
-      if (!curve.spread.empty()) add(c, fmt::format("with yerrorbars lc rgb '{}' ps 0 notitle", color));
+      if (!curve.spread.empty()) add(c, bar_of_spread(0, color));
     }
     text += plots + "\n";
   }

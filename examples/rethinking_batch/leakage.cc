@@ -1,7 +1,7 @@
 // Section 6: what a batch tells. If the samples of a normalization batch are related, its statistics say something
 // about each sample's label, and the network learns to read them instead of the picture. Here all 16 samples of a
 // normalization batch are of one class (the SGD batch of 128 holds eight of them). Remedies: to normalize by a random
-// division of the SGD batch ("shuffled"), by all of it ("synchronized"), or by each sample alone (group norm).
+// division of the SGD batch ("shuffled"), by all of it ("synced"), or by each sample alone (group norm).
 #include "examples/rethinking_batch/result.h"
 
 namespace examples {
@@ -60,9 +60,9 @@ Result run(Lab& lab) {
       {"i.i.d.", shuffled, chunked},
       {"one class", runs_of_a_class, chunked},
       {"shuffled", runs_of_a_class, chunked, true},
-      {"synchronized", runs_of_a_class, [](int64_t channels) { return nn::BatchNorm(channels); }},
-      {"group norm", runs_of_a_class, group_norm},
-      {"group norm, i.i.d.", shuffled, group_norm}};
+      {"synced", runs_of_a_class, [](int64_t channels) { return nn::BatchNorm(channels); }},
+      {"GN", runs_of_a_class, group_norm},
+      {"GN, i.i.d.", shuffled, group_norm}};
   const char *population = "test pictures", *telling = "test pictures, 16 of a class at a time";
   Table errors{"Normalization batches of 16", "samples and remedy", "test error, %"};
   errors.bars = true;
@@ -88,7 +88,7 @@ Result run(Lab& lab) {
   const Values& leaking = errors.at("one class", population);
   Result result{{errors},
                 {exceeds("batches of one class give a higher test error than independent ones", leaking, independent)}};
-  for (const char* remedy : {"shuffled", "synchronized", "group norm"})
+  for (const char* remedy : {"shuffled", "synced", "GN"})
     result.parts.push_back(exceeds(fmt::format("with the remedy '{}', at least four fifths of that are gone", remedy),
                                    0.8 * independent + 0.2 * leaking, errors.at(remedy, population), 0));
   return result;

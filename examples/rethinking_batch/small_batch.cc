@@ -25,7 +25,7 @@ Result run(Lab& lab) {
       measure(fmt::format("BN {}", size), seed,
               [&](int64_t channels) { return nn::BatchNorm(channels, {.normalization_batch = size}); });
     for (const int64_t size : {1, 2})
-      measure(fmt::format("renorm {}", size), seed, [&](int64_t channels) {
+      measure(fmt::format("BRN {}", size), seed, [&](int64_t channels) {
         nn::Norm norm = nn::BatchRenorm(channels);
         norm.grouping = chunks(size);
         return norm;
@@ -38,8 +38,8 @@ Result run(Lab& lab) {
   }
   Result result{{errors}, {}};
   for (const int64_t size : {1, 2})
-    for (const std::string& other : {std::string("GN"), std::string("LN"), std::string("IN"),
-                                     fmt::format("renorm {}", size), std::string("frozen")})
+    for (const std::string& other :
+         {std::string("GN"), std::string("LN"), std::string("IN"), fmt::format("BRN {}", size), std::string("frozen")})
       result.parts.push_back(exceeds(fmt::format("BN {} is worse than {}", size, other),
                                      errors.at(fmt::format("BN {}", size), "error"), errors.at(other, "error")));
   return result;
