@@ -1,14 +1,42 @@
-# Finds the CUDA toolkit where NORMA_CUDA asks for it, and says in NORMA_CUDA_STATUS what came of it.
-# The backend itself is not part of this version: where the toolkit is found, nothing is built with it yet.
+# The CUDA backend: cuda/*.cu, compiled by nvcc into objects that become part of the library. NORMA_CUDA_STATUS says what
+# came of it. Needs the CUDA toolkit, with cuBLAS, and cuDNN 9; no GPU to build.
 
 set(NORMA_CUDA_STATUS "off")
+set(NORMA_WITH_CUDA OFF)
 if(NOT NORMA_CUDA STREQUAL "OFF")
   find_package(CUDAToolkit 12 QUIET)
-  if(CUDAToolkit_FOUND)
-    set(NORMA_CUDA_STATUS "toolkit ${CUDAToolkit_VERSION} found, no kernels to build yet")
+  find_path(CUDNN_INCLUDE_DIR cudnn.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
+  find_library(CUDNN_LIBRARY NAMES cudnn libcudnn.so.9 HINTS ${CUDAToolkit_LIBRARY_DIR})
+  if(CUDAToolkit_FOUND AND CUDAToolkit_NVCC_EXECUTABLE AND CUDNN_INCLUDE_DIR AND CUDNN_LIBRARY)
+    set(NORMA_WITH_CUDA ON)
+    set(NORMA_CUDA_STATUS "toolkit ${CUDAToolkit_VERSION}")
   elseif(NORMA_CUDA STREQUAL "ON")
-    message(FATAL_ERROR "NORMA_CUDA=ON, but no CUDA toolkit >= 12 was found (is nvcc on the PATH?)")
+    message(FATAL_ERROR "NORMA_CUDA=ON wants a CUDA toolkit >= 12 (nvcc: ${CUDAToolkit_NVCC_EXECUTABLE}) and cuDNN 9 "
+                        "(${CUDNN_INCLUDE_DIR}, ${CUDNN_LIBRARY}): is nvcc on the PATH?")
   else()
     set(NORMA_CUDA_STATUS "not found")
   endif()
 endif()
+
+# norma_add_cuda(TARGET): compiles the backend, and links the target with it.
+function(norma_add_cuda target)
+  if(NOT CMAKE_CUDA_ARCHITECTURES)
+    set(CMAKE_CUDA_ARCHITECTURES 80-real 90 CACHE STRING "The GPUs to compile for; the last one's PTX serves later ones")
+  endif()
+  set(CMAKE_CUDA_COMPILER ${CUDAToolkit_NVCC_EXECUTABLE})
+  set(CMAKE_CUDA_STANDARD_DEFAULT 20)  # as given below: CMake before 3.25.2 knows no C++20 of nvcc's
+  enable_language(CUDA)
+  file(GLOB sources CONFIGURE_DEPENDS ${norma_SOURCE_DIR}/cuda/*.cu)
+  add_library(norma_cuda OBJECT ${sources})
+  set_target_properties(norma_cuda PROPERTIES POSITION_INDEPENDENT_CODE ON CUDA_STANDARD_REQUIRED OFF)
+  # fmt 9 takes nvcc for a compiler without constexpr.
+  target_compile_definitions(norma_cuda PRIVATE NORMA_WITH_CUDA FMT_USE_CONSTEXPR=1)
+  target_compile_options(norma_cuda PRIVATE -std=c++20 --extended-lambda --expt-relaxed-constexpr
+                         -Xcompiler=-Wall,-Wextra,-Wshadow $<$<BOOL:${NORMA_WERROR}>:-Werror=all-warnings>)
+  target_include_directories(norma_cuda PRIVATE $<TARGET_PROPERTY:${target},INTERFACE_INCLUDE_DIRECTORIES>
+                                                ${CUDNN_INCLUDE_DIR})
+  target_link_libraries(norma_cuda PRIVATE fmt::fmt CUDA::cudart CUDA::cublas)
+  target_sources(${target} PRIVATE $<TARGET_OBJECTS:norma_cuda>)
+  target_compile_definitions(${target} PUBLIC NORMA_WITH_CUDA)
+  target_link_libraries(${target} PRIVATE CUDA::cudart CUDA::cublas $<BUILD_INTERFACE:${CUDNN_LIBRARY}>)
+endfunction()

@@ -11,8 +11,7 @@ namespace {
 
 class CpuBackend final : public Backend {
  public:
-  void* allocate(size_t bytes) override { return cpu_memory().allocate(bytes); }
-  void release(void* block, size_t bytes) noexcept override { cpu_memory().release(block, bytes); }
+  MemoryPool& memory() override { return cpu_memory(); }
 
   void copy(const Tensor& from, const Tensor& to) override {
     dispatch(to.dtype(), [&]<class T>() {
@@ -63,14 +62,40 @@ class CpuBackend final : public Backend {
       });
     });
   }
+
+  void fill_random(const Tensor& to, const RandomFill& fill) override {
+    dispatch_floating("fill_random", to.dtype(), [&]<class T>() {
+      T* data = to.mutable_data<T>();
+      const int64_t n = to.numel();
+      parallel_for((n + 3) / 4, 1024, [&](int64_t begin, int64_t end) {
+        for (int64_t block = begin; block < end; ++block) {
+          const std::array<double, 4> values = fill.block(block);
+          for (int64_t i = 4 * block; i < std::min(n, 4 * block + 4); ++i)
+            data[i] = static_cast<T>(values[static_cast<size_t>(i - 4 * block)]);
+        }
+      });
+    });
+  }
 };
 
 }  // namespace
 
 Backend& backend(Device device) {
   static CpuBackend* const cpu = new CpuBackend;  // never destroyed: tensors with static lifetime may outlive any order
+#ifdef NORMA_WITH_CUDA
+  if (device.is_cuda()) return cuda::backend(device.index);
+#else
   if (device.is_cuda()) fail_without_cuda("device");
+#endif
   return *cpu;
+}
+
+int cuda_device_count() {
+#ifdef NORMA_WITH_CUDA
+  return cuda::device_count();
+#else
+  return 0;
+#endif
 }
 
 }  // namespace norma

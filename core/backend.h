@@ -5,6 +5,8 @@
 #include <cstddef>
 
 #include "norma/core/device.h"
+#include "norma/core/memory.h"
+#include "norma/core/philox.h"
 
 namespace norma {
 
@@ -13,8 +15,8 @@ class Tensor;
 class Backend {
  public:
   virtual ~Backend() = default;
-  virtual void* allocate(size_t bytes) = 0;
-  virtual void release(void* block, size_t bytes) noexcept = 0;
+  virtual MemoryPool& memory() = 0;
+  virtual void select() {}  // makes the device the one that the calling thread starts kernels on
   // to[i] = from[i], converting the dtype; same shape, any strides, both on this device.
   virtual void copy(const Tensor& from, const Tensor& to) = 0;
   // Whole blocks to and from host memory.
@@ -23,8 +25,18 @@ class Backend {
   virtual void fill(const Tensor& to, double value) = 0;
   // to[i] += from[i]; same shape and floating dtype, any strides.
   virtual void add_into(const Tensor& to, const Tensor& from) = 0;
+  // `to` floating and contiguous.
+  virtual void fill_random(const Tensor& to, const RandomFill& fill) = 0;
 };
 
-Backend& backend(Device device);  // throws where the device's backend is not built
+// Throws where the device's backend is not built, or the machine lacks the device.
+Backend& backend(Device device);
+int cuda_device_count();  // 0, too, where the CUDA backend is not built
+#ifdef NORMA_WITH_CUDA
+namespace cuda {
+Backend& backend(int device);
+int device_count();
+}  // namespace cuda
+#endif
 
 }  // namespace norma

@@ -43,7 +43,7 @@ SizeClass size_class(size_t bytes) {
   return {rounded, static_cast<size_t>(octave - 9) * kStepsPerOctave + above + kStepsPerOctave - 1};
 }
 
-void* system_allocate(size_t bytes) {
+void* system_allocate(size_t bytes, int) {
   const size_t alignment = bytes >= kHugePage ? kHugePage : kMinBlock;
   void* block = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
   if (block && bytes >= kHugePage) madvise(block, bytes, MADV_HUGEPAGE);  // fewer TLB misses; failure is harmless
@@ -51,6 +51,11 @@ void* system_allocate(size_t bytes) {
 }
 
 }  // namespace
+
+MemoryPool::MemoryPool()
+    : MemoryPool({system_allocate, [](void* block, int) { std::free(block); },
+                  [](void* block, int byte, size_t bytes, int) { std::memset(block, byte, bytes); }},
+                 0) {}
 
 void* MemoryPool::allocate(size_t bytes) {
   const SizeClass wanted = size_class(bytes);
@@ -63,10 +68,10 @@ void* MemoryPool::allocate(size_t bytes) {
       block = list.back();
       list.pop_back();
     } else {
-      block = system_allocate(wanted.bytes);
+      block = source_.allocate(wanted.bytes, device_);
       if (!block) {
         free_cached();
-        block = system_allocate(wanted.bytes);
+        block = source_.allocate(wanted.bytes, device_);
       }
       check(block != nullptr, "memory", "cannot allocate {} bytes: {} are in use", wanted.bytes, stats_.bytes_in_use);
       if (++count_[wanted.index] > list.capacity()) list.reserve(2 * count_[wanted.index]);
@@ -80,7 +85,7 @@ void* MemoryPool::allocate(size_t bytes) {
     poison = poison_;
   }
   ASAN_UNPOISON_MEMORY_REGION(block, bytes);
-  if (poison) std::memset(block, 0xFF, bytes);
+  if (poison) source_.fill(block, 0xFF, bytes, device_);
   return block;
 }
 
@@ -110,7 +115,7 @@ void MemoryPool::trim() {
 
 void MemoryPool::free_cached() {
   for (size_t i = 0; i < free_.size(); ++i) {
-    for (void* block : free_[i]) std::free(block);
+    for (void* block : free_[i]) source_.release(block, device_);
     count_[i] -= free_[i].size();
     free_[i].clear();
   }

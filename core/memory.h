@@ -1,5 +1,6 @@
-// The CPU's pooled allocator: blocks go back to free lists by size class, so that a training step in its steady state
-// makes no system allocation. Thread-safe.
+// The pooled allocator of CPU and CUDA: blocks go back to free lists by size class, so that a training step in its
+// steady state makes no system allocation. Thread-safe. On CUDA, the device's one stream keeps the order in which a
+// block is used.
 #pragma once
 
 #include <array>
@@ -18,8 +19,18 @@ struct MemoryStats {
   int64_t system_calls = 0;    // requests that had to go to the system
 };
 
+// Where a pool's blocks come from.
+struct MemorySource {
+  void* (*allocate)(size_t bytes, int device);  // aligned to 64; null where there is no memory left
+  void (*release)(void* block, int device);
+  void (*fill)(void* block, int byte, size_t bytes, int device);
+};
+
 class MemoryPool {
  public:
+  MemoryPool();  // of the system's memory
+  MemoryPool(const MemorySource& source, int device) : source_(source), device_(device) {}
+
   // At least `bytes` bytes, aligned to 64 (one cache line, one AVX-512 register); contents are unspecified. Throws
   // Error where the system has none left, even after trim().
   void* allocate(size_t bytes);
@@ -35,6 +46,8 @@ class MemoryPool {
 
  private:
   void free_cached();
+  const MemorySource source_;
+  const int device_;
   mutable std::mutex mutex_;
   std::array<std::vector<void*>, 512> free_;  // by size class, with room for
   std::array<size_t, 512> count_{};           // all blocks of the class: release() allocates nothing

@@ -3,15 +3,12 @@
 // and the stream is the same on every device.
 #pragma once
 
-#include <array>
 #include <cstdint>
 
+#include "norma/core/philox.h"
 #include "norma/core/tensor.h"
 
 namespace norma {
-
-// The i-th block of four 32-bit words of a stream.
-std::array<uint32_t, 4> philox(uint64_t seed, uint64_t stream, uint64_t index);
 
 class Generator {
  public:

@@ -36,6 +36,21 @@ class StridedLoop {
 
   std::array<int64_t, K> inner;  // strides within a row
 
+  // After merging; at least one axis.
+  const Shape& shape() const { return shape_; }
+  const Shape& strides(size_t k) const { return strides_[k]; }
+
+  // Of the element with a row-major index.
+  std::array<int64_t, K> offsets(int64_t index) const {
+    std::array<int64_t, K> result{};
+    for (int axis = shape_.rank() - 1; axis >= 0; --axis) {
+      const int64_t i = index % shape_[axis];
+      index /= shape_[axis];
+      for (size_t k = 0; k < K; ++k) result[k] += i * strides_[k][axis];
+    }
+    return result;
+  }
+
   // Calls f(offsets, n) for rows, or parts of rows, that cover the index space; in parallel.
   template <class F>
   void operator()(F&& f) const {
@@ -50,16 +65,6 @@ class StridedLoop {
   }
 
  private:
-  std::array<int64_t, K> offsets(int64_t index) const {
-    std::array<int64_t, K> result{};
-    for (int axis = shape_.rank() - 1; axis >= 0; --axis) {
-      const int64_t i = index % shape_[axis];
-      index /= shape_[axis];
-      for (size_t k = 0; k < K; ++k) result[k] += i * strides_[k][axis];
-    }
-    return result;
-  }
-
   Shape shape_;
   std::array<Shape, K> strides_;
 };

@@ -8,9 +8,9 @@
 namespace norma {
 
 Storage::Storage(size_t bytes, Device device)
-    : data_(backend(device).allocate(bytes)), bytes_(bytes), device_(device) {}
+    : data_(backend(device).memory().allocate(bytes)), bytes_(bytes), device_(device) {}
 
-Storage::~Storage() { backend(device_).release(data_, bytes_); }
+Storage::~Storage() { backend(device_).memory().release(data_, bytes_); }
 
 namespace {
 
@@ -66,18 +66,19 @@ bool Tensor::is_contiguous() const {
   return true;
 }
 
-const void* Tensor::raw(DType wanted) const {
+const void* Tensor::raw(DType wanted, Device::Kind kind) const {
   check(dtype() == wanted, "tensor", "{} elements asked of a tensor of {}: shape {}", wanted, dtype(), shape());
-  check(device().is_cpu(), "tensor", "data() of a tensor on {}: move it with to(cpu_device) first", device());
+  check(device().kind == kind, "tensor", "the elements of a tensor on {} asked for {}: move it with to(Device) first",
+        device(), kind == Device::Kind::cpu ? "on the CPU" : "on a CUDA device");
   return static_cast<const char*>(storage()->data()) + offset() * static_cast<int64_t>(size_of(wanted));
 }
 
-void* Tensor::raw_mutable(DType wanted) const {
+void* Tensor::raw_mutable(DType wanted, Device::Kind kind) const {
   check(!storage()->pinned(), "tensor",
         "in-place write into a tensor that a pending tape entry has saved (op '{}'): run backward or end the tape "
         "first, or write into a clone(): shape {}",
         storage()->pinned_by(), shape());
-  return const_cast<void*>(raw(wanted));
+  return const_cast<void*>(raw(wanted, kind));
 }
 
 double Tensor::item() const {

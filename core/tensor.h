@@ -72,11 +72,20 @@ class Tensor {
   // storage.
   template <class T>
   const T* data() const {
-    return static_cast<const T*>(raw(dtype_of<T>()));
+    return static_cast<const T*>(raw(dtype_of<T>(), Device::Kind::cpu));
   }
   template <class T>
   T* mutable_data() const {
-    return static_cast<T*>(raw_mutable(dtype_of<T>()));
+    return static_cast<T*>(raw_mutable(dtype_of<T>(), Device::Kind::cpu));
+  }
+  // The same on a CUDA device: for kernels.
+  template <class T>
+  const T* cuda_data() const {
+    return static_cast<const T*>(raw(dtype_of<T>(), Device::Kind::cuda));
+  }
+  template <class T>
+  T* mutable_cuda_data() const {
+    return static_cast<T*>(raw_mutable(dtype_of<T>(), Device::Kind::cuda));
   }
   double item() const;  // the value of a one-element tensor, whatever its dtype
   double at(std::span<const int64_t> index) const;
@@ -130,8 +139,8 @@ class Tensor {
     check(impl_ != nullptr, "tensor", "an undefined tensor was used");
     return *impl_;
   }
-  const void* raw(DType wanted) const;
-  void* raw_mutable(DType wanted) const;
+  const void* raw(DType wanted, Device::Kind kind) const;
+  void* raw_mutable(DType wanted, Device::Kind kind) const;
 
   std::shared_ptr<Impl> impl_;
 };

@@ -9,6 +9,7 @@
 // the same of each other level that is built.
 #pragma once
 
+#include "norma/core/backend.h"
 #include "norma/core/tensor.h"
 #include "norma/ops/simd_level.h"
 
@@ -43,6 +44,7 @@ struct Kernel<void(Args...)> {
       return best ? best(args...) : cpu[0](args...);
     }
     if (!cuda) fail_without_cuda(name);
+    backend(device).select();
     cuda(args...);
   }
 };

@@ -1,5 +1,7 @@
 #include "norma/ops/matmul.h"
 
+#include <atomic>
+
 #include "norma/autograd/op.h"
 #include "norma/core/parallel.h"
 #include "norma/ops/binary.h"
@@ -55,6 +57,13 @@ Tensor matmul(const Tensor& left, const Tensor& b) {
                        if (broadcast) dx.give(side, view::reshape(sum_to(grad, shape), dx.shape(side)));
                      }
                    });
+}
+
+static std::atomic<MatmulPrecision> precision = MatmulPrecision::highest;
+MatmulPrecision matmul_precision() { return precision; }
+void set_matmul_precision(std::string_view name) {
+  check(name == "highest" || name == "high", "matmul", "'{}' is not a precision: want highest or high", name);
+  precision = name == "high" ? MatmulPrecision::high : MatmulPrecision::highest;
 }
 
 void cpu::matmul(bool trans_a, bool trans_b, const Tensor& a, const Tensor& b, const Tensor& y, bool add) {

@@ -8,6 +8,12 @@ namespace norma {
 // a [..., m, k] times b [..., k, n] is [..., m, n]; the leading axes broadcast. Both have at least two axes.
 Tensor matmul(const Tensor& a, const Tensor& b);
 
+// What products of f32 on CUDA, convolutions included, are computed in: `highest`, the default, f32 throughout; `high`,
+// TF32, which rounds the factors to 11 bits. The CPU always computes in f32.
+enum class MatmulPrecision : uint8_t { highest, high };
+void set_matmul_precision(std::string_view name);  // "highest" or "high"
+MatmulPrecision matmul_precision();
+
 // y (+)= op(a) op(b), op(x) being the transpose of each matrix in x where `trans` says so.  y contiguous; a and b have
 // y's leading axes, any strides there (0 where broadcast), and contiguous matrices.
 NORMA_KERNEL(matmul, bool trans_a, bool trans_b, const Tensor& a, const Tensor& b, const Tensor& y, bool add)

@@ -59,6 +59,13 @@ void reduce_norm_cells(Communicator& comm, const Tensor& cells) {
     view::slice(cells, 0, k, k + 1).copy_from(x);
 }
 
+void sum_over_workers(Communicator& comm, std::span<double> values) {
+  PoolVector<double> all(values.size() * static_cast<size_t>(comm.size()));
+  comm.all_gather(values, all);
+  std::fill(values.begin(), values.end(), 0.0);
+  for (size_t i = 0; i < all.size(); ++i) values[i % values.size()] += all[i];
+}
+
 Moments moments_of_cells(const Tensor& cells, const NormPlan& plan) {
   const Tensor host = cells.to(cpu_device);
   const auto part = [&](NormCellPart k) {

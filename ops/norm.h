@@ -110,6 +110,7 @@ NORMA_SIMD_KERNEL(norm_moments, const NormPlan& plan, const Tensor& cells, std::
 
 // Merges the cells of all workers (Chan's rule, by rank).
 void reduce_norm_cells(Communicator& comm, const Tensor& cells);
+void sum_over_workers(Communicator& comm, std::span<double> values);  // by rank
 Moments moments_of_cells(const Tensor& cells, const NormPlan& plan);
 
 }  // namespace norma

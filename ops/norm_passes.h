@@ -265,7 +265,7 @@ class Backward : Call<T> {
       });
       total(set, this->spread(set, room), set, sums, totals.data() + set * plan.groups * 2, room);
     });
-    if (spec.comm && this->measured()) share(totals);
+    if (spec.comm && this->measured()) sum_over_workers(*spec.comm, totals);
     this->for_each_set(1, [&](int64_t set, const Room<T>& room) {
       gradient_columns(set, this->spread(set, room), totals.data() + set * plan.groups * 2, columns_of(set), room);
     });
@@ -316,15 +316,6 @@ class Backward : Call<T> {
     fill_gradient_columns(channels, s.mean, this->spread(totals, 0, room.row(3, channels)),
                           this->spread(totals + plan.groups, 0, room.row(4, channels)), columns.slope, columns.offset);
     for (T* part : {columns.slope, columns.offset}) this->repeat(part);
-  }
-
-  // Sums the totals over all workers, by rank.
-  void share(PoolVector<double>& totals) {
-    const size_t n = totals.size(), workers = static_cast<size_t>(spec.comm->size());
-    PoolVector<double> all(n * workers);
-    spec.comm->all_gather(totals, all);
-    std::fill(totals.begin(), totals.end(), 0.0);
-    for (size_t i = 0; i < all.size(); ++i) totals[i % n] += all[i];
   }
 
   const int64_t parts_;  // sets or slots, whose dgamma and dbeta [parts, 2, C] are added at the end

@@ -4,14 +4,9 @@
 
 #include <cmath>
 
+#include "norma/core/host_device.h"
 #include "norma/ops/elementary.h"
 #include "norma/ops/unary.h"
-
-#ifdef __CUDACC__
-#define NORMA_HOST_DEVICE __host__ __device__
-#else
-#define NORMA_HOST_DEVICE [[gnu::always_inline]]  // or a loop over it would not vectorise
-#endif
 
 namespace norma::unary_functions {
 

@@ -88,7 +88,7 @@ inline ::testing::AssertionResult close(const Tensor& got, const Tensor& want, d
 inline ::testing::AssertionResult same_bits(const Tensor& a, const Tensor& b) {
   if (a.shape() != b.shape() || a.dtype() != b.dtype())
     return ::testing::AssertionFailure() << "shapes or dtypes differ";
-  const Tensor x = a.contiguous(), y = b.contiguous();
+  const Tensor x = a.to(cpu_device).contiguous(), y = b.to(cpu_device).contiguous();
   const size_t bytes = static_cast<size_t>(x.numel()) * size_of(x.dtype());
   const auto start = [](const Tensor& t) {
     return static_cast<const char*>(t.storage()->data()) + t.offset() * static_cast<int64_t>(size_of(t.dtype()));

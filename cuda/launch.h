@@ -1,0 +1,163 @@
+// How kernels are launched, and what they are made of: one function a thread, elements of strided tensors, reductions
+// of a block. The same source is compiled by nvcc and, in the tests, as plain C++ against an emulated CUDA runtime
+// (tests/cuda_emulation/README.md).
+//
+// A kernel is mostly a lambda, `[=] __device__(int64_t i) {...}`; nvcc wants it in a function that is not a generic
+// lambda, hence a template beside each kernel, called from inside of dispatch().
+#pragma once
+
+#include <cuda_runtime.h>
+#include <nvtx3/nvToolsExt.h>
+
+#include <algorithm>
+
+#include "norma/core/strided.h"
+#include "norma/cuda/runtime.h"
+
+namespace norma::cuda {
+
+// Shared memory of a block, `__shared__ Shared<double, 256> part;`, and that which the launch asks for. The emulation's
+// see misuse.
+#ifdef NORMA_CUDA_EMULATION
+using cuda_emulation::dynamic_shared, cuda_emulation::Shared;
+#else
+template <class T, int n>
+struct Shared {
+  T values[n];
+  __device__ T& operator[](int i) { return values[i]; }
+};
+template <class T>
+__device__ T* dynamic_shared() {
+  extern __shared__ __align__(16) unsigned char bytes[];
+  return reinterpret_cast<T*>(bytes);
+}
+#endif
+
+inline constexpr int kThreads = 256;  // of a block
+
+// Starts a kernel on the thread's device. Profilers show it under the name of its op, and so do errors.
+template <class... Parameters, class... Args>
+void launch(const char* op, dim3 blocks, dim3 threads, void (*kernel)(Parameters...), Args&&... args) {
+  cudaLaunchConfig_t config{};
+  config.gridDim = blocks;
+  config.blockDim = threads;
+  config.stream = context().stream;
+  nvtxRangePushA(op);
+  const cudaError_t status = cudaLaunchKernelEx(&config, kernel, std::forward<Args>(args)...);
+  nvtxRangePop();
+  check_cuda(op, status);
+}
+
+template <class F>
+__global__ void for_each_kernel(int64_t n, F f) {
+  const int64_t step = int64_t{gridDim.x} * blockDim.x;
+  for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < n; i += step) f(i);
+}
+
+// f(i) for i in [0, n), a thread each.
+template <class F>
+void for_each(const char* op, int64_t n, F f) {
+  if (n == 0) return;
+  const int64_t blocks = std::min<int64_t>((n + kThreads - 1) / kThreads, context().multiprocessors * 64);
+  launch(op, static_cast<unsigned>(blocks), kThreads, for_each_kernel<F>, n, f);
+}
+
+template <size_t K>
+struct Offsets {
+  int64_t at[K];
+  __device__ int64_t operator[](size_t k) const { return at[k]; }
+};
+
+// The axes of K strided arrays of one shape, those merged that can be.
+template <size_t K>
+struct Axes {
+  int rank;
+  bool small;  // 32-bit divisions do, at a fifth of the cost
+  int64_t extent[Shape::kMaxRank], stride[Shape::kMaxRank][K];
+
+  explicit Axes(const StridedLoop<K>& loop) : rank(loop.shape().rank()), small(loop.shape().numel() <= UINT32_MAX) {
+    for (int axis = 0; axis < rank; ++axis) {
+      extent[axis] = loop.shape()[axis];
+      for (size_t k = 0; k < K; ++k) stride[axis][k] = loop.strides(k)[axis];
+    }
+  }
+  __device__ Offsets<K> offsets(int64_t i) const {
+    Offsets<K> result{};
+    for (int axis = rank - 1; axis >= 0; --axis) {
+      const int64_t rest = axis == 0 ? 0
+                           : small   ? static_cast<uint32_t>(i) / static_cast<uint32_t>(extent[axis])
+                                     : i / extent[axis];
+      for (size_t k = 0; k < K; ++k) result.at[k] += (i - rest * extent[axis]) * stride[axis][k];
+      i = rest;
+    }
+    return result;
+  }
+};
+
+// f(offsets) for the elements of K strided arrays: the offset of each array's element.
+template <size_t K, class F>
+void for_each(const char* op, const StridedLoop<K>& loop, F f) {
+  const Axes<K> axes(loop);
+  for_each(op, loop.shape().numel(), [=] __device__(int64_t i) { f(axes.offsets(i)); });
+}
+
+struct Plus {
+  __device__ double operator()(double a, double b) const { return a + b; }
+};
+struct Larger {  // a NaN wins
+  __device__ double operator()(double a, double b) const { return b > a || b != b ? b : a; }
+};
+struct Smaller {
+  __device__ double operator()(double a, double b) const { return b < a || b != b ? b : a; }
+};
+
+// Combines the values of a block of kThreads, lane by lane of `width` columns (a power of two): thread t gets what
+// those of column t % width make together. In a tree, whose shape depends on `width` alone.
+template <class V, class Combine>
+__device__ V reduce_block(V value, int width, Combine combine) {
+  __shared__ Shared<V, kThreads> part;
+  const int t = static_cast<int>(threadIdx.x);
+  part[t] = value;
+  for (int half = kThreads / 2; half >= width; half /= 2) {
+    __syncthreads();
+    if (t < half) part[t] = combine(V(part[t]), V(part[t + half]));
+  }
+  __syncthreads();
+  const V result = part[t % width];
+  __syncthreads();  // the memory may be used again
+  return result;
+}
+
+// The values of a warp's lanes combined, for every lane.
+template <class V, class Combine>
+__device__ V reduce_warp(V value, Combine combine) {
+  for (int by = warpSize / 2; by > 0; by /= 2) value = combine(value, __shfl_xor_sync(~0u, value, by));
+  return value;
+}
+
+template <class F>
+__global__ void for_each_row_kernel(int64_t rows, F f) {
+  const int64_t row = int64_t{blockIdx.x} * (kThreads / warpSize) + threadIdx.x / warpSize;
+  if (row < rows) f(row, static_cast<int>(threadIdx.x) % warpSize);
+}
+
+// f(row, lane), a warp for each row: its lanes may reduce_warp.
+template <class F>
+void for_each_row(const char* op, int64_t rows, F f) {
+  constexpr int64_t together = kThreads / 32;
+  if (rows > 0)
+    launch(op, static_cast<unsigned>((rows + together - 1) / together), kThreads, for_each_row_kernel<F>, rows, f);
+}
+
+// Leaves an error for the host to throw; the first that is found. `op` and `what` are the host's.
+__device__ inline void report(DataError* error, const char* op, const char* what, int64_t value, int64_t at,
+                              int64_t bound) {
+  if (atomicCAS(&error->found, 0, 1) != 0) return;
+  error->op = op;
+  error->what = what;
+  error->value = value;
+  error->at = at;
+  error->bound = bound;
+}
+
+}  // namespace norma::cuda

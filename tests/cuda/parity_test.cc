@@ -1,0 +1,446 @@
+// Every op on CUDA against the CPU: values and gradients, f32 and f64, odd sizes, strided inputs, gradients that are
+// added to.
+#include "tests/golden.h"
+
+namespace norma {
+namespace {
+
+using namespace norma::test;
+using Inputs = std::vector<Tensor>;
+using Function = std::function<Tensor(const Inputs&)>;
+
+const Device kCuda{Device::Kind::cuda, 0};
+
+// The same values, every second element of a larger tensor along each axis.
+Tensor strided(const Tensor& x) {
+  Shape wide = x.shape();
+  for (int i = 0; i < x.rank(); ++i) wide[i] = 2 * wide[i];
+  Tensor view = full(wide, x.is_floating() ? NAN : 1, x.dtype(), x.device());
+  for (int i = 0; i < x.rank(); ++i) view = view::slice(view, i, 0, wide[i], 2);
+  view.copy_from(x);
+  return view;
+}
+
+// y and the gradients of the floating inputs.
+Inputs sweep(const Function& f, const Inputs& inputs, DType dtype, Device device, bool views) {
+  Inputs leaves;
+  for (const Tensor& input : inputs) {
+    Tensor x = (input.is_floating() ? input.to(dtype) : input).to(device);
+    x = views ? strided(x) : x.clone();
+    if (x.is_floating()) {
+      x.set_requires_grad();
+      if (views) x.set_grad(full(x.shape(), 0.5, dtype, device));
+    }
+    leaves.push_back(x);
+  }
+  Tape tape;
+  Inputs results = {f(leaves)};
+  EXPECT_EQ(results[0].device(), device);
+  if (results[0].requires_grad()) {
+    Tensor upstream = random(results[0].shape(), 99).to(results[0].dtype()).to(device);
+    tape.backward(results[0], {.seed = views ? strided(upstream) : upstream});
+    for (const Tensor& x : leaves)
+      if (x.is_floating()) results.push_back(x.grad());
+  }
+  return results;
+}
+
+void expect_parity(const std::string& name, const Function& f, const Inputs& inputs, double tolerance = 3e-6) {
+  for (DType dtype : {f64, f32}) {
+    for (bool views : {false, true}) {
+      const Inputs want = sweep(f, inputs, dtype, cpu_device, views), got = sweep(f, inputs, dtype, kCuda, views);
+      ASSERT_EQ(got.size(), want.size()) << name;
+      for (size_t i = 0; i < got.size(); ++i) {
+        ASSERT_EQ(got[i].defined(), want[i].defined()) << name << " " << i;
+        if (!got[i].defined()) continue;
+        EXPECT_EQ(got[i].dtype(), want[i].dtype()) << name;
+        EXPECT_TRUE(close(got[i], want[i], dtype == f32 ? tolerance : 1e-12))
+            << name << (i == 0 ? " forward " : " gradient of input ") << (i == 0 ? "" : std::to_string(i - 1)) << " in "
+            << name_of(dtype) << (views ? ", views" : "");
+      }
+    }
+  }
+}
+
+class Parity : public ::testing::Test {
+ protected:
+  void SetUp() override { backend(kCuda).memory().set_poison(true); }
+  void TearDown() override { backend(kCuda).memory().set_poison(false); }
+};
+
+Tensor positive(const Shape& shape, uint64_t seed = 5) {
+  Generator generator(seed);
+  Tensor x(shape, f64);
+  generator.fill_uniform(x, 0.3, 3);
+  return x;
+}
+Tensor integers(const Shape& shape, int64_t below, uint64_t seed = 6) {
+  Generator generator(seed);
+  Tensor x(shape, i64);
+  for (int64_t i = 0; i < x.numel(); ++i) x.mutable_data<int64_t>()[i] = generator.below(below);
+  return x;
+}
+
+TEST_F(Parity, Unary) {
+  const std::vector<std::pair<std::string, Tensor (*)(const Tensor&)>> functions = {
+      {"neg", neg},         {"exp", exp},   {"log", log},       {"sqrt", sqrt},
+      {"rsqrt", rsqrt},     {"abs", abs},   {"square", square}, {"tanh", tanh},
+      {"sigmoid", sigmoid}, {"relu", relu}, {"gelu", gelu},     {"gelu_tanh", gelu_tanh},
+      {"silu", silu}};
+  for (const auto& [name, f] : functions)
+    expect_parity(name, [f = f](const Inputs& in) { return f(in[0]); }, {positive({7, 33})});
+  expect_parity("relu", [](const Inputs& in) { return relu(in[0]); }, {random({5, 3, 17})});
+  expect_parity("leaky_relu", [](const Inputs& in) { return leaky_relu(in[0], 0.1); }, {random({1000})});
+  expect_parity("clamp", [](const Inputs& in) { return clamp(in[0], -0.5, 0.7); }, {random({2, 2, 2, 2, 3})});
+  expect_parity("exp", [](const Inputs& in) { return exp(in[0]); }, {random({})});
+  expect_parity("exp", [](const Inputs& in) { return exp(in[0]); }, {random({3, 0, 2})});
+}
+
+TEST_F(Parity, Binary) {
+  const std::vector<std::pair<std::string, Tensor (*)(const Tensor&, const Tensor&)>> functions = {
+      {"add", add},
+      {"sub", sub},
+      {"mul", mul},
+      {"div", div},
+      {"pow", pow},
+      {"minimum", minimum},
+      {"maximum", maximum},
+      {"mse", [](const Tensor& a, const Tensor& b) { return elementwise("mse", Binary::squared_difference, a, b); }},
+      {"bce", [](const Tensor& a, const Tensor& b) { return elementwise("bce", Binary::bce_with_logits, a, b); }}};
+  for (const auto& [name, f] : functions)
+    for (const auto& [a, b] : std::vector<std::pair<Shape, Shape>>{
+             {{33, 17}, {33, 17}}, {{33, 17}, {17}}, {{3, 1, 5}, {2, 1}}, {{2, 3}, {}}})
+      expect_parity(name, [f = f](const Inputs& in) { return f(in[0], in[1]); }, {positive(a), positive(b, 8)});
+  const std::vector<Tensor (*)(const Tensor&, const Tensor&)> comparisons = {eq, ne, lt, le, gt, ge};
+  for (auto f : comparisons) {
+    expect_parity("compare", [f](const Inputs& in) { return f(in[0], in[1]); },
+                  {integers({5, 7}, 3), integers({7}, 3, 7)});
+    expect_parity("compare", [f](const Inputs& in) { return f(in[0], in[1]); }, {random({5, 7}), random({5, 1}, 2)});
+  }
+  expect_parity("where", [](const Inputs& in) { return where(in[0], in[1], in[2]); },
+                {gt(random({5, 7}), 0), random({7}, 2), random({5, 1}, 3)});
+}
+
+TEST_F(Parity, Copies) {
+  for (DType dtype : {f32, f64, i64, u8, boolean})
+    expect_parity("to", [dtype](const Inputs& in) { return to(in[0] * 3, dtype); }, {random({5, 7})});
+  expect_parity("permute",
+                [](const Inputs& in) {
+                  return permute(in[0], {2, 0, 3, 1}).contiguous();
+                },
+                {random({3, 5, 2, 7})});
+  expect_parity("reshape",
+                [](const Inputs& in) {
+                  return reshape(permute(in[0], {1, 0}), {5, -1});
+                },
+                {random({7, 10})});
+  expect_parity("slice", [](const Inputs& in) { return slice(in[0], 0, 1, 7, 2) + slice(in[0], 0, 0, 3); },
+                {random({9, 4})});
+  expect_parity("expand", [](const Inputs& in) { return expand(in[0], {4, 3, 5}); }, {random({3, 1})});
+  expect_parity("concat",
+                [](const Inputs& in) {
+                  return concat({in[0], in[1], in[0]}, 1);
+                },
+                {random({3, 2, 5}), random({3, 4, 5}, 2)});
+  expect_parity("pad", [](const Inputs& in) { return pad(in[0], {{1, 2}, {0, 3}}, 7); }, {random({3, 5})});
+  expect_parity("gather", [](const Inputs& in) { return gather(in[0], 1, in[1]); },
+                {random({3, 7, 5}), integers({3, 9, 5}, 7)});
+  expect_parity("index_select", [](const Inputs& in) { return index_select(in[0], 0, in[1]); },
+                {random({7, 5}), integers({11}, 7)});
+  expect_parity("one_hot", [](const Inputs& in) { return one_hot(in[0], 7); }, {integers({3, 5}, 7)});
+}
+
+TEST_F(Parity, Reductions) {
+  for (const auto& [shape, axes] : std::vector<std::pair<Shape, Shape>>{{{3, 5, 7}, {}},
+                                                                        {{3, 5, 7}, {1}},
+                                                                        {{3, 5, 7}, {0, 2}},
+                                                                        {{1000}, {}},
+                                                                        {{2000, 3}, {0}},
+                                                                        {{3, 300, 33}, {1}},
+                                                                        {{2, 100000}, {1}},
+                                                                        {{70, 40000}, {0}}}) {
+    const Inputs x = {random(shape)};
+    expect_parity(
+        "sum", [a = axes](const Inputs& in) { return sum(in[0], a); }, x);
+    expect_parity(
+        "max", [a = axes](const Inputs& in) { return max(in[0], a, true); }, x);
+    if (shape.numel() > 10000) continue;
+    expect_parity(
+        "mean", [a = axes](const Inputs& in) { return mean(in[0], a); }, x);
+    expect_parity(
+        "min", [a = axes](const Inputs& in) { return min(in[0], a); }, x);
+    expect_parity(
+        "var", [a = axes](const Inputs& in) { return var(in[0], a); }, x);
+    expect_parity(
+        "logsumexp", [a = axes](const Inputs& in) { return logsumexp(in[0], a); }, x);
+  }
+  expect_parity("argmax", [](const Inputs& in) { return argmax(in[0], 1); }, {random({3, 17, 5})});
+  expect_parity("argmax", [](const Inputs& in) { return argmax(in[0], 0); }, {integers({17, 5}, 4)});
+  expect_parity("sum", [](const Inputs& in) { return sum(in[0], {1}); }, {random({3, 0, 2})});
+}
+
+TEST_F(Parity, Softmax) {
+  for (const Shape& shape : {Shape{1, 1}, Shape{9, 10}, Shape{17, 33}, Shape{2, 1000}}) {
+    expect_parity("softmax", [](const Inputs& in) { return softmax(in[0]); }, {random(shape)});
+    expect_parity("log_softmax", [](const Inputs& in) { return log_softmax(in[0], 0); }, {random(shape)});
+    for (double smoothing : {0.0, 0.1})
+      expect_parity("cross_entropy",
+                    [=](const Inputs& in) {
+                      return cross_entropy(in[0] * 3, in[1],
+                                           {.label_smoothing = smoothing, .ignore_index = shape[1] > 1 ? 1 : -100});
+                    },
+                    {random(shape), integers({shape[0]}, shape[1])});
+  }
+}
+
+TEST_F(Parity, Dropout) {
+  expect_parity("dropout",
+                [](const Inputs& in) {
+                  Generator generator(3, 1);
+                  return dropout(in[0], 0.3, generator);
+                },
+                {random({7, 33})});
+}
+
+TEST_F(Parity, RandomFillsAreTheCpus) {
+  for (DType dtype : {f32, f64}) {
+    for (int64_t n : {1, 4, 4099}) {
+      const Tensor a({n}, dtype), b({n}, dtype, kCuda);
+      Generator(7, 2).fill_uniform(a, -1, 3);
+      Generator(7, 2).fill_uniform(b, -1, 3);
+      EXPECT_TRUE(close(b, a)) << n;
+      Generator(8, 2).fill_normal(a, 1, 3);
+      Generator(8, 2).fill_normal(b, 1, 3);
+      EXPECT_TRUE(close(b, a)) << n;
+    }
+  }
+}
+
+TEST_F(Parity, Optimizers) {
+  for (DType dtype : {f32, f64}) {
+    for (const SgdStep& step : {SgdStep{.lr = 0.1, .weight_decay = 0.01},
+                                {.lr = 0.1, .momentum = 0.9, .first = true},
+                                {0.1, 0.9, 0.2, 0.01, true, false}}) {
+      std::vector<Tensor> results;
+      for (Device device : {cpu_device, kCuda}) {
+        const auto make = [&](uint64_t seed) { return random({1001}, seed).to(dtype).to(device).clone(); };
+        const Tensor p = make(1), v = make(3);
+        kernel::sgd_update(p, make(2), step.momentum == 0 ? Tensor() : v, step);
+        results.insert(results.end(), {p, v});
+      }
+      EXPECT_TRUE(close(results[2], results[0]));
+      EXPECT_TRUE(close(results[3], results[1]));
+    }
+    for (bool decoupled : {false, true}) {
+      std::vector<Tensor> results;
+      for (Device device : {cpu_device, kCuda}) {
+        const auto make = [&](uint64_t seed) { return random({1001}, seed).to(dtype).to(device).clone(); };
+        const Tensor p = make(1), m = make(3), v = square(make(4)).detach();
+        kernel::adam_update(p, make(2), m, v, {0.1, 0.9, 0.99, 1e-8, 0.01, decoupled, 3});
+        results.insert(results.end(), {p, m, v});
+      }
+      for (size_t i = 0; i < 3; ++i) EXPECT_TRUE(close(results[3 + i], results[i]));
+    }
+  }
+}
+
+TEST_F(Parity, Products) {
+  for (const auto& [a, b] : std::vector<std::pair<Shape, Shape>>{{{1, 1}, {1, 1}},
+                                                                 {{17, 33}, {33, 5}},
+                                                                 {{7, 17, 3}, {3, 5}},
+                                                                 {{3, 2, 7, 5}, {3, 2, 5, 4}},
+                                                                 {{3, 1, 7, 5}, {2, 5, 4}},
+                                                                 {{2, 3, 1, 7, 5}, {2, 1, 4, 5, 4}},
+                                                                 {{4, 0}, {0, 3}}})
+    expect_parity(
+        "matmul", [](const Inputs& in) { return matmul(in[0], in[1]); }, {random(a), random(b, 2)}, 1e-5);
+  expect_parity(
+      "linear", [](const Inputs& in) { return linear(in[0], in[1], in[2]); },
+      {random({5, 3, 17}), random({9, 17}, 2), random({9}, 3)}, 1e-5);
+  expect_parity("linear", [](const Inputs& in) { return linear(in[0], in[1]); }, {random({0, 17}), random({9, 17}, 2)});
+}
+
+TEST_F(Parity, PoolingAndUpsampling) {
+  for (const Pool2dOptions& o : {Pool2dOptions{.kernel = 2},
+                                 {.kernel = {3, 2}, .stride = Pair(2, 1), .padding = {1, 1}},
+                                 {.kernel = 3, .stride = Pair(4)},
+                                 {.kernel = {17, 17}, .padding = {8, 8}}}) {
+    const Inputs x = {random({3, 19, 18, 5})};
+    expect_parity(
+        "max_pool2d", [o](const Inputs& in) { return max_pool2d(in[0], o); }, x);
+    for (bool count : {false, true})
+      expect_parity(
+          "avg_pool2d", [=](const Inputs& in) { return avg_pool2d(in[0], o, count); }, x);
+  }
+  expect_parity("global_avg_pool", [](const Inputs& in) { return global_avg_pool(in[0]); }, {random({3, 5, 7, 9})});
+  expect_parity("upsample_nearest",
+                [](const Inputs& in) {
+                  return upsample_nearest(in[0], {3, 2});
+                },
+                {random({2, 5, 7, 3})});
+  NoGrad inference;
+  const Tensor x = random({2, 6, 6, 3});
+  EXPECT_TRUE(same_bits(max_pool2d(x.to(kCuda), {.kernel = 2}).to(cpu_device), max_pool2d(x, {.kernel = 2})));
+}
+
+TEST_F(Parity, Convolution) {
+  for (const Conv2dOptions& o : {Conv2dOptions{},
+                                 {.stride = {2, 1}, .padding = 1},
+                                 {.padding = {2, 0}, .dilation = {2, 1}},
+                                 {.stride = 3, .groups = 2},
+                                 {.groups = 4}}) {
+    const int64_t c = 4;
+    expect_parity(
+        "conv2d", [o](const Inputs& in) { return conv2d(in[0], in[1], in[2], o); },
+        {random({3, 9, 8, c}), random({8, 3, 2, c / o.groups}, 2), random({8}, 3)}, 1e-5);
+  }
+  for (const ConvTranspose2dOptions& o : {ConvTranspose2dOptions{},
+                                          {.stride = 2, .padding = 1, .output_padding = 1},
+                                          {.stride = {1, 3}, .dilation = 2, .groups = 2}})
+    expect_parity(
+        "conv_transpose2d", [o](const Inputs& in) { return conv_transpose2d(in[0], in[1], in[2], o); },
+        {random({2, 5, 4, 4}), random({4, 3, 3, 6 / o.groups}, 2), random({6}, 3)}, 1e-5);
+  expect_parity("conv2d", [](const Inputs& in) { return conv2d(in[0], in[1], {}); },
+                {random({0, 5, 5, 3}), random({2, 3, 3, 3}, 2)});
+}
+
+struct NormCase {
+  std::string name;
+  Grouping grouping;
+  bool center = true;
+  int64_t leading = -1, sets = 0;  // sets: of gamma and beta
+};
+
+TEST_F(Parity, Norm) {
+  const Tensor ids = tensor<int64_t>({2, 0, 2, 1, 0, 2, 4});  // nobody has label 3
+  const std::vector<NormCase> cases = {{"batch", whole()},
+                                       {"ghost", chunks(3)},
+                                       {"domains", labels(ids, 5)},
+                                       {"domains, own affine", labels(ids, 5), true, -1, 5},
+                                       {"group", groups(3)},
+                                       {"layer", layer()},
+                                       {"features", features()},
+                                       {"instance", instance()},
+                                       {"half instance", instance(), true, 5},
+                                       {"batch group", {Samples::whole(), Positions::all, Channels::groups(3)}},
+                                       {"position by position", {Samples::whole(), Positions::each, Channels::each()}},
+                                       {"feature groups", {Samples::each(), Positions::each, Channels::groups(3)}},
+                                       {"rms", features(), false},
+                                       {"rms over the sample", layer(), false}};
+  for (const NormCase& c : cases) {
+    for (const Shape& shape : {Shape{7, 5, 4, 9}, Shape{7, 65, 42}}) {
+      for (auto source : {Statistics::Source::batch, Statistics::Source::given, Statistics::Source::renorm}) {
+        if (!c.center && source == Statistics::Source::renorm) continue;
+        for (const Activation& activation : {Activation::none(), Activation::relu(), Activation::leaky_relu(0.2)}) {
+          const bool residual = activation.kind != Activation::Kind::none, large = shape.rank() == 3;
+          if (large && source != Statistics::Source::batch) continue;
+          const int64_t channels = shape.back(), affine = c.leading >= 0 ? c.leading : channels;
+          const NormPlan plan = plan_norm("norm", c.grouping, std::vector<Tensor>{Tensor(shape)}, c.leading);
+          Inputs in = {random(shape), random(c.sets > 0 ? Shape{c.sets, affine} : Shape{affine}, 2),
+                       random(c.sets > 0 ? Shape{c.sets, affine} : Shape{affine}, 3)};
+          if (residual) in.push_back(random(shape, 4));
+          expect_parity(
+              fmt::format("{} {} source {} activation {}", c.name, shape, static_cast<int>(source),
+                          static_cast<int>(activation.kind)),
+              [&](const Inputs& x) {
+                const Tensor mean = random({plan.groups}, 5).to(x[0].device()),
+                             var = positive({plan.groups}).to(x[0].device());
+                NormOptions o = {.eps = 1e-3, .activation = activation, .center = c.center, .leading = c.leading};
+                if (residual) o.residual = {x[3]};
+                return norm(x[0], c.grouping, {source, mean, var, 1.2, 0.3}, x[1], x[2], o);
+              },
+              in, 2e-5);
+        }
+      }
+    }
+  }
+}
+
+TEST_F(Parity, NormOfSeveralInputsAndMoments) {
+  expect_parity(
+      "pyramid",
+      [](const Inputs& in) {
+        const auto ys = norm({in[0], in[1]}, chunks(2), {}, in[2], in[3], {});
+        return concat({flatten(ys[0]), flatten(ys[1])}, 1);
+      },
+      {random({5, 7, 3, 6}), random({5, 2, 3, 6}, 2), random({6}, 3), random({6}, 4)}, 1e-5);
+  for (const Grouping& grouping : {whole(), groups(3), features()}) {
+    const Tensor x = random({5, 7, 6}) + 1e4;
+    const Moments want = moments(x, grouping), got = moments(x.to(kCuda), grouping);
+    EXPECT_TRUE(close(got.count, want.count));
+    EXPECT_TRUE(close(got.mean, want.mean));
+    EXPECT_TRUE(close(got.m2, want.m2, 1e-9));
+  }
+}
+
+TEST_F(Parity, LargeMeansKeepTheirDigits) {
+  const Tensor x = (random({64, 5, 5, 7}) * 0.01 + 1e4).to(f32), exact = x.to(f64);
+  for (const Grouping& grouping : {whole(), chunks(8), instance(), layer(), features()}) {
+    const Tensor want = norm(exact, grouping, {}, {}, {}, {.eps = 0}),
+                 got = norm(x.to(kCuda), grouping, {}, {}, {}, {.eps = 0});
+    EXPECT_TRUE(close(got.to(f64), want, 1e-4)) << grouping.str();
+    EXPECT_TRUE(close(moments(x.to(kCuda), grouping).m2, moments(exact, grouping).m2, 1e-5)) << grouping.str();
+  }
+}
+
+TEST_F(Parity, DataErrorsAreThrownWhereTheHostWaits) {
+  const auto run = [](const Function& f, const Inputs& in) {
+    Inputs moved;
+    for (const Tensor& x : in) moved.push_back(x.to(kCuda));
+    (void)f(moved).to(cpu_device);
+  };
+  const Tensor x = random({3, 5}), bad = tensor<int64_t>({1, 7, 2}), ignored = full({3}, -100, i64);
+  expect_error(
+      [&] {
+        run([](const Inputs& in) { return index_select(in[0], 0, in[1]); }, {x, bad});
+      },
+      "[index_select] index 7 at 1 is outside of [0, 3)");
+  expect_error([&] { run([](const Inputs& in) { return one_hot(in[0], 6); }, {bad}); },
+               "index 7 at 1 is outside of [0, 6)");
+  expect_error(
+      [&] {
+        run([](const Inputs& in) { return cross_entropy(in[0], in[1]); }, {x, bad});
+      },
+      "[cross_entropy] label 7 at 1 is outside of [0, 5)");
+  expect_error(
+      [&] {
+        run([](const Inputs& in) { return cross_entropy(in[0], in[1]); }, {x, ignored});
+      },
+      "[cross_entropy] every label is ignored");
+  run([](const Inputs& in) { return in[0] + 1; }, {x});  // an error is thrown once
+}
+
+TEST_F(Parity, DevicesDoNotMix) {
+  const Tensor x = random({3, 5}), y = x.to(kCuda);
+  expect_error([&] { add(x, y); }, "devices differ");
+  expect_error([&] { (void)y.data<double>(); }, "asked for on the CPU");
+  expect_error([&] { (void)x.cuda_data<double>(); }, "asked for on a CUDA device");
+  expect_error([&] { (void)x.to(Device::parse("cuda:9")); }, "there is no device cuda:9");
+}
+
+TEST_F(Parity, DevicesAreApart) {
+  const Device second{Device::Kind::cuda, 1};
+  if (cuda_device_count() < 2) GTEST_SKIP() << "one device";
+  const Tensor x = random({3, 5}), a = x.to(kCuda), b = x.to(second);
+  const Tensor y = square(a), z = exp(b), w = square(a) + y;
+  EXPECT_EQ(z.device(), second);
+  EXPECT_TRUE(close(z, exp(x)));
+  EXPECT_TRUE(close(w, 2 * square(x)));
+  EXPECT_TRUE(close(a.to(second), x));
+}
+
+TEST_F(Parity, ASteadyStateAsksTheSystemForNothing) {
+  const auto step = [] {
+    Tensor x = random({8, 9}).to(kCuda).clone().set_requires_grad();
+    Tape tape;
+    tape.backward(mean(relu(x)));
+  };
+  step();
+  const int64_t before = backend(kCuda).memory().stats().system_calls;
+  step();
+  EXPECT_EQ(backend(kCuda).memory().stats().system_calls, before);
+  EXPECT_GT(before, 0);
+}
+
+}  // namespace
+}  // namespace norma
