@@ -9,6 +9,11 @@ if(NOT NORMA_CUDA STREQUAL "OFF")
   find_library(CUDNN_LIBRARY NAMES cudnn libcudnn.so.9 HINTS ${CUDAToolkit_LIBRARY_DIR})
   if(CUDAToolkit_FOUND AND CUDAToolkit_NVCC_EXECUTABLE AND CUDNN_INCLUDE_DIR AND CUDNN_LIBRARY)
     set(NORMA_WITH_CUDA ON)
+    if(NOT CMAKE_CUDA_ARCHITECTURES)
+      set(CMAKE_CUDA_ARCHITECTURES 80-real 90 CACHE STRING "The GPUs to compile for; the last one's PTX serves later ones")
+    endif()
+    set(CMAKE_CUDA_COMPILER ${CUDAToolkit_NVCC_EXECUTABLE})
+    enable_language(CUDA)
     set(NORMA_CUDA_STATUS "toolkit ${CUDAToolkit_VERSION}")
   elseif(NORMA_CUDA STREQUAL "ON")
     message(FATAL_ERROR "NORMA_CUDA=ON wants a CUDA toolkit >= 12 (nvcc: ${CUDAToolkit_NVCC_EXECUTABLE}) and cuDNN 9 "
@@ -20,16 +25,10 @@ endif()
 
 # norma_add_cuda(TARGET): compiles the backend, and links the target with it.
 function(norma_add_cuda target)
-  if(NOT CMAKE_CUDA_ARCHITECTURES)
-    set(CMAKE_CUDA_ARCHITECTURES 80-real 90 CACHE STRING "The GPUs to compile for; the last one's PTX serves later ones")
-  endif()
-  set(CMAKE_CUDA_COMPILER ${CUDAToolkit_NVCC_EXECUTABLE})
-  set(CMAKE_CUDA_STANDARD_DEFAULT 20)  # as given below: CMake before 3.25.2 knows no C++20 of nvcc's
-  enable_language(CUDA)
   file(GLOB sources CONFIGURE_DEPENDS ${norma_SOURCE_DIR}/cuda/*.cu)
   add_library(norma_cuda OBJECT ${sources})
-  set_target_properties(norma_cuda PROPERTIES POSITION_INDEPENDENT_CODE ON CUDA_STANDARD_REQUIRED OFF)
-  # fmt 9 takes nvcc for a compiler without constexpr.
+  set_target_properties(norma_cuda PROPERTIES POSITION_INDEPENDENT_CODE ON)
+  # fmt 9 takes nvcc for a compiler without constexpr. -std: CMake before 3.25.2 knows no C++20 of nvcc's.
   target_compile_definitions(norma_cuda PRIVATE NORMA_WITH_CUDA FMT_USE_CONSTEXPR=1)
   target_compile_options(norma_cuda PRIVATE -std=c++20 --extended-lambda --expt-relaxed-constexpr
                          -Xcompiler=-Wall,-Wextra,-Wshadow $<$<BOOL:${NORMA_WERROR}>:-Werror=all-warnings>)
