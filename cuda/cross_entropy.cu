@@ -46,7 +46,7 @@ template <class T>
 __global__ void mean_kernel(int64_t rows, int64_t ignored, const double* losses, const int64_t* label, T* loss,
                             double* counted, DataError* error, const char* op, const char* what) {
   double sum = 0, count = 0;
-  for (int64_t i = threadIdx.x; i < rows; i += kThreads) {
+  for (int64_t i = threadIdx.x; i < rows; i += blockDim.x) {
     if (label[i] == ignored) continue;
     sum += losses[i];
     count += 1;
@@ -85,8 +85,8 @@ void cross_entropy(const CrossEntropyOptions& options, const Tensor& logits, con
   dispatch_floating("cross_entropy", logits.dtype(), [&]<class T>() {
     const Tensor losses(lse.shape(), f64, lse.device());
     row_losses<T>(options, logits, labels, lse, losses.mutable_cuda_data<double>());
-    launch("cross_entropy", 1, kThreads, mean_kernel<T>, logits.dim(0), options.ignore_index,
-           losses.cuda_data<double>(), labels.cuda_data<int64_t>(), loss.mutable_cuda_data<T>(),
+    launch("cross_entropy", 1, static_cast<unsigned>(lanes_for(logits.dim(0), 1)), mean_kernel<T>, logits.dim(0),
+           options.ignore_index, losses.cuda_data<double>(), labels.cuda_data<int64_t>(), loss.mutable_cuda_data<T>(),
            counted.mutable_cuda_data<double>(), context().error, "cross_entropy", "every label is ignored");
   });
 }

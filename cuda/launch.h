@@ -10,6 +10,7 @@
 #include <nvtx3/nvToolsExt.h>
 
 #include <algorithm>
+#include <bit>
 
 #include "norma/core/strided.h"
 #include "norma/cuda/runtime.h"
@@ -33,7 +34,7 @@ __device__ T* dynamic_shared() {
 }
 #endif
 
-inline constexpr int kThreads = 256;  // of a block
+inline constexpr int kThreads = 256;  // of a block; the most, where it is cut to the work
 
 // Starts a kernel on the thread's device. Profilers show it under the name of its op, and so do errors.
 template <class... Parameters, class... Args>
@@ -111,14 +112,14 @@ struct Smaller {
   __device__ double operator()(double a, double b) const { return b < a || b != b ? b : a; }
 };
 
-// Combines the values of a block of kThreads, lane by lane of `width` columns (a power of two): thread t gets what
-// those of column t % width make together. In a tree, whose shape depends on `width` alone.
+// Combines the values of a block, lane by lane of `width` columns: thread t gets what those of column t % width make
+// together, in a tree. Threads and columns are powers of two.
 template <class V, class Combine>
 __device__ V reduce_block(V value, int width, Combine combine) {
   __shared__ Shared<V, kThreads> part;
   const int t = static_cast<int>(threadIdx.x);
   part[t] = value;
-  for (int half = kThreads / 2; half >= width; half /= 2) {
+  for (int half = static_cast<int>(blockDim.x) / 2; half >= width; half /= 2) {
     __syncthreads();
     if (t < half) part[t] = combine(V(part[t]), V(part[t + half]));
   }
@@ -126,6 +127,15 @@ __device__ V reduce_block(V value, int width, Combine combine) {
   const V result = part[t % width];
   __syncthreads();  // the memory may be used again
   return result;
+}
+
+// Threads for each of `width` columns of a block, where a column has so many items.
+inline int lanes_for(int64_t items, int width) {
+  return static_cast<int>(std::bit_ceil(static_cast<uint64_t>(std::clamp<int64_t>(items, 1, kThreads / width))));
+}
+// Columns of a block, where there are so many in all.
+inline int width_for(int64_t columns) {
+  return static_cast<int>(std::bit_ceil(static_cast<uint64_t>(std::clamp<int64_t>(columns, 1, 32))));
 }
 
 // The values of a warp's lanes combined, for every lane.

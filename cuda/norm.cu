@@ -2,8 +2,6 @@
 // some columns of a piece, a thread one column. Moments and gradient sums are made by piece and column, then merged by
 // cell in an order that depends on the shapes alone. Where every row is a set of its own (layer norm over features), a
 // warp sums each cell, and pieces are merely rows that lie together.
-#include <bit>
-
 #include "norma/cuda/launch.h"
 #include "norma/ops/norm.h"
 
@@ -44,7 +42,7 @@ template <class T>
 struct Call {
   int64_t channels, groups, group_size, normalized, affine_channels, affine_size, sets, cells;
   bool row_sets, affine_per_set, measured, center;
-  int width;                              // columns of a block
+  int width, lanes;                       // of a block: columns, and threads of each
   const Piece* pieces;                    // by tensor
   const int64_t *set_begin, *set_pieces;  // the pieces of a set: set_pieces[set_begin[set]] and on
   const double* parts;                    // [kNormCellParts, cells]
@@ -71,8 +69,7 @@ __global__ void tile_kernel(Call<T> call, int64_t first_piece, F f) {
   const int64_t piece = first_piece + blockIdx.x / tiles,
                 c = blockIdx.x % tiles * call.width + threadIdx.x % call.width;
   const Piece& p = call.pieces[piece];
-  f(call, Tile{piece, p.set, c, p.first_row + lane, p.first_row + p.rows, kThreads / call.width, c < call.channels,
-               lane == 0});
+  f(call, Tile{piece, p.set, c, p.first_row + lane, p.first_row + p.rows, call.lanes, c < call.channels, lane == 0});
 }
 
 // The work cut up: on the host, and on the device as far as the kernels read it.
@@ -83,7 +80,6 @@ struct Work {
   Tensor memory;
 
   Work(const NormPlan& plan, const NormSpec& spec, const Tensor& gamma, const Tensor& beta, const Tensor& cells) {
-    const uint64_t width = static_cast<uint64_t>(std::min<int64_t>(plan.channels, 32));
     call = {plan.channels,
             plan.groups,
             plan.group_size,
@@ -96,7 +92,8 @@ struct Work {
             (gamma.defined() && gamma.rank() == 2) || (beta.defined() && beta.rank() == 2),
             spec.source != Statistics::Source::given,
             spec.center,
-            static_cast<int>(std::bit_ceil(width)),
+            width_for(plan.channels),
+            0,
             nullptr,
             nullptr,
             nullptr,
@@ -107,8 +104,8 @@ struct Work {
             static_cast<T>(spec.activation.slope)};
     int64_t all = 0;
     for (int64_t rows : plan.rows) all += rows;
-    const int64_t lanes = kThreads / call.width, tiles = (plan.channels + call.width - 1) / call.width;
-    const int64_t most = std::clamp<int64_t>(all * tiles / 2048, 4 * lanes, 4096);  // rows of a piece
+    const int64_t tiles = (plan.channels + call.width - 1) / call.width;
+    const int64_t most = std::clamp<int64_t>(all * tiles / 2048, 4 * kThreads / call.width, 4096);  // rows of a piece
     PoolVector<Piece> pieces;
     for (int64_t t = 0; t < static_cast<int64_t>(plan.rows.size()); ++t) {
       tensor_begin.push_back(static_cast<int64_t>(pieces.size()));
@@ -121,6 +118,9 @@ struct Work {
       for (const NormPlan::Run& run : plan.runs)
         if (run.tensor == t) cut(run.first_row, run.rows, run.set);
     }
+    int64_t longest = 0;
+    for (const Piece& p : pieces) longest = std::max(longest, p.rows);
+    call.lanes = lanes_for(longest, call.width);
     const int64_t count = static_cast<int64_t>(pieces.size());
     tensor_begin.push_back(count);
     const Buckets by_set(count, plan.row_sets ? 1 : plan.sets,
@@ -144,10 +144,11 @@ struct Work {
     const int64_t count = tensor_begin[tensor + 1] - tensor_begin[tensor];
     const int64_t tiles = (call.channels + call.width - 1) / call.width;
     if (count > 0)
-      launch("norm", static_cast<unsigned>(count * tiles), kThreads, tile_kernel<T, F>, call, tensor_begin[tensor], f);
+      launch("norm", static_cast<unsigned>(count * tiles), static_cast<unsigned>(call.width * call.lanes),
+             tile_kernel<T, F>, call, tensor_begin[tensor], f);
   }
-  // f(call, i, lane, lanes, store) for i in [0, n) on as many threads each as there are `items`, at most a block; store
-  // says which of them is to write what they reduce_block() with call.width.
+  // f(call, i, lane, lanes, store) for i in [0, n) on as many threads each as there are `items`, at most a block; what
+  // they reduce_block() with call.width is for the one with `store` to write.
   template <class F>
   void for_each_group(int64_t n, int64_t items, F f) const;
 };
@@ -156,7 +157,7 @@ template <class T, class F>
 __global__ void group_kernel(Call<T> call, int64_t n, F f) {
   const int64_t i = int64_t{blockIdx.x} * call.width + threadIdx.x % call.width;
   const int lane = static_cast<int>(threadIdx.x) / call.width;
-  f(call, i < n ? i : n - 1, lane, kThreads / call.width, lane == 0 && i < n);
+  f(call, i < n ? i : n - 1, lane, call.lanes, lane == 0 && i < n);
 }
 
 template <class T>
@@ -164,9 +165,10 @@ template <class F>
 void Work<T>::for_each_group(int64_t n, int64_t items, F f) const {
   if (n == 0) return;
   Call<T> own = call;
-  own.width = static_cast<int>(
-      std::bit_floor(static_cast<uint64_t>(std::clamp<int64_t>(kThreads / std::max<int64_t>(items, 1), 1, 32))));
-  launch("norm", static_cast<unsigned>((n + own.width - 1) / own.width), kThreads, group_kernel<T, F>, own, n, f);
+  own.width = std::min(width_for(n), kThreads / lanes_for(items, 1));
+  own.lanes = lanes_for(items, own.width);
+  launch("norm", static_cast<unsigned>((n + own.width - 1) / own.width), static_cast<unsigned>(own.width * own.lanes),
+         group_kernel<T, F>, own, n, f);
 }
 
 // What a column of a set needs: y = (x - high) * scale + shift before the activation. `high` is the mean rounded to T,

@@ -1,4 +1,3 @@
-#include <bit>
 #include <limits>
 
 #include "norma/cuda/launch.h"
@@ -43,7 +42,7 @@ template <class T, class Y, class F>
 void reduce_in(F f, double identity, double divisor, const Shape& shape, const T* x, Y* y) {
   const int64_t outer = shape[0], n = shape[1], inner = shape[2];
   if (n <= kShort || (inner >= 32 && outer * inner >= 32768)) return reduce_alone(f, identity, divisor, shape, x, y);
-  const int width = static_cast<int>(std::bit_ceil(static_cast<uint64_t>(std::min<int64_t>(inner, 32))));
+  const int width = width_for(inner);
   const int64_t blocks = outer * ((inner + width - 1) / width), lanes = kThreads / width;
   const int64_t ranges = std::clamp<int64_t>(n / (lanes * 8), 1, std::max<int64_t>(1024 / blocks, 1));
   const auto start = [&](auto* to, double by) {

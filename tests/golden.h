@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -21,6 +22,16 @@ inline void PrintTo(const Shape& shape, std::ostream* out) { *out << shape.str()
 
 namespace norma::test {
 
+// What the tests that can run anywhere run on: $NORMA_TEST_DEVICE, "cpu" unless it says "cuda", or "cuda-emulated" in a
+// program that is linked with the emulated CUDA runtime. Golden cases, random() and gradcheck() are there.
+inline Device test_device() {
+  static const Device device = [] {
+    const char* name = std::getenv("NORMA_TEST_DEVICE");
+    return Device::parse(!name || !*name ? "cpu" : std::string_view(name) == "cuda-emulated" ? "cuda" : name);
+  }();
+  return device;
+}
+
 // One case of a golden file: its attributes and its tensors, as `dtype` where they are floating.
 struct GoldenCase {
   std::string name;  // "conv2d.c3"
@@ -33,7 +44,7 @@ struct GoldenCase {
   Tensor operator[](const std::string& key) const {
     const Tensor* x = file->find(name + "/" + key);
     check(x != nullptr, "golden", "{} has no tensor {}", name, key);
-    return x->is_floating() ? x->to(dtype) : *x;
+    return (x->is_floating() ? x->to(dtype) : *x).to(test_device());
   }
   // A clone that requires grad.
   Tensor leaf(const std::string& key) const {
@@ -109,10 +120,26 @@ inline void check_case(const GoldenCase& golden, const std::function<Tensor()>& 
     EXPECT_TRUE(close(leaf.grad(), golden["d" + name], tolerance)) << golden.name << " gradient of " << name;
 }
 
+inline Tensor there(const Tensor& x) { return x.to(test_device()); }
+
 // A random f64 tensor for gradient checks.
 inline Tensor random(const Shape& shape, uint64_t seed = 7) {
   Generator generator(seed);
-  return randn(shape, generator, f64);
+  return there(randn(shape, generator, f64));
+}
+
+// norma::gradcheck, with f on the test device: its inputs are moved there, and its result back.
+template <class F>
+GradcheckResult gradcheck(const F& f, const std::vector<Tensor>& inputs, const GradcheckOptions& options = {}) {
+  const auto moved = [](const std::vector<Tensor>& tensors, Device device) {
+    std::vector<Tensor> result;
+    for (const Tensor& x : tensors) result.push_back(x.device() == device ? x : to(x, device));
+    return result;
+  };
+  const std::function<Tensor(const std::vector<Tensor>&)> there = [&](const std::vector<Tensor>& in) {
+    return moved({f(moved(in, test_device()))}, cpu_device)[0];
+  };
+  return norma::gradcheck(there, moved(inputs, cpu_device), options);
 }
 
 // Expects norma::Error whose message holds `part`.

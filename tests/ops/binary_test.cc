@@ -126,7 +126,7 @@ TEST(Binary, ReadsStridedInputs) {
   EXPECT_TRUE(same_bits(lt(a, b), lt(a.contiguous(), b.contiguous())));
   // A strided upstream gradient.
   Tensor x = random({6, 4}, 3), y = random({6, 4}, 4);
-  for (const Tensor& dy : {a, view::expand(random({6, 1}, 5), {6, 4}), view::expand(scalar(3, f64), {6, 4})}) {
+  for (const Tensor& dy : {a, view::expand(random({6, 1}, 5), {6, 4}), view::expand(there(scalar(3, f64)), {6, 4})}) {
     std::vector<Tensor> gradients;
     for (const Tensor& seed : {dy, dy.contiguous()}) {
       Tensor p = x.clone(), q = y.clone();

@@ -22,7 +22,7 @@ TEST(Cast, GradientsComeBackInTheOldDtype) {
   x.set_requires_grad();
   Tape tape;
   const Tensor y = square(to(x, f32));
-  tape.backward(y, {.seed = ones({3, 5})});
+  tape.backward(y, {.seed = there(ones({3, 5}))});
   EXPECT_EQ(x.grad().dtype(), f64);
   for (size_t i = 0; i < 15; ++i) EXPECT_FLOAT_EQ(x.grad().to_vector<float>()[i], 2 * x.to_vector<float>()[i]);
   EXPECT_TRUE(gradcheck([](const auto& in) { return to(to(in[0], f64), cpu_device); }, {random({3, 5})}));
@@ -32,7 +32,7 @@ TEST(Cast, IsAValueOfItsOwnWhereNothingChanges) {
   Tensor x = random({3});
   x.set_requires_grad();
   Tape tape;
-  for (const Tensor& y : {to(x, f64), to(x, cpu_device)}) {
+  for (const Tensor& y : {to(x, f64), to(x, x.device())}) {
     EXPECT_NE(y.identity(), x.identity());
     EXPECT_EQ(y.storage(), x.storage());
     EXPECT_FALSE(y.is_leaf());

@@ -29,7 +29,7 @@ Tensor random_index(const Shape& shape, int64_t below) {
   Generator generator(5);
   std::vector<int64_t> values;
   for (int64_t i = 0; i < shape.numel(); ++i) values.push_back(generator.below(below));
-  return tensor(values, shape);
+  return there(tensor(values, shape));
 }
 
 TEST(Index, GradientsMatchFiniteDifferences) {

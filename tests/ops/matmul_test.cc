@@ -49,8 +49,9 @@ TEST(Matmul, KeepsOnlyWhatItsGradientsNeed) {
   const Tensor y = matmul(a, b);
   EXPECT_FALSE(a.storage()->pinned());
   EXPECT_TRUE(b.storage()->pinned());
-  tape.backward(y, {.seed = ones({2, 5}, f64)});
-  EXPECT_TRUE(close(a.grad(), matmul(ones({2, 5}, f64), view::permute(b, {1, 0}))));
+  const Tensor dy = ones({2, 5}, f64, test_device());
+  tape.backward(y, {.seed = dy});
+  EXPECT_TRUE(close(a.grad(), matmul(dy, view::permute(b, {1, 0}))));
 }
 
 TEST(Matmul, TakesEmptyExtents) {

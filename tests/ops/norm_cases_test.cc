@@ -35,7 +35,7 @@ TEST(NormCases, BatchNormAgreesWithPyTorchRunningStatisticsIncluded) {
     const double m = c.attrs["momentum"], tolerance = c.dtype == f32 ? 1e-6 : 1e-12;
     const Shape channels = c["running_mean"].shape();
     const auto ema = [&](const Tensor& before, const Tensor& now) {
-      return before.to(f64) * (1 - m) + view::reshape(now, channels) * m;
+      return before.to(f64) * (1 - m) + there(view::reshape(now, channels)) * m;
     };
     EXPECT_TRUE(close(ema(c["running_mean"], moments.mean), c["new_running_mean"].to(f64), tolerance));
     EXPECT_TRUE(close(ema(c["running_var"], moments.var(1)), c["new_running_var"].to(f64), tolerance));
@@ -87,9 +87,10 @@ TEST(NormCases, SingleElementCellsAreErrorsThatNameTheCell) {
   expect_error([&] { norm(flat, chunks(1), {}, {}, {}); }, "use a larger batch or chunk");
   expect_error([&] { norm(flat, instance(), {}, {}, {}); }, "share statistics with more channels");
   expect_error([&] { norm(flat, labels(tensor<int64_t>({0, 2, 0}), 3), {}, {}, {}); }, "[norm] the cell of label 2");
-  const Statistics renorm = Statistics::renorm(zeros({4}, f64), ones({4}, f64));
+  const Statistics renorm = Statistics::renorm(there(zeros({4}, f64)), there(ones({4}, f64)));
   expect_error([&] { norm(random({1, 4}), whole(), renorm, {}, {}); }, "single element");
-  EXPECT_NO_THROW(norm(random({1, 4}), whole(), Statistics::given(zeros({4}, f64), ones({4}, f64)), {}, {}));
+  EXPECT_NO_THROW(
+      norm(random({1, 4}), whole(), Statistics::given(there(zeros({4}, f64)), there(ones({4}, f64))), {}, {}));
   // One sample with a label is fine while it has several positions; so is RMS norm, which needs no spread.
   EXPECT_NO_THROW(norm(random({3, 2, 1, 4}), labels(tensor<int64_t>({0, 1, 0}), 2), {}, {}, {}));
   EXPECT_NO_THROW(norm(random({3, 1}), features(), {}, {}, {}, {.center = false}));
@@ -205,7 +206,7 @@ TEST(NormCases, AcrossWorkersEqualsOneLargeBatchUnevenAndEmptyPartsIncluded) {
       got[i] = run(across(comm), bounds[i], bounds[i + 1]);
     });
   for (std::thread& worker : workers) worker.join();
-  Tensor dgamma = zeros({5}, f64), dbeta = zeros({5}, f64);
+  Tensor dgamma = there(zeros({5}, f64)), dbeta = dgamma;
   for (size_t i = 0; i < 4; ++i) {
     EXPECT_TRUE(close(got[i][0], view::slice(want[0], 0, bounds[i], bounds[i + 1]))) << i;
     EXPECT_TRUE(close(got[i][1], view::slice(want[1], 0, bounds[i], bounds[i + 1]))) << i;

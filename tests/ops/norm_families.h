@@ -80,6 +80,7 @@ struct Case {
     const auto leaf = [&](const Shape& s, double mean) {
       Tensor x(s, dtype);
       generator.fill_normal(x, mean, 1);
+      x = there(x);
       x.set_requires_grad();
       return x;
     };
@@ -100,7 +101,7 @@ struct Case {
       mean = view::slice(mean, 0, 0, lead).clone();
       var = view::slice(var, 0, 0, lead).clone();
     }
-    statistics = {source, mean, var, 1.2, 0.3};
+    statistics = {source, there(mean), there(var), 1.2, 0.3};
   }
 
   NormOptions with_residual(const std::vector<Tensor>& in) const {
@@ -111,8 +112,11 @@ struct Case {
   Tensor fused(const std::vector<Tensor>& in) const {
     return norm(in[0], family.grouping, statistics, in[1], in[2], with_residual(in));
   }
-  Tensor composed(const std::vector<Tensor>& in) const {
-    return reference_norm({in[0]}, family.grouping, statistics, in[1], in[2], with_residual(in))[0];
+  Tensor composed(const std::vector<Tensor>& in) const {  // on the CPU
+    Statistics host = statistics;
+    host.mean = host.mean.to(cpu_device);
+    host.var = host.var.to(cpu_device);
+    return reference_norm({in[0]}, family.grouping, host, in[1], in[2], with_residual(in))[0];
   }
   std::string str() const {
     return fmt::format("{} {} source {} activation {} residual {} {}", family.name, shape, static_cast<int>(source),

@@ -50,7 +50,7 @@ inline std::vector<Tensor> reference_norm(const std::vector<Tensor>& xs, const G
   }
   int64_t sets = 0;
   const std::vector<int64_t> ids = reference_sets(grouping.samples, n, sets);
-  const Tensor index = tensor(ids, {n});
+  const Tensor index = tensor(ids, {n}).to(xs[0].device());
   const Tensor member = transpose(one_hot(index, sets, dtype), 0, 1);  // [S, N]
   const int64_t groups = grouping.channels.count == 0 ? channels : grouping.channels.count;
 
@@ -69,10 +69,11 @@ inline std::vector<Tensor> reference_norm(const std::vector<Tensor>& xs, const G
     if (s.dim(0) != sets) return reshape(s, {1, q[0], 1, groups, 1});
     return reshape(index_select(s, 0, index), {n, q[0], 1, groups, 1});
   };
-  Tensor count = zeros({sets, 1}, dtype);
+  const Device device = xs[0].device();
+  Tensor count = zeros({sets, 1}, dtype, device);
   for (const Tensor& x : parts)
     count = count + reshape(sum(member, {1}), {sets, 1}) * static_cast<double>(x.dim(2) * x.dim(4));
-  count = maximum(count, scalar(1, dtype));  // empty cells
+  count = maximum(count, 1);  // empty cells
 
   const auto known = [&](const Tensor& p) {  // [1 or S, Q * G]; one entry a group holds at every position
     if (p.numel() == groups)
@@ -84,12 +85,12 @@ inline std::vector<Tensor> reference_norm(const std::vector<Tensor>& xs, const G
     mean = options.center ? known(statistics.mean) : known(zeros_like(statistics.mean));
     var = known(statistics.var);
   } else {
-    mean = zeros({sets, q[0] * groups}, dtype);
+    mean = zeros({sets, q[0] * groups}, dtype, device);
     if (options.center) {
       for (const Tensor& x : parts) mean = mean + set_sum(x);
       mean = mean / count;
     }
-    var = zeros({sets, q[0] * groups}, dtype);
+    var = zeros({sets, q[0] * groups}, dtype, device);
     for (const Tensor& x : parts) var = var + set_sum(square(x - spread(mean)));
     var = var / count;
   }

@@ -36,13 +36,13 @@ void compare(const Case& c, double forward, double backward) {
     }
     // Behind another op, dy is the tape's own, and the rule may write over it (it may not over a seed, as in
     // gradcheck).
-    tape.backward(fused ? y * 1 : y, {.seed = upstream.to(dtype)});
+    tape.backward(fused ? y * 1 : y, {.seed = upstream.to(dtype).to(y.device())});
     return y.detach();
   };
   const Tensor y = sweep(true, c.leaves, c.dtype);
   for (const Tensor& leaf : c.leaves) gradients.push_back(leaf.grad());
   std::vector<Tensor> exact;
-  for (const Tensor& leaf : c.leaves) exact.push_back(leaf.to(f64).clone().set_requires_grad());
+  for (const Tensor& leaf : c.leaves) exact.push_back(leaf.to(cpu_device).to(f64).clone().set_requires_grad());
   const Tensor want = sweep(false, exact, f64);
   EXPECT_TRUE(close(y.to(f64), want, forward)) << "forward";
   for (size_t i = 0; i < exact.size(); ++i) {
@@ -95,7 +95,7 @@ TEST(Norm, ManyInputsShareStatistics) {
       const NormOptions options{.activation = Activation::relu()};
       const auto ys =
           fused ? norm(xs, grouping, {}, gamma, beta, options) : reference_norm(xs, grouping, {}, gamma, beta, options);
-      Tensor loss = scalar(0, f64);
+      Tensor loss = there(scalar(0, f64));
       for (size_t i = 0; i < ys.size(); ++i) loss = loss + sum(ys[i] * random(ys[i].shape(), 20 + i));
       tape.backward(loss);
       std::vector<Tensor> result;

@@ -61,8 +61,8 @@ TEST(Views, OverlappingSlicesAddUp) {
   Tape tape;
   const Tensor a = slice(x, 0, 0, 3), b = slice(x, 0, 2, 5, 2);
   const Tensor y = reshape(permute(a, {1, 0}), {9});
-  tape.backward(y, {.seed = ones({9}, f64), .retain = true});
-  tape.backward(b, {.seed = full({2, 3}, 2, f64)});
+  tape.backward(y, {.seed = ones({9}, f64, test_device()), .retain = true});
+  tape.backward(b, {.seed = full({2, 3}, 2, f64, test_device())});
   EXPECT_TRUE(close(x.grad(), tensor({1., 1., 1., 1., 1., 1., 3., 3., 3., 0., 0., 0., 2., 2., 2.}, {5, 3})));
 }
 
