@@ -17,18 +17,18 @@ void row_losses(const CrossEntropyOptions& options, const Tensor& logits, const 
   double* log_sum = lse.mutable_cuda_data<double>();
   DataError* error = context().error;
   const char *op = "cross_entropy", *what = "label";
-  for_each_row(op, logits.dim(0), [=] __device__(int64_t row, int lane) {
+  for_each_row(op, logits.dim(0), classes, [=] __device__(int64_t row, const Lane& lane) {
     const T* x = from + row * classes;
     double largest = -std::numeric_limits<double>::infinity(), sum = 0, sum_x = 0;
-    for (int64_t c = lane; c < classes; c += warpSize) largest = Larger()(largest, static_cast<double>(x[c]));
-    const T top = static_cast<T>(reduce_warp(largest, Larger()));
-    for (int64_t c = lane; c < classes; c += warpSize) {
+    for (int64_t c = lane.index; c < classes; c += lane.count) largest = Larger()(largest, static_cast<double>(x[c]));
+    const T top = static_cast<T>(reduce_row(largest, lane, Larger()));
+    for (int64_t c = lane.index; c < classes; c += lane.count) {
       sum += std::exp(x[c] - top);
       sum_x += x[c];
     }
-    sum = reduce_warp(sum, Plus());
-    sum_x = reduce_warp(sum_x, Plus());
-    if (lane != 0) return;
+    sum = reduce_row(sum, lane, Plus());
+    sum_x = reduce_row(sum_x, lane, Plus());
+    if (lane.index != 0) return;
     const double lse_of_row = top + std::log(sum), mean_x = sum_x / static_cast<double>(classes);
     const int64_t hit = label[row];
     log_sum[row] = lse_of_row;

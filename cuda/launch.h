@@ -138,25 +138,36 @@ inline int width_for(int64_t columns) {
   return static_cast<int>(std::bit_ceil(static_cast<uint64_t>(std::clamp<int64_t>(columns, 1, 32))));
 }
 
-// The values of a warp's lanes combined, for every lane.
+// The index-th of `count` threads of a warp that work on one row; mask: all threads of the warp that have a row.
+struct Lane {
+  int index, count;
+  unsigned mask;
+};
+
+// The values of a row's lanes combined, for each of them.
 template <class V, class Combine>
-__device__ V reduce_warp(V value, Combine combine) {
-  for (int by = warpSize / 2; by > 0; by /= 2) value = combine(value, __shfl_xor_sync(~0u, value, by));
+__device__ V reduce_row(V value, const Lane& lane, Combine combine) {
+  for (int by = lane.count / 2; by > 0; by /= 2) value = combine(value, __shfl_xor_sync(lane.mask, value, by));
   return value;
 }
 
 template <class F>
-__global__ void for_each_row_kernel(int64_t rows, F f) {
-  const int64_t row = int64_t{blockIdx.x} * (kThreads / warpSize) + threadIdx.x / warpSize;
-  if (row < rows) f(row, static_cast<int>(threadIdx.x) % warpSize);
+__global__ void for_each_row_kernel(int64_t rows, int lanes, F f) {
+  const int thread = static_cast<int>(threadIdx.x) % warpSize, row_of_warp = thread / lanes;
+  const int64_t warp = (int64_t{blockIdx.x} * kThreads + threadIdx.x) / warpSize, first = warp * (warpSize / lanes);
+  if (first + row_of_warp >= rows) return;
+  const int64_t threads = (rows - first) * lanes;
+  f(first + row_of_warp, Lane{thread % lanes, lanes, threads >= warpSize ? ~0u : (1u << threads) - 1});
 }
 
-// f(row, lane), a warp for each row: its lanes may reduce_warp.
+// f(row, lane) for each row: its lanes, as many as a row has items but at most a warp, may reduce_row.
 template <class F>
-void for_each_row(const char* op, int64_t rows, F f) {
-  constexpr int64_t together = kThreads / 32;
+void for_each_row(const char* op, int64_t rows, int64_t items, F f) {
+  const int lanes = std::min(lanes_for(items, 1), 32);
+  const int64_t together = kThreads / lanes;
   if (rows > 0)
-    launch(op, static_cast<unsigned>((rows + together - 1) / together), kThreads, for_each_row_kernel<F>, rows, f);
+    launch(op, static_cast<unsigned>((rows + together - 1) / together), kThreads, for_each_row_kernel<F>, rows, lanes,
+           f);
 }
 
 // Leaves an error for the host to throw; the first that is found. `op` and `what` are the host's.

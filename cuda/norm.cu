@@ -258,17 +258,17 @@ void merge_pieces(const Work<T>& work, const double* partial, double* cells) {
 template <class T>
 void measure_rows(const Call<T>& call, const T* x, double* cells) {
   const int64_t size = call.group_size, count = call.cells;
-  for_each_row("norm", count, [=] __device__(int64_t cell, int lane) {
+  for_each_row("norm", count, size, [=] __device__(int64_t cell, const Lane& lane) {
     const T *from = x + cell * size, shift = from[0];
     double s = 0, q = 0;
-    for (int64_t k = lane; k < size; k += warpSize) {
+    for (int64_t k = lane.index; k < size; k += lane.count) {
       const double d = from[k] - shift;
       s += d;
       q += d * d;
     }
-    s = reduce_warp(s, Plus());
-    q = reduce_warp(q, Plus());
-    if (lane != 0) return;
+    s = reduce_row(s, lane, Plus());
+    q = reduce_row(q, lane, Plus());
+    if (lane.index != 0) return;
     const Moment moment = shifted(static_cast<double>(size), shift, s, q);
     cells[kCellCount * count + cell] = moment.count;
     cells[kCellMean * count + cell] = moment.mean;
@@ -392,18 +392,18 @@ void total_pieces(const Work<T>& work, const double* partial, double* totals) {
 
 template <class T>
 void total_rows(const Call<T>& call, const Gradients<T>& g, double* totals) {
-  for_each_row("norm", call.cells, [=] __device__(int64_t cell, int lane) {
+  for_each_row("norm", call.cells, call.group_size, [=] __device__(int64_t cell, const Lane& lane) {
     const int64_t row = cell / call.groups, first = cell % call.groups * call.group_size;
     Sums sums{};
-    for (int64_t c = first + lane; c < first + call.group_size; c += warpSize) {
+    for (int64_t c = first + lane.index; c < first + call.group_size; c += lane.count) {
       const Column<T> column(call, row, c);
       const int64_t i = row * call.channels + c;
       const double d = call.weight(row, c) * behind(call, g.dy[i], g.x[i], g.mask, i, column);
       sums.plain += d;
       sums.product += d * ((g.x[i] - column.high) - column.low);
     }
-    const double plain = reduce_warp(sums.plain, Plus()), product = reduce_warp(sums.product, Plus());
-    if (lane != 0) return;
+    const double plain = reduce_row(sums.plain, lane, Plus()), product = reduce_row(sums.product, lane, Plus());
+    if (lane.index != 0) return;
     totals[2 * cell] = call.part(kCellInv, cell) * plain;
     totals[2 * cell + 1] = call.part(kCellInv, cell) * product;
   });

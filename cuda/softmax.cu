@@ -11,16 +11,17 @@ void forward(bool log, const Tensor& x, const Tensor& y) {
   const T* from = x.cuda_data<T>();
   T* to = y.mutable_cuda_data<T>();
   const int64_t n = x.dim(-1);
-  for_each_row("softmax", x.numel() / n, [=] __device__(int64_t row, int lane) {
+  for_each_row("softmax", x.numel() / n, n, [=] __device__(int64_t row, const Lane& lane) {
     const T* in = from + row * n;
     T* out = to + row * n;
     double largest = -std::numeric_limits<double>::infinity(), sum = 0;
-    for (int64_t i = lane; i < n; i += warpSize) largest = Larger()(largest, static_cast<double>(in[i]));
-    const T top = static_cast<T>(reduce_warp(largest, Larger()));
-    for (int64_t i = lane; i < n; i += warpSize) sum += std::exp(in[i] - top);
-    sum = reduce_warp(sum, Plus());
+    for (int64_t i = lane.index; i < n; i += lane.count) largest = Larger()(largest, static_cast<double>(in[i]));
+    const T top = static_cast<T>(reduce_row(largest, lane, Larger()));
+    for (int64_t i = lane.index; i < n; i += lane.count) sum += std::exp(in[i] - top);
+    sum = reduce_row(sum, lane, Plus());
     const T shift = static_cast<T>(std::log(sum)), scale = static_cast<T>(1 / sum);
-    for (int64_t i = lane; i < n; i += warpSize) out[i] = log ? in[i] - top - shift : std::exp(in[i] - top) * scale;
+    for (int64_t i = lane.index; i < n; i += lane.count)
+      out[i] = log ? in[i] - top - shift : std::exp(in[i] - top) * scale;
   });
 }
 
@@ -29,13 +30,13 @@ void backward(bool log, const Tensor& dy, const Tensor& y, const Tensor& dx, boo
   const T *d = dy.cuda_data<T>(), *s = y.cuda_data<T>();
   T* to = dx.mutable_cuda_data<T>();
   const int64_t n = y.dim(-1);
-  for_each_row("softmax", y.numel() / n, [=] __device__(int64_t row, int lane) {
+  for_each_row("softmax", y.numel() / n, n, [=] __device__(int64_t row, const Lane& lane) {
     const T *from_d = d + row * n, *from_s = s + row * n;
     T* out = to + row * n;
     double sum = 0;
-    for (int64_t i = lane; i < n; i += warpSize) sum += log ? from_d[i] : double{from_d[i]} * from_s[i];
-    const T total = static_cast<T>(reduce_warp(sum, Plus()));
-    for (int64_t i = lane; i < n; i += warpSize) {
+    for (int64_t i = lane.index; i < n; i += lane.count) sum += log ? from_d[i] : double{from_d[i]} * from_s[i];
+    const T total = static_cast<T>(reduce_row(sum, lane, Plus()));
+    for (int64_t i = lane.index; i < n; i += lane.count) {
       const T value = log ? from_d[i] - std::exp(from_s[i]) * total : from_s[i] * (from_d[i] - total);
       out[i] = add ? out[i] + value : value;
     }

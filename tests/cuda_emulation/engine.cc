@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 #include <nvtx3/nvToolsExt.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <ucontext.h>
 
@@ -65,7 +66,8 @@ struct Thread {
 };
 
 struct Warp {
-  unsigned step = 0;  // __syncwarp's passed
+  unsigned step = 0;     // __syncwarp's passed
+  unsigned waiting = 0;  // lanes at an operation of the warp
 };
 constexpr int kVote = -1, kSync = -2;  // in place of the lane to read
 
@@ -132,10 +134,7 @@ void fiber_main();
     if (fresh) setcontext(&fresh->start);
     _longjmp(to.state, 1);
   }
-  const void* left = nullptr;
-  size_t size = 0;
-  __sanitizer_finish_switch_fiber(from.fake_stack, &left, &size);
-  if (&from != &engine.host) engine.host.stack = left, engine.host.size = size;
+  __sanitizer_finish_switch_fiber(from.fake_stack, nullptr, nullptr);
 }
 
 Fiber* take_fiber() {
@@ -171,7 +170,7 @@ void resume(Fiber* fiber) {
 Fiber* running = nullptr;
 
 void fiber_main() {
-  __sanitizer_finish_switch_fiber(nullptr, &engine.host.stack, &engine.host.size);
+  __sanitizer_finish_switch_fiber(nullptr, nullptr, nullptr);
   while (true) {
     Fiber* self = running;
     while (!engine.failure && engine.started < engine.count) {
@@ -192,10 +191,16 @@ void fiber_main() {
   }
 }
 
-// The running thread waits; returns when it is released.
+// The running thread waits; returns when it is released. Who can go on does so at once, without the scheduler.
 void wait() {
   Fiber* self = running;
-  switch_to(self->context, engine.host, nullptr);
+  if (engine.ready.empty()) {
+    switch_to(self->context, engine.host, nullptr);
+  } else {
+    running = engine.threads[static_cast<size_t>(engine.ready.front())].fiber;
+    engine.ready.pop_front();
+    if (running != self) switch_to(self->context, running->context, nullptr);
+  }
   set_current(self->thread);
 }
 
@@ -264,9 +269,8 @@ void run_block() {
       }
       continue;
     }
-    Fiber* fiber = running;
-    resume(fiber);
-    if (fiber->thread < 0) engine.idle.push_back(fiber);
+    resume(running);
+    if (running->thread < 0) engine.idle.push_back(running);  // not always the one that was resumed
   }
   engine.current = -1;
 }
@@ -282,6 +286,21 @@ void forget_fibers() {
   }
 }
 
+// The address sanitizer asks where the stack is that it comes back to.
+void find_host_stack() {
+  thread_local Context own;
+  if (!own.stack) {
+    pthread_attr_t attributes;
+    pthread_getattr_np(pthread_self(), &attributes);
+    void* bottom = nullptr;
+    pthread_attr_getstack(&attributes, &bottom, &own.size);
+    pthread_attr_destroy(&attributes);
+    own.stack = bottom;
+  }
+  engine.host.stack = own.stack;
+  engine.host.size = own.size;
+}
+
 // A step between 1 and n that has no factor in common with n, so that i * step mod n takes every value.
 uint64_t coprime_step(uint64_t n, uint64_t from) {
   uint64_t step = from % n + 1;
@@ -293,6 +312,7 @@ void run_kernel(const char* name, const cudaLaunchConfig_t& config, const std::f
   ++counts.kernels;
   engine.name = name;
   engine.body = &body;
+  find_host_stack();
   engine.failure = nullptr;
   gridDim = config.gridDim;
   blockDim = config.blockDim;
@@ -322,7 +342,13 @@ Thread& meet(unsigned mask, uint64_t value, int from, const Site& site) {
   me.value = value;
   me.from = from;
   me.waits = Waits::warp;
+  unsigned& waiting = engine.warps[static_cast<size_t>(self / 32)].waiting;
+  waiting |= 1u << own;
   const int lanes = std::min(32, engine.count - first);
+  if (lanes == 32 && (waiting & mask) != mask) {
+    wait();
+    return me;
+  }
   for (int lane = 0; lane < 32; ++lane) {
     if (!(mask >> lane & 1)) continue;
     if (lane >= lanes)
@@ -334,6 +360,7 @@ Thread& meet(unsigned mask, uint64_t value, int from, const Site& site) {
     }
   }
   // The last to come: gives each lane what it asked for.
+  waiting &= ~mask;
   if (from == kSync) ++engine.warps[static_cast<size_t>(self / 32)].step;
   unsigned votes = 0;
   for (int lane = 0; lane < lanes; ++lane)
