@@ -103,7 +103,10 @@ void for_each(const char* op, const StridedLoop<K>& loop, F f) {
 }
 
 struct Plus {
-  __device__ double operator()(double a, double b) const { return a + b; }
+  template <class V>
+  __device__ V operator()(const V& a, const V& b) const {
+    return a + b;
+  }
 };
 struct Larger {  // a NaN wins
   __device__ double operator()(double a, double b) const { return b > a || b != b ? b : a; }

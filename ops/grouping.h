@@ -73,21 +73,25 @@ inline Grouping features() { return {Samples::each(), Positions::each, Channels:
 // `group_size`; cell (set, group) has number set * groups + group. Where every position is by itself, the positions
 // become samples (if so are the samples) or channels (if not), so that kernels never see that case: `channels` is then
 // P * C, `affine_channels` still C.
-struct NormPlan {
+struct NormDims {  // what fits into a kernel's arguments
+  int64_t channels = 0, affine_channels = 0;
+  int64_t sets = 0, groups = 0, group_size = 0;
+  int64_t normalized = 0;  // channels below this are normalized, those above pass through (half instance norm)
+  bool row_sets = false;   // every row is a set of its own; runs is then empty
+
+  constexpr int64_t cells() const { return sets * groups; }
+  constexpr int64_t affine_size() const { return affine_channels < normalized ? affine_channels : normalized; }
+};
+struct NormPlan : NormDims {
   struct Run {  // consecutive rows of one tensor in one set
     int64_t tensor, first_row, rows, set;
   };
-  int64_t channels = 0, affine_channels = 0;
-  int64_t sets = 0, groups = 0, group_size = 0;
-  int64_t normalized = 0;         // channels below this are normalized, those above pass through (half instance norm)
-  bool row_sets = false;          // every row is a set of its own; runs is then empty
   PoolVector<int64_t> rows;       // of each tensor
   PoolVector<Run> runs;           // by set
   PoolVector<int64_t> set_begin;  // [sets + 1] into runs
   PoolVector<int64_t> set_rows;   // rows of a set; empty if row_sets
   int64_t positions = 1;          // rows (or channels) a sample, for messages
 
-  int64_t cells() const { return sets * groups; }
   int64_t rows_of(int64_t set) const { return row_sets ? 1 : set_rows[static_cast<size_t>(set)]; }
   int64_t elements(int64_t set) const { return rows_of(set) * group_size; }  // of each cell of the set
 };
