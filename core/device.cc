@@ -22,7 +22,8 @@ Device Device::parse(std::string_view text) {
 std::string Device::str() const { return is_cpu() ? "cpu" : fmt::format("cuda:{}", index); }
 
 void fail_without_cuda(std::string_view op) {
-  fail(op, "this build of norma has no CUDA backend: use the device cpu (--device cpu)");
+  fail(op, "this build of norma has no CUDA backend: install the CUDA toolkit (12 or newer) and cuDNN 9 and build again, "
+       "or use the device cpu (--device cpu)");
 }
 
 }  // namespace norma
