@@ -23,19 +23,23 @@ if(NOT NORMA_CUDA STREQUAL "OFF")
   endif()
 endif()
 
-# norma_add_cuda(TARGET): compiles the backend, and links the target with it.
+# norma_cuda_kernels(NAME SOURCE...): objects of .cu files, compiled as those of the backend are.
+function(norma_cuda_kernels name)
+  add_library(${name} OBJECT ${ARGN})
+  set_target_properties(${name} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+  # fmt 9 takes nvcc for a compiler without constexpr. -std: CMake before 3.25.2 knows no C++20 of nvcc's.
+  target_compile_definitions(${name} PRIVATE NORMA_WITH_CUDA FMT_USE_CONSTEXPR=1)
+  target_compile_options(${name} PRIVATE -std=c++20 --extended-lambda --expt-relaxed-constexpr
+                         -Xcompiler=-Wall,-Wextra,-Wshadow $<$<BOOL:${NORMA_WERROR}>:-Werror=all-warnings>)
+  target_include_directories(${name} PRIVATE ${NORMA_BUILD_INCLUDE} ${CUDNN_INCLUDE_DIR})
+  target_link_libraries(${name} PRIVATE fmt::fmt CUDA::cudart CUDA::cublas)
+endfunction()
+
+# norma_add_cuda(TARGET): compiles the backend into the target.
 function(norma_add_cuda target)
   file(GLOB sources CONFIGURE_DEPENDS ${norma_SOURCE_DIR}/cuda/*.cu)
-  add_library(norma_cuda OBJECT ${sources})
-  set_target_properties(norma_cuda PROPERTIES POSITION_INDEPENDENT_CODE ON)
-  # fmt 9 takes nvcc for a compiler without constexpr. -std: CMake before 3.25.2 knows no C++20 of nvcc's.
-  target_compile_definitions(norma_cuda PRIVATE NORMA_WITH_CUDA FMT_USE_CONSTEXPR=1)
-  target_compile_options(norma_cuda PRIVATE -std=c++20 --extended-lambda --expt-relaxed-constexpr
-                         -Xcompiler=-Wall,-Wextra,-Wshadow $<$<BOOL:${NORMA_WERROR}>:-Werror=all-warnings>)
-  target_include_directories(norma_cuda PRIVATE $<TARGET_PROPERTY:${target},INTERFACE_INCLUDE_DIRECTORIES>
-                                                ${CUDNN_INCLUDE_DIR})
-  target_link_libraries(norma_cuda PRIVATE fmt::fmt CUDA::cudart CUDA::cublas)
+  norma_cuda_kernels(norma_cuda ${sources})
   target_sources(${target} PRIVATE $<TARGET_OBJECTS:norma_cuda>)
   target_compile_definitions(${target} PUBLIC NORMA_WITH_CUDA)
-  target_link_libraries(${target} PRIVATE CUDA::cudart CUDA::cublas $<BUILD_INTERFACE:${CUDNN_LIBRARY}>)
+  target_link_libraries(${target} PRIVATE CUDA::cudart CUDA::cublas ${CUDNN_LIBRARY})
 endfunction()

@@ -49,7 +49,7 @@ TEST(CrossEntropy, IsTheComposedFormWithMoreDigits) {
 TEST(CrossEntropy, KeepsDigitsInLongRows) {
   for (int64_t classes : {15, 16, 64, 67, 1000}) {
     const Tensor start = (random({5, classes}) * 5.0).to(f32);
-    const Tensor labels = tensor<int64_t>({0, classes - 1, -1, classes / 2, 7});
+    const Tensor labels = there(tensor<int64_t>({0, classes - 1, -1, classes / 2, 7}));
     const auto run = [&](DType dtype) {
       Tensor x = start.to(dtype).clone();
       x.set_requires_grad();
