@@ -65,19 +65,37 @@ int64_t cell_elements(const Tensor& x, const Grouping& grouping) {
   return static_cast<int64_t>(min(m.count).item());
 }
 
+// Behind what was asked of a GPU; of the CPU there is nothing to wait for.
+void wait_for(const Tensor& x) {
+  if (x.device().is_cuda()) view::slice(view::reshape(x, {-1}), 0, 0, 1).item();
+}
+
 void step(Candidate& candidate, const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& dy) {
   for (const Tensor& leaf : {x, gamma, beta}) leaf.set_grad({});
   Tape tape;
   auto start = Clock::now();
   const Tensor y = norm(x, candidate.grouping, {}, gamma, beta, {.center = candidate.center});
+  wait_for(y);
   candidate.timing.forward.push_back(seconds_since(start));
   start = Clock::now();
   tape.backward(y, {.seed = dy});
+  wait_for(x.grad());
   candidate.timing.backward.push_back(seconds_since(start));
 }
 
-// Plain loops that move the bytes of batch norm and compute next to nothing.
+// Plain loops that move the bytes of batch norm and compute next to nothing; on a GPU copies of as many bytes.
 void ceiling(Timing& timing, const Tensor& x, const Tensor& dy) {
+  if (x.device().is_cuda()) {
+    const auto copies = [&](int count, std::vector<double>& seconds) {  // |x| read and written: count bytes for two
+      const Tensor to = empty_like(x);
+      const auto start = Clock::now();
+      for (int i = 0; i < count; ++i) to.copy_from(x);
+      wait_for(to);
+      seconds.push_back(seconds_since(start) / 2);
+    };
+    copies(3, timing.forward);
+    return copies(5, timing.backward);
+  }
   const int64_t n = x.numel(), grain = 16384;
   float sink[kMaxSlots] = {};
   auto start = Clock::now();
@@ -118,21 +136,26 @@ void ceiling(Timing& timing, const Tensor& x, const Tensor& dy) {
 
 int main(int argc, char** argv) {
   CLI::App app("Cost of normalization by grouping");
-  std::string json_file;
+  std::string json_file, device_name = "cpu";
   int threads = 0;
   double budget = 2;
   app.add_option("--json", json_file, "write the results here");
+  app.add_option("--device", device_name, "cpu, cuda, cuda:1, ...");
   app.add_option("--threads", threads, "threads (default: all cores)");
   app.add_option("--seconds", budget, "seconds for each shape");
   CLI11_PARSE(app, argc, argv);
   if (threads > 0) set_num_threads(threads);
 
+  const Device device = Device::parse(device_name);
+  std::vector<Shape> shapes = {{128, 32, 32, 16}, {128, 16, 16, 32}, {128, 8, 8, 64}, {32, 56, 56, 64}, {4096, 512}};
+  if (device.is_cuda()) shapes.push_back({128, 56, 56, 64});
+
   nlohmann::json rows = nlohmann::json::array();
-  for (const Shape& shape : {Shape{128, 32, 32, 16}, Shape{128, 16, 16, 32}, Shape{128, 8, 8, 64},
-                             Shape{32, 56, 56, 64}, Shape{4096, 512}}) {
+  for (const Shape& shape : shapes) {
     Generator generator(1);
-    Tensor x = randn(shape, generator), gamma = ones({shape.back()}), beta = zeros({shape.back()});
-    const Tensor dy = randn(shape, generator);
+    Tensor x = randn(shape, generator).to(device), gamma = ones({shape.back()}, f32, device),
+           beta = zeros({shape.back()}, f32, device);
+    const Tensor dy = randn(shape, generator).to(device);
     for (Tensor* leaf : {&x, &gamma, &beta}) leaf->set_requires_grad();
     std::vector<Candidate> list = candidates(shape);
     Timing limit;
@@ -154,8 +177,8 @@ int main(int argc, char** argv) {
     const double bytes = 4.0 * static_cast<double>(x.numel());
     const double limit_forward = 3e-9 * bytes / median(limit.forward),
                  limit_backward = 5e-9 * bytes / median(limit.backward);
-    fmt::print("\n{}  {:.1f} MB, {} threads, {} rounds; plain loops: forward {:.0f} GB/s, backward {:.0f} GB/s\n",
-               shape, 1e-6 * bytes, num_threads(), limit.forward.size(), limit_forward, limit_backward);
+    fmt::print("\n{}  {:.1f} MB, {}, {} threads, {} rounds; plain loops: forward {:.0f} GB/s, backward {:.0f} GB/s\n",
+               shape, 1e-6 * bytes, device, num_threads(), limit.forward.size(), limit_forward, limit_backward);
     fmt::print("{:<26} {:>9} {:>10} {:>10} {:>8} {:>9} {:>9}\n", "norm", "elements", "forward us", "backward", "ratio",
                "fwd GB/s", "bwd GB/s");
     for (const Candidate& candidate : list) {
@@ -176,5 +199,6 @@ int main(int argc, char** argv) {
     }
   }
   if (!json_file.empty())
-    write_file_atomic(json_file, nlohmann::json{{"threads", num_threads()}, {"rows", rows}}.dump(2) + "\n");
+    write_file_atomic(
+        json_file, nlohmann::json{{"device", device.str()}, {"threads", num_threads()}, {"rows", rows}}.dump(2) + "\n");
 }

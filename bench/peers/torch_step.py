@@ -3,7 +3,8 @@
 train_step --save-weights writes them) and the same data.
 
 Every way is tried, eager and compiled, from images in channels_last and in plain NCHW memory, each in a process of its own,
-and the fastest is the result; --only takes one of them, such as "compiled,channels_last". "folded" is for inference:
+and the fastest is the result; --only takes one of them, such as "compiled,channels_last". --device cuda times ten steps as one, as
+train_step does there, in f32 without TF32. "folded" is for inference:
 compiled, with the constants known, which folds batch norm into the convolutions.
 """
 import argparse
@@ -103,9 +104,9 @@ def measure(args, way):
     model = SmallCnn() if small else ResNet(20)
     if args.weights:
         model.load_state_dict(safetensors.torch.load_file(args.weights))
-    model = model.to(memory_format=order).train(not args.infer)
+    model = model.to(args.device, memory_format=order).train(not args.infer)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, fused=True)
-    batches = [draw(b, image, args.batch, order) for b in range(BATCHES)]
+    batches = [[x.to(args.device) for x in draw(b, image, args.batch, order)] for b in range(BATCHES)]
 
     net = model
     if mode != "eager":
@@ -124,13 +125,21 @@ def measure(args, way):
         return loss
 
     losses, seconds = [], []
-    for i in range(args.steps + WARMUP):
+    for i in range(WARMUP):
         images, labels = batches[i % BATCHES]
-        out, spent = peer.timed(lambda: step(images, labels))
+        out = step(images, labels)
         if i < 3:
             losses.append((F.cross_entropy(out, labels) if args.infer else out).item())
-        if i >= WARMUP:
-            seconds.append(spent)
+    together = 10 if args.device != "cpu" else 1
+    for first in range(WARMUP, args.steps + WARMUP, together):
+        def some():
+            for i in range(first, first + together):
+                step(*batches[i % BATCHES])
+            if args.device != "cpu":
+                torch.cuda.synchronize()
+        if args.device != "cpu":
+            torch.cuda.synchronize()
+        seconds.append(peer.timed(some)[1] / together)
     median = peer.percentile(seconds, 0.5)
     return dict(way=way, median_seconds=median, p10_seconds=peer.percentile(seconds, 0.1),
                 p90_seconds=peer.percentile(seconds, 0.9), images_per_second=args.batch / median,
@@ -143,6 +152,7 @@ def main():
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--steps", type=int, default=50, help="to be timed")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--infer", action="store_true", help="the forward pass in evaluation mode")
     parser.add_argument("--weights", metavar="FILE")
     parser.add_argument("--only", metavar="WAY")
@@ -150,6 +160,7 @@ def main():
     parser.add_argument("--json", metavar="FILE")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
 
     if args.only:
         results = [measure(args, args.only)]
