@@ -35,6 +35,9 @@ class CpuBackend final : public Backend {
   void copy_from_host(const void* host, void* block, size_t bytes) override { std::memcpy(block, host, bytes); }
   void copy_to_host(const void* block, void* host, size_t bytes) override { std::memcpy(host, block, bytes); }
 
+  std::function<Tensor()> upload(const Tensor& host) override {
+    return [host] { return host; };
+  }
   void fill(const Tensor& to, double value) override {
     dispatch(to.dtype(), [&]<class T>() {
       T* target = to.mutable_data<T>();
@@ -63,8 +66,8 @@ class CpuBackend final : public Backend {
     });
   }
 
-  void fill_random(const Tensor& to, const RandomFill& fill) override {
-    dispatch_floating("fill_random", to.dtype(), [&]<class T>() {
+  void fill_random(const char* op, const Tensor& to, const RandomFill& fill) override {
+    dispatch_floating(op, to.dtype(), [&]<class T>() {
       T* data = to.mutable_data<T>();
       const int64_t n = to.numel();
       parallel_for((n + 3) / 4, 1024, [&](int64_t begin, int64_t end) {
@@ -82,20 +85,12 @@ class CpuBackend final : public Backend {
 
 Backend& backend(Device device) {
   static CpuBackend* const cpu = new CpuBackend;  // never destroyed: tensors with static lifetime may outlive any order
-#ifdef NORMA_WITH_CUDA
-  if (device.is_cuda()) return cuda::backend(device.index);
-#else
-  if (device.is_cuda()) fail_without_cuda("device");
-#endif
-  return *cpu;
+  return device.is_cuda() ? cuda::backend(device.index) : *cpu;
 }
 
-int cuda_device_count() {
-#ifdef NORMA_WITH_CUDA
-  return cuda::device_count();
-#else
-  return 0;
+#ifndef NORMA_WITH_CUDA
+Backend& cuda::backend(int) { fail_without_cuda("device"); }
+int cuda::device_count() { return 0; }
 #endif
-}
 
 }  // namespace norma

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 
 #include "norma/core/device.h"
 #include "norma/core/memory.h"
@@ -16,27 +17,27 @@ class Backend {
  public:
   virtual ~Backend() = default;
   virtual MemoryPool& memory() = 0;
-  virtual void select() {}  // makes the device the one that the calling thread starts kernels on
   // to[i] = from[i], converting the dtype; same shape, any strides, both on this device.
   virtual void copy(const Tensor& from, const Tensor& to) = 0;
   // Whole blocks to and from host memory.
   virtual void copy_from_host(const void* host, void* block, size_t bytes) = 0;
   virtual void copy_to_host(const void* block, void* host, size_t bytes) = 0;
+  // Begins to copy `host`, which is contiguous, and returns. What it returns gives the copy: work that is asked of the
+  // device from then on waits for it, the host does not, nor does what the device is doing meanwhile.
+  virtual std::function<Tensor()> upload(const Tensor& host) = 0;
   virtual void fill(const Tensor& to, double value) = 0;
   // to[i] += from[i]; same shape and floating dtype, any strides.
   virtual void add_into(const Tensor& to, const Tensor& from) = 0;
   // `to` floating and contiguous.
-  virtual void fill_random(const Tensor& to, const RandomFill& fill) = 0;
+  virtual void fill_random(const char* op, const Tensor& to, const RandomFill& fill) = 0;
 };
 
-// Throws where the device's backend is not built, or the machine lacks the device.
+// Makes the device the one that the calling thread starts kernels on. Throws where the device's backend is not built,
+// or the machine lacks the device.
 Backend& backend(Device device);
-int cuda_device_count();  // 0, too, where the CUDA backend is not built
-#ifdef NORMA_WITH_CUDA
 namespace cuda {
 Backend& backend(int device);
-int device_count();
+int device_count();  // 0, too, where the CUDA backend is not built
 }  // namespace cuda
-#endif
 
 }  // namespace norma

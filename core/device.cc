@@ -6,6 +6,9 @@ namespace norma {
 
 Device Device::parse(std::string_view text) {
   if (text == "cpu") return {};
+#ifdef NORMA_CUDA_EMULATED  // in the tests' build of the library alone
+  if (text == "cuda-emulated") return {Kind::cuda, 0};
+#endif
   if (text.starts_with("cuda")) {
     Device device{Kind::cuda, 0};
     if (text == "cuda") return device;
@@ -22,7 +25,8 @@ Device Device::parse(std::string_view text) {
 std::string Device::str() const { return is_cpu() ? "cpu" : fmt::format("cuda:{}", index); }
 
 void fail_without_cuda(std::string_view op) {
-  fail(op, "this build of norma has no CUDA backend: install the CUDA toolkit (12 or newer) and cuDNN 9 and build again, "
+  fail(op,
+       "this build of norma has no CUDA backend: install the CUDA toolkit (12 or newer) and cuDNN 9 and build again, "
        "or use the device cpu (--device cpu)");
 }
 

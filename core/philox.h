@@ -39,15 +39,13 @@ struct RandomFill {
   uint64_t seed, stream, position;
 
   NORMA_HOST_DEVICE std::array<double, 4> block(int64_t i) const {
-    const auto words = philox(seed, stream, position + static_cast<uint64_t>(i));
-    std::array<double, 4> values;
+    const auto w = philox(seed, stream, position + static_cast<uint64_t>(i));
+    std::array<double, 4> values = {to_uniform(w[0]), to_uniform(w[1]), to_uniform(w[2]), to_uniform(w[3])};
     if (normal) {
-      const auto first = to_normals(words[0], words[1]), second = to_normals(words[2], words[3]);
+      const auto first = to_normals(w[0], w[1]), second = to_normals(w[2], w[3]);
       values = {first[0], first[1], second[0], second[1]};
-      for (double& value : values) value = a + b * value;
-    } else {
-      for (size_t k = 0; k < 4; ++k) values[k] = a + (b - a) * to_uniform(words[k]);
     }
+    for (double& value : values) value = a + (normal ? b : b - a) * value;
     return values;
   }
 };

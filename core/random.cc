@@ -9,10 +9,9 @@ namespace norma {
 
 // x[4i ... 4i+3] = block i.
 static void fill(const char* op, const Tensor& x, Generator& generator, bool normal, double a, double b) {
-  check(x.is_contiguous() && x.is_floating(), op, "wants a contiguous floating tensor: {} of shape {}", x.dtype(),
-        x.shape());
+  check(x.is_contiguous(), op, "wants a contiguous tensor: shape {}", x.shape());
   const Generator::State from = generator.reserve((x.numel() + 3) / 4);
-  backend(x.device()).fill_random(x, {normal, a, b, from.seed, from.stream, from.position});
+  backend(x.device()).fill_random(op, x, {normal, a, b, from.seed, from.stream, from.position});
 }
 
 Generator::State Generator::reserve(int64_t blocks) {
@@ -22,8 +21,8 @@ Generator::State Generator::reserve(int64_t blocks) {
 double Generator::uniform() {
   const State at = reserve(1);
   const auto words = philox(at.seed, at.stream, at.position);
-  return ((static_cast<uint64_t>(words[0]) << 20 | words[1] >> 12) + 0.5) *
-         0x1p-52;  // 53 bits: with one more, 1 appears
+  // 53 bits: with one more, 1 appears.
+  return ((static_cast<uint64_t>(words[0]) << 20 | words[1] >> 12) + 0.5) * 0x1p-52;
 }
 
 double Generator::normal() {

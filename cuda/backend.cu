@@ -1,5 +1,7 @@
 // core/backend.h on CUDA devices.
 #include <array>
+#include <cstring>
+#include <deque>
 #include <mutex>
 
 #include "norma/core/backend.h"
@@ -31,12 +33,79 @@ void fill_blocks(int64_t n, const RandomFill& fill, T* to) {
   });
 }
 
+struct Event {
+  cudaEvent_t it;
+  Event() { check_cuda("upload", cudaEventCreateWithFlags(&it, cudaEventDisableTiming)); }
+  ~Event() { cudaEventDestroy(it); }
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+  void record(cudaStream_t stream) const { check_cuda("upload", cudaEventRecord(it, stream)); }
+  void hold(cudaStream_t stream) const { check_cuda("upload", cudaStreamWaitEvent(stream, it, 0)); }
+};
+
+// Copies from pinned memory on a stream of their own.
+class Uploads {
+ public:
+  explicit Uploads(Context& context) : context_(context), pinned_({allocate, release, fill}, 0) {
+    check_cuda("upload", cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
+  }
+
+  std::function<Tensor()> begin(const Tensor& host) {
+    const size_t bytes = static_cast<size_t>(host.numel()) * size_of(host.dtype());
+    const std::lock_guard lock(mutex_);
+    while (!staged_.empty() && cudaEventQuery(staged_.front().arrived->it) == cudaSuccess) {
+      pinned_.release(staged_.front().block, staged_.front().bytes);
+      staged_.pop_front();
+    }
+    void* const block = pinned_.allocate(bytes);
+    std::memcpy(block, static_cast<const char*>(host.storage()->data()) + host.offset() * size_of(host.dtype()), bytes);
+    const Tensor there(host.shape(), host.dtype(), Device{Device::Kind::cuda, context_.device});
+    const Event unused;  // whatever the work asked for so far does with the memory that `there` has been given
+    unused.record(context_.stream);
+    unused.hold(stream_);
+    const auto arrived = std::make_shared<Event>();
+    check_cuda("upload", cudaMemcpyAsync(there.storage()->data(), block, bytes, cudaMemcpyHostToDevice, stream_));
+    arrived->record(stream_);
+    staged_.push_back({arrived, block, bytes});
+    const auto upload = std::make_shared<Upload>(there, arrived, context_.stream);
+    return [upload] {
+      upload->arrived->hold(upload->stream);
+      return upload->there;
+    };
+  }
+
+ private:
+  struct Upload {
+    Tensor there;
+    std::shared_ptr<Event> arrived;
+    cudaStream_t stream;
+    Upload(const Tensor& t, std::shared_ptr<Event> a, cudaStream_t s) : there(t), arrived(std::move(a)), stream(s) {}
+    ~Upload() { cudaStreamWaitEvent(stream, arrived->it, 0); }  // or its memory, unasked for, would go to others early
+  };
+  struct Staged {
+    std::shared_ptr<Event> arrived;
+    void* block;
+    size_t bytes;
+  };
+  static void* allocate(size_t bytes, int) {
+    void* block = nullptr;
+    return cudaHostAlloc(&block, bytes, cudaHostAllocDefault) == cudaSuccess ? block : nullptr;
+  }
+  static void release(void* block, int) { cudaFreeHost(block); }
+  static void fill(void* block, int byte, size_t bytes, int) { std::memset(block, byte, bytes); }
+
+  Context& context_;
+  MemoryPool pinned_;
+  cudaStream_t stream_;
+  std::mutex mutex_;
+  std::deque<Staged> staged_;  // copies that may not have arrived, in their order
+};
+
 class CudaBackend final : public Backend {
  public:
-  explicit CudaBackend(int device) : context_(cuda::select(device)) {}
+  explicit CudaBackend(int device) : context_(cuda::select(device)), uploads_(context_) {}
 
   MemoryPool& memory() override { return context_.memory; }
-  void select() override { cuda::select(context_.device); }
 
   void copy(const Tensor& from, const Tensor& to) override {
     select();
@@ -62,6 +131,10 @@ class CudaBackend final : public Backend {
     check_cuda("copy", cudaMemcpyAsync(host, block, bytes, cudaMemcpyDeviceToHost, context_.stream));
     synchronize("copy", context_);
   }
+  std::function<Tensor()> upload(const Tensor& host) override {
+    select();
+    return uploads_.begin(host);
+  }
 
   void fill(const Tensor& to, double value) override {
     select();
@@ -77,14 +150,15 @@ class CudaBackend final : public Backend {
                       [&]<class T>() { add_elements(loop, from.cuda_data<T>(), to.mutable_cuda_data<T>()); });
   }
 
-  void fill_random(const Tensor& to, const RandomFill& fill) override {
+  void fill_random(const char* op, const Tensor& to, const RandomFill& fill) override {
     select();
-    dispatch_floating("fill_random", to.dtype(),
-                      [&]<class T>() { fill_blocks(to.numel(), fill, to.mutable_cuda_data<T>()); });
+    dispatch_floating(op, to.dtype(), [&]<class T>() { fill_blocks(to.numel(), fill, to.mutable_cuda_data<T>()); });
   }
 
  private:
+  void select() { cuda::select(context_.device); }  // whoever has kept a reference
   Context& context_;
+  Uploads uploads_;
 };
 
 }  // namespace

@@ -187,7 +187,7 @@ void conv2d_cudnn(ConvPass pass, const ConvGeometry& g, const float* x, const fl
   static std::array<Cache, 64>* const caches = new std::array<Cache, 64>;  // never destroyed, as their contexts
   Context& own = context();
   Cache& cache = (*caches)[static_cast<size_t>(own.device)];
-  const bool exact = matmul_precision() == MatmulPrecision::highest;
+  const bool exact = matmul_precision == MatmulPrecision::highest;
   const auto places = reinterpret_cast<uintptr_t>(x) | reinterpret_cast<uintptr_t>(w) | reinterpret_cast<uintptr_t>(y);
   const int64_t alignment = places % 16 == 0 ? 16 : 4;
   const std::array<int64_t, 19> key = {static_cast<int64_t>(pass),

@@ -53,7 +53,7 @@ void gemm(const char* op, bool trans_a, bool trans_b, int64_t m, int64_t n, int6
     check_blas(op, cublasCreate(&own.handle));
     check_blas(op, cublasSetStream(own.handle, context().stream));
   }
-  const bool exact = matmul_precision() == MatmulPrecision::highest;
+  const bool exact = matmul_precision == MatmulPrecision::highest;
   check_blas(op, cublasSetMathMode(own.handle, exact ? CUBLAS_DEFAULT_MATH : CUBLAS_TF32_TENSOR_OP_MATH));
   const auto trans = [](bool on) { return on ? CUBLAS_OP_T : CUBLAS_OP_N; };
   check_blas(op, call(own.handle, trans(trans_a), trans(trans_b), static_cast<int>(m), static_cast<int>(n),

@@ -1,9 +1,29 @@
 // The norm family, one design for all groupings (cuda/norm_work.h): moments by piece and column, merged by cell; then
 // one pass over the rows. Likewise the gradient. Where every row is a set of its own (layer norm over features), some
 // threads of a warp sum each cell, and pieces are merely rows that lie together.
+#include <map>
+#include <mutex>
+
 #include "norma/cuda/norm_work.h"
 
 namespace norma::cuda {
+
+Tensor on_device(PoolVector<int64_t> table, Device device) {
+  constexpr size_t kMost = 256;  // where batches differ (by the domains of their samples), tables do not come back
+  static std::mutex mutex;
+  static auto* const tables = new std::map<std::pair<int, PoolVector<int64_t>>, Tensor>;  // never destroyed
+  const std::lock_guard lock(mutex);
+  if (tables->size() == kMost) tables->clear();
+  const auto [entry, fresh] = tables->try_emplace({device.index, std::move(table)});
+  if (fresh) {
+    const PoolVector<int64_t>& values = entry->first.second;
+    entry->second = Tensor({static_cast<int64_t>(values.size())}, i64, device);
+    backend(device).copy_from_host(values.data(), entry->second.mutable_cuda_data<int64_t>(),
+                                   values.size() * sizeof(int64_t));
+  }
+  return entry->second;
+}
+
 namespace {
 
 // --- The moments of cells.

@@ -80,6 +80,9 @@ __global__ void combine_kernel(Call<T> call, int64_t n, Count count, Make make, 
   if (i < n && static_cast<int>(threadIdx.x) < call.width) store(call, i, sum);
 }
 
+// A table on the device; kept, since each step asks for the same ones: then it copies nothing.
+Tensor on_device(PoolVector<int64_t> table, Device device);
+
 // The work cut up: on the host, and on the device as far as the kernels read it.
 template <class T>
 class Work {
@@ -122,9 +125,8 @@ class Work {
     const Buckets by_set(count, plan.row_sets ? 1 : plan.sets, [&](int64_t i) { return sets[static_cast<size_t>(i)]; });
     pieces.insert(pieces.end(), by_set.begin.begin(), by_set.begin.end());
     pieces.insert(pieces.end(), by_set.items.begin(), by_set.items.end());
-    memory_ = Tensor({static_cast<int64_t>(pieces.size())}, i64, cells.device());
-    int64_t* to = memory_.mutable_cuda_data<int64_t>();
-    backend(cells.device()).copy_from_host(pieces.data(), to, pieces.size() * sizeof(int64_t));
+    memory_ = on_device(std::move(pieces), cells.device());
+    const int64_t* to = memory_.cuda_data<int64_t>();
     call.pieces = reinterpret_cast<const Piece*>(to);
     call.set_begin = to + 3 * count;
     call.set_pieces = call.set_begin + by_set.begin.size();

@@ -64,43 +64,6 @@ void Norm::reset_population() {
   num_batches_tracked = Buffer(zeros(shape.without(shape.rank() - 1), i64, device));
 }
 
-void Norm::follow(const Moments& moments) {
-  // Of each row of the population, over the cells that hold anything: the mean of their means, and of their variances
-  // corrected by M / (M - 1). A domain has one cell and one row, else there is one row. (Loops, since each step runs
-  // them: as tensor ops they take five times as long.)
-  const int64_t sets = moments.count.dim(0), groups = moments.count.dim(1), rows = running_mean.numel() / groups;
-  const double *count = moments.count.data<double>(), *mean = moments.mean.data<double>(),
-               *m2 = moments.m2.data<double>();
-  const Tensor new_mean = running_mean.to(cpu_device).clone(), new_var = running_var.to(cpu_device).clone(),
-               tracked = num_batches_tracked.to(cpu_device).clone();
-  for (int64_t row = 0; row < rows; ++row) {
-    int64_t& steps = tracked.mutable_data<int64_t>()[row];
-    const double weight_of_new =
-        estimator.kind == Estimator::Kind::ema ? estimator.momentum : 1 / static_cast<double>(steps + 1);
-    bool moved = false;
-    for (int64_t g = 0; g < groups; ++g) {
-      double mean_sum = 0, var_sum = 0, cells = 0;
-      for (int64_t set = row; set < sets; set += rows) {
-        const int64_t i = set * groups + g;
-        if (count[i] < 2) continue;
-        mean_sum += mean[i];
-        var_sum += m2[i] / (count[i] - 1);
-        ++cells;
-      }
-      if (cells == 0) continue;
-      double &to_mean = new_mean.mutable_data<double>()[row * groups + g],
-             &to_var = new_var.mutable_data<double>()[row * groups + g];
-      to_mean = (1 - weight_of_new) * to_mean + weight_of_new * mean_sum / cells;
-      to_var = (1 - weight_of_new) * to_var + weight_of_new * var_sum / cells;
-      moved = true;
-    }
-    steps += moved;
-  }
-  running_mean.copy_from(new_mean);
-  running_var.copy_from(new_var);
-  num_batches_tracked.copy_from(tracked);
-}
-
 NormOptions Norm::options(const Activation& f) const {
   return {.eps = eps, .activation = f, .center = center, .leading = half ? (channels_ + 1) / 2 : -1};
 }
@@ -197,7 +160,10 @@ std::vector<Tensor> Norm::normalize(const std::vector<Tensor>& xs, const std::ve
   const bool follows = !collect && training && Tape::current(), cells = collect && training;
   if (own_rows && !own_batch && !cells && (follows || collect)) moments = norma::moments(xs, cut(true));
   if (collect) collect(xs, cells || own_rows ? moments : merge_sets(moments));
-  if (follows) follow(moments);
+  if (follows)
+    kernel::follow_moments(moments.count, moments.mean, moments.m2,
+                           estimator.kind == Estimator::Kind::ema ? estimator.momentum : -1, running_mean, running_var,
+                           num_batches_tracked);
   return ys;
 }
 

@@ -93,7 +93,6 @@ struct Norm : Module, NormSettings {
   NormOptions options(const Activation& f) const;
   std::vector<Tensor> normalize(const std::vector<Tensor>& xs, const std::vector<Tensor>& residual, const Activation& f,
                                 const std::optional<Pair>& pool);
-  void follow(const Moments& moments);
   int64_t channels_;
 };
 

@@ -10,8 +10,8 @@ namespace norma::nn {
 namespace {
 
 Moments population_of(const Norm& norm) {  // [1 or domains, groups]
-  const Tensor mean = view::reshape(norm.running_mean.to(cpu_device), {-1, norm.running_mean.dim(-1)});
-  return {ones_like(mean), mean, view::reshape(norm.running_var.to(cpu_device), mean.shape())};
+  const Tensor mean = view::reshape(norm.running_mean, {-1, norm.running_mean.dim(-1)});
+  return {ones_like(mean), mean, view::reshape(norm.running_var, mean.shape())};
 }
 
 // The symmetric KL, [groups]: the mean over the cells of p that hold anything, each against its own row of q, or where
@@ -30,7 +30,7 @@ Tensor divergence(const Moments& p, const Moments& q, double eps) {
 
 // Of the steps that the average has seen: (sum of weights)^2 / sum of squared weights.
 double effective_steps(const Norm& norm) {
-  const double t = min(norm.num_batches_tracked.to(cpu_device).to(f64)).item(), m = norm.estimator.momentum;
+  const double t = min(norm.num_batches_tracked.to(f64)).item(), m = norm.estimator.momentum;
   if (norm.source == Statistics::Source::given) return 0;
   if (norm.estimator.kind == Estimator::Kind::cumulative || t == 0 || m == 0) return t;
   return (2 - m) / m * (1 - std::pow(1 - m, t)) / (1 + std::pow(1 - m, t));

@@ -66,7 +66,7 @@ int64_t precise_bn(Module& model, const std::function<void()>& passes, const Pre
   for (const auto& [norm, e] : estimates) {
     const Moments& of_var = options.variance == PreciseVariance::merged ? e.merged : e.within;
     const auto put = [seen = gt(e.merged.count, 0)](const Tensor& population, const Tensor& value) {
-      const Tensor old = view::reshape(population.to(cpu_device), value.shape());  // stays where a domain was not seen
+      const Tensor old = view::reshape(population, value.shape());  // stays where a domain was not seen
       population.copy_from(view::reshape(where(seen, value, old), population.shape()));
     };
     put(norm->running_mean, e.merged.mean);

@@ -34,12 +34,11 @@ void check_convolution(const Op& op, const Tensor& x, const Tensor& weight, cons
   op.check(x.rank() == 4, "wants input [N, H, W, C]: input {}, weight {}", x.shape(), weight.shape());
   op.check(weight.rank() == 4 && weight.numel() > 0, "wants a weight of four axes, none empty: input {}, weight {}",
            x.shape(), weight.shape());
-  op.check(stride.h >= 1 && stride.w >= 1, "stride {}: wants at least 1: input {}, weight {}", text(stride), x.shape(),
-           weight.shape());
-  op.check(padding.h >= 0 && padding.w >= 0, "padding {}: wants at least 0: input {}, weight {}", text(padding),
-           x.shape(), weight.shape());
-  op.check(dilation.h >= 1 && dilation.w >= 1, "dilation {}: wants at least 1: input {}, weight {}", text(dilation),
-           x.shape(), weight.shape());
+  const auto at_least = [&](const char* name, Pair p, int64_t least) {
+    op.check(std::min(p.h, p.w) >= least, "{} {}: wants at least {}: input {}, weight {}", name, text(p), least,
+             x.shape(), weight.shape());
+  };
+  at_least("stride", stride, 1), at_least("padding", padding, 0), at_least("dilation", dilation, 1);
   op.check(groups >= 1, "groups {}: wants at least 1: input {}, weight {}", groups, x.shape(), weight.shape());
 }
 

@@ -44,7 +44,7 @@ struct Kernel<void(Args...)> {
       return best ? best(args...) : cpu[0](args...);
     }
     if (!cuda) fail_without_cuda(name);
-    backend(device).select();
+    backend(device);  // the thread's device from here on
     cuda(args...);
   }
 };

@@ -1,7 +1,5 @@
 #include "norma/ops/matmul.h"
 
-#include <atomic>
-
 #include "norma/autograd/op.h"
 #include "norma/core/parallel.h"
 #include "norma/ops/binary.h"
@@ -59,11 +57,9 @@ Tensor matmul(const Tensor& left, const Tensor& b) {
                    });
 }
 
-static std::atomic<MatmulPrecision> precision = MatmulPrecision::highest;
-MatmulPrecision matmul_precision() { return precision; }
 void set_matmul_precision(std::string_view name) {
   check(name == "highest" || name == "high", "matmul", "'{}' is not a precision: want highest or high", name);
-  precision = name == "high" ? MatmulPrecision::high : MatmulPrecision::highest;
+  matmul_precision = name == "high" ? MatmulPrecision::high : MatmulPrecision::highest;
 }
 
 void cpu::matmul(bool trans_a, bool trans_b, const Tensor& a, const Tensor& b, const Tensor& y, bool add) {

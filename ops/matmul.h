@@ -1,6 +1,8 @@
 // matmul: products of matrices, one by one along leading axes.
 #pragma once
 
+#include <atomic>
+
 #include "norma/ops/kernel.h"
 
 namespace norma {
@@ -12,7 +14,7 @@ Tensor matmul(const Tensor& a, const Tensor& b);
 // TF32, which rounds the factors to 11 bits. The CPU always computes in f32.
 enum class MatmulPrecision : uint8_t { highest, high };
 void set_matmul_precision(std::string_view name);  // "highest" or "high"
-MatmulPrecision matmul_precision();
+inline std::atomic<MatmulPrecision> matmul_precision = MatmulPrecision::highest;
 
 // y (+)= op(a) op(b), op(x) being the transpose of each matrix in x where `trans` says so.  y contiguous; a and b have
 // y's leading axes, any strides there (0 where broadcast), and contiguous matrices.

@@ -37,4 +37,33 @@ Moments merge_sets(const Moments& m) {
   return {n, mean, sum(m.m2 + m.count * d * d, {0}, true)};
 }
 
+// (Loops, since each step runs them: as tensor ops they take five times as long.)
+void cpu::follow_moments(const Tensor& counts, const Tensor& means, const Tensor& m2s, double momentum,
+                         const Tensor& to_mean, const Tensor& to_var, const Tensor& steps) {
+  const int64_t sets = counts.dim(0), groups = counts.dim(1), rows = steps.numel();
+  const double *count = counts.data<double>(), *mean = means.data<double>(), *m2 = m2s.data<double>();
+  double *own_mean = to_mean.mutable_data<double>(), *own_var = to_var.mutable_data<double>();
+  int64_t* step = steps.mutable_data<int64_t>();
+  for (int64_t row = 0; row < rows; ++row) {
+    const double weight_of_new = momentum >= 0 ? momentum : 1 / static_cast<double>(step[row] + 1);
+    double cells = 0;  // as many for each group
+    for (int64_t g = 0; g < groups; ++g) {
+      double mean_sum = 0, var_sum = 0;
+      cells = 0;
+      for (int64_t set = row; set < sets; set += rows) {
+        const int64_t i = set * groups + g;
+        if (count[i] < 2) continue;
+        mean_sum += mean[i];
+        var_sum += m2[i] / (count[i] - 1);
+        ++cells;
+      }
+      if (cells == 0) continue;
+      double &a = own_mean[row * groups + g], &b = own_var[row * groups + g];
+      a = (1 - weight_of_new) * a + weight_of_new * mean_sum / cells;
+      b = (1 - weight_of_new) * b + weight_of_new * var_sum / cells;
+    }
+    step[row] += cells > 0;
+  }
+}
+
 }  // namespace norma

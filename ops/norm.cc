@@ -9,7 +9,7 @@ namespace norma {
 namespace {
 
 // f64 [2, entries], mean then var, from what the caller gave; undefined for the source batch.
-Tensor population_of(const Op& op, const Statistics& statistics, const NormPlan& plan, Device device) {
+Tensor population_of(const Op& op, const Statistics& statistics, const NormPlan& plan) {
   if (statistics.source == Statistics::Source::batch) return {};
   const Tensor &mean = statistics.mean, &var = statistics.var;
   op.check(mean.defined() && var.defined(), "statistics that are given want a mean and a variance");
@@ -17,8 +17,6 @@ Tensor population_of(const Op& op, const Statistics& statistics, const NormPlan&
                (mean.numel() == plan.groups || mean.numel() == plan.cells()),
            "given statistics of shapes {} and {} for {} sets x {} channel groups: want one entry a group or one a cell",
            mean.shape(), var.shape(), plan.sets, plan.groups);
-  op.check(mean.device() == device && var.device() == device, "given statistics on {} and {} for an input on {}",
-           mean.device(), var.device(), device);
   const int64_t n = mean.numel();
   const Tensor both({2, n}, f64, mean.device());
   view::slice(both, 0, 0, 1).copy_from(view::reshape(mean, {1, n}));
@@ -69,9 +67,9 @@ void sum_over_workers(Communicator& comm, std::span<double> values) {
 }
 
 Moments moments_of_cells(const Tensor& cells, const NormPlan& plan) {
-  const Tensor host = cells.to(cpu_device);
+  const Tensor own = view::slice(cells, 0, kCellCount, kCellM2 + 1).clone();
   const auto part = [&](NormCellPart k) {
-    return view::reshape(view::slice(host, 0, k, k + 1), {plan.sets, plan.groups}).clone();
+    return view::reshape(view::slice(own, 0, k, k + 1), {plan.sets, plan.groups});
   };
   return {part(kCellCount), part(kCellMean), part(kCellM2)};
 }
@@ -113,7 +111,7 @@ NormArguments::NormArguments(const Op& op, const std::vector<Tensor>& xs, const 
           .d_max = statistics.d_max,
           .keep_moments = options.moments != nullptr,
           .comm = given ? nullptr : grouping.samples.comm};
-  population = population_of(op, statistics, plan, xs[0].device());
+  population = population_of(op, statistics, plan);
   cells = Tensor({kNormCellParts, plan.cells()}, f64, xs[0].device());
   weight = gamma.defined() ? gamma.contiguous() : gamma;
   bias = beta.defined() ? beta.contiguous() : beta;

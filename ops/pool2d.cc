@@ -31,10 +31,9 @@ Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options) {
   });
 }
 
-Tensor avg_pool2d(const Tensor& x, const Pool2dOptions& options, bool count_include_pad) {
-  Op op("avg_pool2d");
+static Tensor average(const Op& op, const Tensor& x, const Pool2dOptions& options, bool count_include_pad, bool flat) {
   const PoolGeometry g(op, x, options);
-  Tensor y(g.output_shape(), x.dtype(), x.device());
+  const Tensor y(flat ? Shape{g.n, g.c} : g.output_shape(), x.dtype(), x.device());
   kernel::avg_pool2d(g, count_include_pad, x.contiguous(), y);
   return op.record({x}, y, [g, count_include_pad](const Tensor& dy, Sink& dx) {
     const auto [grad, add] = dx.into(0);
@@ -42,16 +41,14 @@ Tensor avg_pool2d(const Tensor& x, const Pool2dOptions& options, bool count_incl
   });
 }
 
+Tensor avg_pool2d(const Tensor& x, const Pool2dOptions& options, bool count_include_pad) {
+  return average(Op("avg_pool2d"), x, options, count_include_pad, false);
+}
+
 Tensor global_avg_pool(const Tensor& x) {
-  Op op("global_avg_pool");
+  const Op op("global_avg_pool");
   op.check(x.rank() == 4, "wants [N, H, W, C]: shape {}", x.shape());
-  const PoolGeometry g(op, x, {.kernel = {x.dim(1), x.dim(2)}});
-  Tensor y({g.n, g.c}, x.dtype(), x.device());
-  kernel::avg_pool2d(g, false, x.contiguous(), y);
-  return op.record({x}, y, [g](const Tensor& dy, Sink& dx) {
-    const auto [grad, add] = dx.into(0);
-    kernel::avg_pool2d_backward(g, false, dy.contiguous(), grad, add);
-  });
+  return average(op, x, {.kernel = {x.dim(1), x.dim(2)}}, false, true);
 }
 
 }  // namespace norma

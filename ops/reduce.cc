@@ -65,27 +65,20 @@ Tensor extreme(const char* name, Reduce f, const Tensor& x, const Shape& axes, b
   });
 }
 
+Tensor total(const char* name, const Tensor& x, const Shape& axes, bool keepdim, bool average) {
+  const Op op(name);
+  op.check_same({x});
+  const Plan plan = make_plan(op, x, axes, keepdim, average);
+  const double n = average ? static_cast<double>(plan.n) : 1;
+  return op.record({x}, run(Reduce::sum, n, plan), [n, kept = plan.kept](const Tensor& dy, Sink& dx) {
+    dx.give(0, view::expand(view::reshape(n == 1 ? dy : div(dy, n), kept), dx.shape(0)));
+  });
+}
+
 }  // namespace
 
-Tensor sum(const Tensor& x, const Shape& axes, bool keepdim) {
-  Op op("sum");
-  op.check_same({x});
-  const Plan plan = make_plan(op, x, axes, keepdim, 0);
-  return op.record({x}, run(Reduce::sum, 1, plan), [kept = plan.kept](const Tensor& dy, Sink& dx) {
-    dx.give(0, view::expand(view::reshape(dy, kept), dx.shape(0)));
-  });
-}
-
-Tensor mean(const Tensor& x, const Shape& axes, bool keepdim) {
-  Op op("mean");
-  op.check_same({x});
-  const Plan plan = make_plan(op, x, axes, keepdim);
-  const auto n = static_cast<double>(plan.n);
-  return op.record({x}, run(Reduce::sum, n, plan), [n, kept = plan.kept](const Tensor& dy, Sink& dx) {
-    dx.give(0, view::expand(view::reshape(div(dy, n), kept), dx.shape(0)));
-  });
-}
-
+Tensor sum(const Tensor& x, const Shape& axes, bool keepdim) { return total("sum", x, axes, keepdim, false); }
+Tensor mean(const Tensor& x, const Shape& axes, bool keepdim) { return total("mean", x, axes, keepdim, true); }
 Tensor max(const Tensor& x, const Shape& axes, bool keepdim) { return extreme("max", Reduce::max, x, axes, keepdim); }
 Tensor min(const Tensor& x, const Shape& axes, bool keepdim) { return extreme("min", Reduce::min, x, axes, keepdim); }
 

@@ -1,5 +1,6 @@
 #include "norma/ops/views.h"
 
+#include <algorithm>
 #include <numeric>
 
 #include "norma/autograd/op.h"
@@ -26,16 +27,10 @@ Tensor drop_axis(const Tensor& x, int axis) {
 }
 
 Tensor insert_axis(const Tensor& x, int axis) {
-  Shape shape, strides;
-  for (int i = 0; i <= x.rank(); ++i) {
-    if (i == axis) {
-      shape.push_back(1);
-      strides.push_back(0);
-    }
-    if (i < x.rank()) {
-      shape.push_back(x.shape()[i]);
-      strides.push_back(x.strides()[i]);
-    }
+  Shape shape = x.shape(), strides = x.strides();
+  for (const auto& [to, value] : {std::pair(&shape, 1), {&strides, 0}}) {
+    to->push_back(value);
+    std::rotate(&(*to)[0] + axis, &(*to)[0] + x.rank(), &(*to)[0] + x.rank() + 1);
   }
   return Tensor(x.storage(), shape, strides, x.offset(), x.dtype());
 }

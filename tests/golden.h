@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "norma/core/backend.h"
 #include "norma/core/serialize.h"
 #include "norma/norma.h"
 
@@ -27,10 +28,18 @@ namespace norma::test {
 inline Device test_device() {
   static const Device device = [] {
     const char* name = std::getenv("NORMA_TEST_DEVICE");
-    return Device::parse(!name || !*name ? "cpu" : std::string_view(name) == "cuda-emulated" ? "cuda" : name);
+    return Device::parse(!name || !*name ? "cpu" : name);
   }();
   return device;
 }
+
+class NeedsTestDevice : public ::testing::Environment {
+  void SetUp() override {
+    if (test_device().index >= cuda::device_count() && test_device().is_cuda())
+      GTEST_SKIP() << "there is no device " << test_device().str();
+  }
+};
+inline ::testing::Environment* const needs_test_device = ::testing::AddGlobalTestEnvironment(new NeedsTestDevice);
 
 // One case of a golden file: its attributes and its tensors, as `dtype` where they are floating.
 struct GoldenCase {

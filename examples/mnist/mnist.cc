@@ -51,10 +51,13 @@ int run(Options& options) {
   const ChannelStats stats = channel_stats(data.train.images);
   std::vector<Transform> transforms;  // no shifts: in so few epochs they cost more than they bring
   if (data.mirrors) transforms.push_back(random_horizontal_flip());
-  DataLoader train(
-      data.train,
-      {.batch = training.batch, .shuffle = true, .seed = training.seed, .transforms = transforms, .normalize = stats});
-  DataLoader test(data.test, {.batch = 500, .normalize = stats});
+  DataLoader train(data.train, {.batch = training.batch,
+                                .shuffle = true,
+                                .seed = training.seed,
+                                .device = device,
+                                .transforms = transforms,
+                                .normalize = stats});
+  DataLoader test(data.test, {.batch = 500, .device = device, .normalize = stats});
 
   // Model, optimizer, schedule
   const Shape image = data.train.images.shape().without(0);
@@ -77,8 +80,8 @@ int run(Options& options) {
     optimizer.set_lr(schedule(number));
     optimizer.zero_grad();
     Tape tape;
-    const Tensor logits = model(batch.images.to(device));
-    const Tensor loss = cross_entropy(logits, batch.labels.to(device));
+    const Tensor logits = model(batch.images);
+    const Tensor loss = cross_entropy(logits, batch.labels);
     tape.backward(loss);
     optimizer.step();
     return {loss, logits};

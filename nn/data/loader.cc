@@ -12,6 +12,7 @@ DataLoader::DataLoader(ImageDataset dataset, LoaderOptions options)
   dataset_.validate();
   check(options_.batch >= 1 && options_.prefetch >= 0, "loader", "batch {}, prefetch {}: out of range", options_.batch,
         options_.prefetch);
+  backend(options_.device);  // throws here, not in the thread, where there is no such device
   check(batches() >= 1, "loader", "drop_last leaves no batch: {} samples in batches of {}", dataset_.size(),
         options_.batch);
   if (!options_.normalize) options_.normalize = channel_stats(dataset_.images);
@@ -47,12 +48,13 @@ std::optional<Batch> DataLoader::next() {
     std::unique_lock lock(mutex_);
     ready_.wait(lock, [&] { return !queue_.empty() || error_; });
     if (queue_.empty()) std::rethrow_exception(error_);
-    batch = std::move(queue_.front());
+    const std::function<Batch()> made = std::move(queue_.front());
     queue_.pop_front();
     lock.unlock();
+    batch = made();
     wanted_.notify_one();
   } else {
-    batch = make(position_);
+    batch = make(position_)();
   }
   ++position_.batch;
   return batch;
@@ -82,7 +84,7 @@ void DataLoader::work() {
     const int64_t jumps = jumps_;
     advance(making_);
     lock.unlock();
-    Batch batch;
+    std::function<Batch()> batch;
     std::exception_ptr error;
     try {
       batch = make(at);
@@ -97,7 +99,7 @@ void DataLoader::work() {
   }
 }
 
-Batch DataLoader::make(Position at) {
+std::function<Batch()> DataLoader::make(Position at) {
   if (order_epoch_ != at.epoch) {
     std::iota(order_.begin(), order_.end(), 0);
     Generator random(options_.seed, ~static_cast<uint64_t>(at.epoch));  // no sample's stream (see SampleKeys)
@@ -120,7 +122,10 @@ Batch DataLoader::make(Position at) {
   }
   const SampleKeys keys{options_.seed, at.epoch, samples};
   batch.images = to_float(apply_transforms(options_.transforms, images, keys), *options_.normalize);
-  return batch;
+  Backend& there = backend(options_.device);
+  return [images = there.upload(batch.images), labels = there.upload(batch.labels), indices = batch.indices] {
+    return Batch{images(), labels(), indices};
+  };
 }
 
 }  // namespace norma::data

@@ -11,12 +11,13 @@
 #include <condition_variable>
 #include <deque>
 #include <exception>
+#include <functional>
 #include <iterator>
 #include <mutex>
 #include <optional>
 #include <thread>
 
-#include "norma/core/memory.h"
+#include "norma/core/backend.h"
 #include "norma/nn/data/dataset.h"
 #include "norma/nn/data/transforms.h"
 
@@ -25,7 +26,7 @@ namespace norma::data {
 struct Batch {
   Tensor images;   // f32 [B, H, W, C]
   Tensor labels;   // i64 [B]
-  Tensor indices;  // i64 [B]: which samples of the data set these are
+  Tensor indices;  // i64 [B]: which samples of the data set these are; on the CPU
   int64_t size() const { return labels.numel(); }
 };
 
@@ -35,6 +36,7 @@ struct LoaderOptions {
   bool drop_last = false;  // leave out an epoch's last batch if it is smaller than the others
   uint64_t seed = 0;       // of the order and of the transforms
   int64_t prefetch = 2;    // batches made ahead; 0: next() makes them, on the caller's thread
+  Device device{};         // of images and labels; prefetched, they are copied there beside its work
   std::vector<Transform> transforms{};
   std::optional<ChannelStats> normalize{};  // default: those of the data set
 };
@@ -86,7 +88,7 @@ class DataLoader {
   std::default_sentinel_t end() { return {}; }
 
  private:
-  Batch make(Position at);
+  std::function<Batch()> make(Position at);  // the batch, when it is on its device
   void advance(Position& at) const;
   void work();
 
@@ -100,10 +102,10 @@ class DataLoader {
 
   std::mutex mutex_;  // guards what follows
   std::condition_variable wanted_, ready_;
-  std::deque<Batch> queue_;   // those from position_ on
-  Position making_;           // what the thread makes next
-  int64_t jumps_ = 0;         // calls of seek(): a batch begun before one is thrown away after it
-  std::exception_ptr error_;  // what stopped the thread, after the queue's last batch
+  std::deque<std::function<Batch()>> queue_;  // those from position_ on
+  Position making_;                           // what the thread makes next
+  int64_t jumps_ = 0;                         // calls of seek(): a batch begun before one is thrown away after it
+  std::exception_ptr error_;                  // what stopped the thread, after the queue's last batch
   bool stopping_ = false;
   std::thread thread_;
 };

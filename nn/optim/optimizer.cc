@@ -22,6 +22,8 @@ Optimizer::Optimizer(const char* name, Parameters parameters, double lr, double 
     check(p.is_floating() && p.is_leaf() && p.is_contiguous(), name,
           "parameter '{}' is not a contiguous floating leaf: {} of shape {}", key, p.dtype(), p.shape());
     check(names.insert(key).second, name, "two parameters are named '{}'", key);
+    check(p.device() == parameters_.named[0].second.device(), name, "parameter '{}' is on {}, '{}' on {}", key,
+          p.device(), parameters_.named[0].first, parameters_.named[0].second.device());
     Slot slot{key, p, !decays || decays(key, p) ? weight_decay : 0, zeros({}, i64), {}};
     for (size_t i = 0; i < averages_.size(); ++i) slot.averages.push_back(zeros_like(p));
     slots_.push_back(std::move(slot));

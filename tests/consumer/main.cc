@@ -9,6 +9,7 @@ int main() {
   norma::Tape tape;
   const norma::Tensor y = norma::relu(x);
   tape.backward(y, {.seed = norma::ones({3})});
+  std::printf("%d CUDA devices\n", norma::cuda::device_count());
   std::printf("%s\n", x.grad().str().c_str());
   return x.grad().to_vector<float>() == std::vector<float>{0, 1, 1} ? 0 : 1;
 }

@@ -225,7 +225,8 @@ TEST_F(Parity, Optimizers) {
       for (Device device : {cpu_device, kCuda}) {
         const auto make = [&](uint64_t seed) { return random({1001}, seed).to(dtype).to(device).clone(); };
         const Tensor p = make(1), v = make(3);
-        kernel::sgd_update(p, make(2), step.momentum == 0 ? Tensor() : v, step);
+        const Tensor none, g = make(2), &velocity = step.momentum == 0 ? none : v;
+        kernel::sgd_update({&p, 1}, {&g, 1}, {&velocity, 1}, {&step, 1});
         results.insert(results.end(), {p, v});
       }
       EXPECT_TRUE(close(results[2], results[0]));
@@ -236,7 +237,9 @@ TEST_F(Parity, Optimizers) {
       for (Device device : {cpu_device, kCuda}) {
         const auto make = [&](uint64_t seed) { return random({1001}, seed).to(dtype).to(device).clone(); };
         const Tensor p = make(1), m = make(3), v = square(make(4)).detach();
-        kernel::adam_update(p, make(2), m, v, {0.1, 0.9, 0.99, 1e-8, 0.01, decoupled, 3});
+        const Tensor g = make(2);
+        const AdamStep step = {0.1, 0.9, 0.99, 1e-8, 0.01, decoupled, 3};
+        kernel::adam_update({&p, 1}, {&g, 1}, {&m, 1}, {&v, 1}, {&step, 1});
         results.insert(results.end(), {p, m, v});
       }
       for (size_t i = 0; i < 3; ++i) EXPECT_TRUE(close(results[3 + i], results[i]));
@@ -420,7 +423,7 @@ TEST_F(Parity, DevicesDoNotMix) {
 
 TEST_F(Parity, DevicesAreApart) {
   const Device second{Device::Kind::cuda, 1};
-  if (cuda_device_count() < 2) GTEST_SKIP() << "one device";
+  if (cuda::device_count() < 2) GTEST_SKIP() << "one device";
   const Tensor x = random({3, 5}), a = x.to(kCuda), b = x.to(second);
   const Tensor y = square(a), z = exp(b), w = square(a) + y;
   EXPECT_EQ(z.device(), second);

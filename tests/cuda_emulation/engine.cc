@@ -383,6 +383,7 @@ Thread& meet(unsigned mask, uint64_t value, int from, const Site& site) {
 
 void set_seed(uint64_t value) { seed = value; }
 Counters counters() { return counts; }
+void count_wait() { ++counts.waits; }
 
 void begin_work() { engine.name = nullptr; }
 bool in_kernel() { return engine.current >= 0; }

@@ -20,12 +20,14 @@ void set_seed(uint64_t seed);
 
 struct Counters {
   uint64_t kernels = 0, blocks = 0, switches = 0;  // switches: from thread to thread
+  uint64_t waits = 0;                              // of the host for the device
 };
 Counters counters();
 
 // --- Between engine.cc and memory.cc.
 
 void begin_work();
+void count_wait();
 // "[op] block (0, 0, 0), thread (3, 0, 0)" of the thread that runs, "[op]" after a kernel.
 std::string place();
 bool in_kernel();

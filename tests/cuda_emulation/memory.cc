@@ -41,7 +41,8 @@ struct Memory {
     return static_cast<char*>(range);
   }();
   char* next = base;
-  std::map<char*, Block> blocks;  // by their first page
+  std::map<char*, Block> blocks;         // by their first page
+  std::map<const char*, size_t> pinned;  // of the host: where, and how many bytes
   std::vector<Block*> opened;
   std::atomic<bool> running = false;
   int device = 0;  // whose work runs
@@ -53,6 +54,10 @@ struct Memory {
     if (after == blocks.begin()) return nullptr;
     Block& block = std::prev(after)->second;
     return at < block.pages + block.page_bytes ? &block : nullptr;
+  }
+  bool is_pinned(const char* at) const {
+    const auto after = pinned.upper_bound(at);
+    return after != pinned.begin() && at < std::prev(after)->first + std::prev(after)->second;
   }
   void open(Block& block) {
     if (block.open) return;
@@ -201,11 +206,15 @@ cudaError_t cudaFree(void* pointer) {
 
 cudaError_t cudaHostAlloc(void** block, size_t bytes, unsigned) {
   *block = std::calloc(1, bytes);
-  return *block ? cudaSuccess : cudaErrorMemoryAllocation;
+  if (!*block) return cudaErrorMemoryAllocation;
+  const std::lock_guard lock(engine_mutex());
+  memory().pinned[static_cast<char*>(*block)] = bytes;
+  return cudaSuccess;
 }
 cudaError_t cudaFreeHost(void* block) {
   const std::lock_guard lock(engine_mutex());
   drain_all();
+  memory().pinned.erase(static_cast<char*>(block));
   std::free(block);
   return cudaSuccess;
 }
@@ -221,7 +230,8 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
     if (Block* block = block_of(from, bytes)) memory().open(*block);
     std::memcpy(to, source, bytes);
   };
-  if (kind == cudaMemcpyHostToDevice) {  // pageable memory is copied before the call returns
+  // Pageable memory is copied before the call returns, pinned memory when the stream comes to it.
+  if (kind == cudaMemcpyHostToDevice && !memory().is_pinned(static_cast<const char*>(from))) {
     const char* bytes_of = static_cast<const char*>(from);
     enqueue(stream, [copy, staged = std::vector<char>(bytes_of, bytes_of + bytes)] { copy(staged.data()); });
   } else {

@@ -49,6 +49,7 @@ void run_until(Stream& stream, uint64_t after) {
 
 cudaError_t wait_until(Stream& stream, uint64_t after) {
   const std::lock_guard lock(mutex);
+  count_wait();
   run_until(stream, after);
   if (stream.failure) std::rethrow_exception(std::exchange(stream.failure, nullptr));
   return cudaSuccess;
@@ -69,6 +70,7 @@ int device_of(cudaStream_t stream) { return stream_of(stream).device; }
 cudaError_t drain(cudaStream_t stream) { return wait_until(stream_of(stream), stream_of(stream).asked); }
 void drain_all() {
   const std::lock_guard lock(mutex);
+  count_wait();
   for (const auto& stream : streams) run_until(*stream, stream->asked);
 }
 

@@ -91,6 +91,26 @@ TEST_F(Mnist, WritesResultLogAndWeights) {
   EXPECT_EQ(infer({file("nowhere")}).first, 1);
 }
 
+// The losses of 20 steps are the CPU's.
+TEST_F(Mnist, TrainsOnTheEmulatedDevice) {
+  const auto losses = [&](const char* program, const char* device) {
+    const Arguments arguments = {"--synthetic", "--epochs", "2",     "--batch",    "8",        "--limit", "80",
+                                 "--log-every", "1",        "--log", file(device), "--device", device};
+    Program run(program, arguments, file("output"));
+    EXPECT_EQ(run.wait(), 0) << run.output();
+    std::vector<double> result;
+    std::istringstream lines(Program::text_of(file(device)));
+    for (std::string line; std::getline(lines, line);)
+      if (const auto entry = nlohmann::json::parse(line); entry.contains("step")) result.push_back(entry["loss"]);
+    return result;
+  };
+  const std::vector<double> want = losses(NORMA_MNIST, "cpu"), got = losses(NORMA_MNIST_EMULATED, "cuda-emulated");
+  ASSERT_EQ(want.size(), 20u);
+  ASSERT_EQ(got.size(), want.size());
+  for (size_t i = 0; i < want.size(); ++i) EXPECT_NEAR(got[i], want[i], 1e-4) << i;
+  EXPECT_LT(want[19], want[0] - 0.1);
+}
+
 // Each of them trains, and comes back from its file as what it was.
 TEST_F(Mnist, TrainsWithAnyNorm) {
   const auto losses = [&] {
@@ -283,6 +303,10 @@ TEST_F(Mnist, RefusesOptionsThatMakeNoSense) {
     EXPECT_GT(program.wait(), 1) << arguments[0];
   }
   refuses({"--device", "gpu", "--synthetic"}, "gpu");
+  refuses({"--device", "cuda-emulated", "--synthetic"}, "'cuda-emulated' is not a device");
+#ifndef NORMA_WITH_CUDA
+  refuses({"--device", "cuda", "--synthetic"}, "install the CUDA toolkit");
+#endif
   refuses({"--synthetic", "--limit", "10", "--epochs", "1", "--log", file("no/such/folder")}, "[log] cannot open");
 }
 

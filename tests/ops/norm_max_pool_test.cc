@@ -82,7 +82,7 @@ TEST(NormMaxPool, TheFirstOfEqualsTakesTheGradient) {
     Generator generator(2);
     Tensor x(c.shape);
     for (int64_t i = 0; i < x.numel(); ++i) x.mutable_data<float>()[i] = static_cast<float>(generator.below(3)) - 1;
-    c.leaves[0] = x.set_requires_grad();
+    c.leaves[0] = there(x).set_requires_grad();
     EXPECT_TRUE(compare(c, {.kernel = 3}));
     EXPECT_TRUE(compare(c, {.kernel = 2}));
   }
@@ -95,8 +95,8 @@ TEST(NormMaxPool, NaNWins) {
         Tensor x({1, kernel.h, kernel.w, 16});
         for (int64_t i = 0; i < x.numel(); ++i)
           x.mutable_data<float>()[i] = places >> (i / 16) & 1 ? NAN : static_cast<float>(i % 7) - 3;
-        x.set_requires_grad();
-        const Statistics given = Statistics::given(zeros({16}), ones({16}));
+        x = there(x).set_requires_grad();
+        const Statistics given = Statistics::given(there(zeros({16})), there(ones({16})));
         const auto f = [&] {
           return norm_max_pool(x, whole(), given, {}, {}, {.kernel = kernel}, {.activation = activation});
         };
@@ -165,7 +165,7 @@ TEST(NormMaxPool, GivesMomentsAndOnlyTheGradientsThatAreWanted) {
 
 TEST(NormMaxPool, EmptyBatches) {
   for (const Grouping& grouping : {whole(), chunks(2), instance(), features(), labels(zeros({0}, i64), 2)}) {
-    Tensor x = zeros({0, 4, 4, 16}).set_requires_grad(), gamma = ones({16}).set_requires_grad();
+    Tensor x = there(zeros({0, 4, 4, 16})).set_requires_grad(), gamma = there(ones({16})).set_requires_grad();
     const Swept got = sweep({x, gamma}, [&] { return norm_max_pool(x, grouping, {}, gamma, {}, {.kernel = 2}); });
     EXPECT_EQ(got.y.shape(), (Shape{0, 2, 2, 16}));
     EXPECT_EQ(got.gradients[0].shape(), x.shape());

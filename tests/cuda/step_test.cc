@@ -1,0 +1,70 @@
+// A training step in its steady state: the host never waits for the device, and nobody asks the system for memory.
+#include "examples/common/digits.h"
+#include "examples/common/resnet.h"
+#include "tests/cuda_emulation/engine.h"
+#include "tests/golden.h"
+
+namespace norma {
+namespace {
+
+using cuda_emulation::counters;
+
+const Device kCuda{Device::Kind::cuda, 0};
+
+void expect_no_waits(nn::Module& model, const std::function<Tensor(const data::Batch&)>& output) {
+  model.to(kCuda);
+  data::DataLoader loader(examples::draw_digits(40, 1), {.batch = 4, .device = kCuda});
+  nn::SGD optimizer(model, {.lr = 1e-2, .momentum = 0.9});
+  int step = 0;
+  Tensor loss;
+  cuda_emulation::Counters before;
+  int64_t calls = 0;
+  for (const data::Batch& batch : loader) {
+    optimizer.zero_grad();
+    Tape tape;
+    loss = cross_entropy(output(batch), batch.labels);
+    tape.backward(loss);
+    optimizer.step();
+    if (++step == 6) {
+      before = counters();
+      calls = backend(kCuda).memory().stats().system_calls;
+    }
+  }
+  EXPECT_EQ(step, 10);
+  EXPECT_EQ(counters().waits, before.waits);
+  EXPECT_EQ(backend(kCuda).memory().stats().system_calls, calls);
+  const double value = loss.item();
+  EXPECT_EQ(counters().waits, before.waits + 1);
+  EXPECT_TRUE(std::isfinite(value));
+}
+
+TEST(Step, OfASmallNetworkWaitsForNothing) {
+  manual_seed(1);
+  nn::Sequential model(nn::Conv2d(1, 16, 3), nn::BatchNorm(16), nn::ReLU(), nn::MaxPool2d(2), nn::Flatten(),
+                       nn::Dropout(0.1), nn::Linear(16 * 13 * 13, 10));
+  expect_no_waits(model, [&](const data::Batch& batch) { return model(batch.images); });
+}
+
+TEST(Step, OfAResidualNetworkWaitsForNothing) {
+  manual_seed(1);
+  examples::ResNet model(8, 10, examples::make_batch_norm, 1);
+  expect_no_waits(
+      model, [&](const data::Batch& batch) { return model(view::slice(view::slice(batch.images, 1, 0, 8), 2, 0, 8)); });
+}
+
+TEST(Step, UploadsDoNotOvertakeWhatStillUsesTheirMemory) {
+  const Tensor one = full({1000}, 1), two = full({1000}, 2);
+  Tensor sum = zeros({1000}, f32, kCuda);
+  for (int i = 0; i < 5; ++i) {
+    Tensor used = backend(kCuda).upload(one)();
+    sum = sum + used;
+    used = {};
+    backend(kCuda).upload(two);  // into the memory of `used`, which the addition has yet to read; and is not asked for
+    const Tensor other = zeros({1000}, f32, kCuda);
+    sum = sum + other;
+  }
+  EXPECT_TRUE(norma::test::close(sum, full({1000}, 5)));
+}
+
+}  // namespace
+}  // namespace norma
