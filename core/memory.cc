@@ -14,7 +14,7 @@
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 #else
-#define ASAN_POISON_MEMORY_REGION(block, bytes)
+#define ASAN_POISON_MEMORY_REGION(block, bytes) (void)0
 #define ASAN_UNPOISON_MEMORY_REGION(block, bytes)
 #endif
 
@@ -75,7 +75,7 @@ void* MemoryPool::allocate(size_t bytes) {
       }
       check(block != nullptr, "memory", "cannot allocate {} bytes: {} are in use", wanted.bytes, stats_.bytes_in_use);
       if (++count_[wanted.index] > list.capacity()) list.reserve(2 * count_[wanted.index]);
-      ASAN_POISON_MEMORY_REGION(block, wanted.bytes);
+      if (!source_.asynchronous) ASAN_POISON_MEMORY_REGION(block, wanted.bytes);
       ++stats_.system_calls;
       stats_.bytes_reserved += static_cast<int64_t>(wanted.bytes);
     }
@@ -92,7 +92,7 @@ void* MemoryPool::allocate(size_t bytes) {
 void MemoryPool::release(void* block, size_t bytes) noexcept {
   if (!block) return;
   const SizeClass given = size_class(bytes);
-  ASAN_POISON_MEMORY_REGION(block, given.bytes);
+  if (!source_.asynchronous) ASAN_POISON_MEMORY_REGION(block, given.bytes);
   std::lock_guard lock(mutex_);
   free_[given.index].push_back(block);
   stats_.bytes_in_use -= static_cast<int64_t>(given.bytes);

@@ -36,7 +36,7 @@ void check_cuda(const char* op, cudaError_t status) {
   fail(op, "CUDA reports {}: {}", cudaGetErrorName(status), cudaGetErrorString(status));
 }
 
-Context::Context(int index) : device(index), memory({allocate_block, free_block, fill_block}, index) {
+Context::Context(int index) : device(index), memory({allocate_block, free_block, fill_block, true}, index) {
   check_cuda("device", cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
   check_cuda("device", cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, index));
   void* pinned = nullptr;

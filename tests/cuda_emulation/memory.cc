@@ -40,7 +40,7 @@ struct Memory {
     if (range == MAP_FAILED) std::abort();
     return static_cast<char*>(range);
   }();
-  char* next = base;
+  char* next = base + kPage;             // none may touch what is before a block, that before the first included
   std::map<char*, Block> blocks;         // by their first page
   std::map<const char*, size_t> pinned;  // of the host: where, and how many bytes
   std::vector<Block*> opened;
