@@ -1,4 +1,5 @@
 #include "norma/cuda/launch.h"
+#include "norma/ops/follow_moments.h"
 #include "norma/ops/moments.h"
 
 namespace norma::cuda {
@@ -11,18 +12,8 @@ __global__ void follow_kernel(int64_t sets, int64_t groups, const double* count,
   const double weight_of_new = momentum >= 0 ? momentum : 1 / static_cast<double>(steps[row] + 1);
   __syncthreads();
   for (int64_t g = threadIdx.x; g < groups; g += blockDim.x) {
-    double mean_sum = 0, var_sum = 0, cells = 0;
-    for (int64_t i = row * groups + g; i < sets * groups; i += rows * groups) {
-      if (count[i] < 2) continue;
-      mean_sum += mean[i];
-      var_sum += m2[i] / (count[i] - 1);
-      ++cells;
-    }
-    if (cells == 0) continue;
-    double &a = own_mean[row * groups + g], &b = own_var[row * groups + g];
-    a = (1 - weight_of_new) * a + weight_of_new * mean_sum / cells;
-    b = (1 - weight_of_new) * b + weight_of_new * var_sum / cells;
-    if (g == 0) ++steps[row];  // all groups of a set hold as many elements
+    const bool moved = follow_group(row, rows, g, groups, sets, count, mean, m2, weight_of_new, own_mean, own_var);
+    if (moved && g == 0) ++steps[row];  // all groups of a set hold as many elements
   }
 }
 

@@ -1,6 +1,7 @@
 #include "norma/ops/moments.h"
 
 #include "norma/ops/binary.h"
+#include "norma/ops/follow_moments.h"
 #include "norma/ops/norm.h"
 #include "norma/ops/reduce.h"
 
@@ -46,23 +47,10 @@ void cpu::follow_moments(const Tensor& counts, const Tensor& means, const Tensor
   int64_t* step = steps.mutable_data<int64_t>();
   for (int64_t row = 0; row < rows; ++row) {
     const double weight_of_new = momentum >= 0 ? momentum : 1 / static_cast<double>(step[row] + 1);
-    double cells = 0;  // as many for each group
-    for (int64_t g = 0; g < groups; ++g) {
-      double mean_sum = 0, var_sum = 0;
-      cells = 0;
-      for (int64_t set = row; set < sets; set += rows) {
-        const int64_t i = set * groups + g;
-        if (count[i] < 2) continue;
-        mean_sum += mean[i];
-        var_sum += m2[i] / (count[i] - 1);
-        ++cells;
-      }
-      if (cells == 0) continue;
-      double &a = own_mean[row * groups + g], &b = own_var[row * groups + g];
-      a = (1 - weight_of_new) * a + weight_of_new * mean_sum / cells;
-      b = (1 - weight_of_new) * b + weight_of_new * var_sum / cells;
-    }
-    step[row] += cells > 0;
+    bool moved = false;  // the same for each group
+    for (int64_t g = 0; g < groups; ++g)
+      moved = follow_group(row, rows, g, groups, sets, count, mean, m2, weight_of_new, own_mean, own_var);
+    step[row] += moved;
   }
 }
 
