@@ -11,6 +11,7 @@
 // then each tap is a run of its own. The data gradient is such a convolution too, of dy: with stride s, the pixels of
 // dx fall into s x s phases, each with taps of its own. The weight gradient has the same table, and a register tile of
 // weights, summed over the strip. Depthwise, vectors of channels are multiplied one by one, not with every filter.
+#include <span>
 #include <vector>
 
 #include "norma/ops/conv2d_epilogue.h"
@@ -212,19 +213,31 @@ struct Filters {
   int64_t tap, channel, filter;
 };
 
-// Packed for vectors [group, group + count) of output channels: [tap][channel][k].
-void pack(const Filters& w, const Windows& windows, int64_t channels, int64_t group, int64_t count, int64_t filters,
+// Vectors of output channels that a register tile covers.
+struct Group {
+  int64_t first, count;
+};
+
+// Packed, group after group: [tap][channel][k].
+void pack(const Filters& w, const Windows& windows, int64_t channels, std::span<const Group> groups, int64_t filters,
           float* packed) {
   constexpr int64_t kBlock = 64;  // channels; cache lines, where they are neighbours
-  const int64_t blocks = (channels + kBlock - 1) / kBlock, wide = count * kLanes, first = group * kLanes;
-  const int64_t taps = static_cast<int64_t>(windows.taps.size()), n = std::min(wide, filters - first);
-  parallel_for(taps * blocks, 1 + 4096 / (kBlock * wide), [&](int64_t begin, int64_t end) {
+  const int64_t blocks = (channels + kBlock - 1) / kBlock, taps = static_cast<int64_t>(windows.taps.size());
+  const int64_t most = groups.empty() ? 1 : groups[0].count * kLanes;
+  parallel_for(std::ssize(groups) * taps * blocks, 1 + 4096 / (kBlock * most), [&](int64_t begin, int64_t end) {
     for (int64_t item = begin; item < end; ++item) {
-      const int64_t tap = item / blocks, c = item % blocks * kBlock, size = std::min(kBlock, channels - c);
+      const Group& group = groups[static_cast<size_t>(item / (taps * blocks))];
+      const int64_t tap = item / blocks % taps, c = item % blocks * kBlock, size = std::min(kBlock, channels - c);
+      const int64_t wide = group.count * kLanes, first = group.first * kLanes, n = std::min(wide, filters - first);
       const float* from = w.data + windows.taps[static_cast<size_t>(tap)].index * w.tap + c * w.channel;
-      float* to = packed + (tap * channels + c) * wide;
-      for (int64_t k = 0; k < n; ++k)
-        for (int64_t i = 0; i < size; ++i) to[i * wide + k] = from[i * w.channel + (first + k) * w.filter];
+      float* to = packed + first * taps * channels + (tap * channels + c) * wide;
+      if (w.filter == 1)
+        for (int64_t i = 0; i < size; ++i) std::copy_n(from + i * w.channel + first, n, to + i * wide);
+      else
+        for (int64_t k = 0; k < n; ++k) {
+          if (w.channel == 1 && k + 4 < n) prefetch(from + (first + k + 4) * w.filter, size);  // short and far apart
+          for (int64_t i = 0; i < size; ++i) to[i * wide + k] = from[i * w.channel + (first + k) * w.filter];
+        }
       for (int64_t i = 0; i < size && n < wide; ++i) std::fill(to + i * wide + n, to + (i + 1) * wide, 0.F);
     }
   });
@@ -266,11 +279,11 @@ void convolve(const Windows& windows, const Filters& w, const float* bias, const
   const Scratch packed(depth * k * kLanes), offset(k * kLanes);
   std::fill_n(static_cast<float*>(offset), k * kLanes, 0.F);
   if (bias) std::copy_n(bias, out.size.c, static_cast<float*>(offset));
-  if (depthwise) pack(w, windows, 1, 0, k, out.size.c, packed);
+  std::vector<Group> groups;
+  if (depthwise) groups.push_back({0, k});
   for (int64_t part = 0; part < parts && !depthwise; ++part)
-    for_groups(k * part / parts, k * (part + 1) / parts, [&]<int K>(int64_t group) {
-      pack(w, windows, channels, group, K, out.size.c, packed + group * kLanes * depth);
-    });
+    for_groups(k * part / parts, k * (part + 1) / parts, [&]<int K>(int64_t group) { groups.push_back({group, K}); });
+  pack(w, windows, channels, groups, out.size.c, packed);
   reserve(Strip::size(windows), pools ? kStrip * out.size.c : 1);
   // The runs that windows above have not seen, and how much of one no window to the left has.
   const int64_t fresh = std::min(windows.width, windows.stride.w) * windows.in.c;

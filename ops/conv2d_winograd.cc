@@ -24,106 +24,6 @@ namespace {
 constexpr int64_t kSlotTiles = 128;           // tiles that a slot of the weight gradient should have, and
 constexpr int64_t kBufferElements = 5 << 20;  // elements of dU that all slots may have
 
-// How the work is cut: tiles into blocks, output channels into parts. c and k count the vectors of channels on the side
-// of V and on the other.
-template <class F>
-struct Plan {
-  Plan(int64_t n, int64_t h, int64_t w, int64_t channels, int64_t filters, int64_t tiles_in_block)
-      : rows((h + F::out - 1) / F::out),
-        columns((w + F::out - 1) / F::out),
-        tiles(n * rows * columns),
-        c(vectors(channels)),
-        k(vectors(filters)),
-        block(tiles_in_block),
-        blocks((tiles + block - 1) / block) {}
-  static constexpr int places = F::in * F::in;
-  int64_t rows, columns, tiles;
-  int64_t c, k;
-  int64_t block, blocks, parts = 1;
-
-  int64_t stride(int64_t count) const { return (count * block + 1) * kLanes; }  // of V and M by place
-  int64_t size(int64_t count) const { return places * stride(count); }
-  int64_t plane() const { return (c * k * kLanes + 1) * kLanes; }  // of U by place
-  int64_t part(int64_t i) const { return k * i / parts; }          // where it begins
-
-  // In parallel, calls f(c, k, offset, step) for blocks of kLanes x kLanes weights of U: the first lies at `offset`,
-  // and a row further on at `step` from there.
-  template <class G>
-  void for_weights(G&& f) const {
-    parallel_for(c, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = 0; i < parts; ++i)
-        for_groups(part(i), part(i + 1), [&]<int K>(int64_t group) {
-          for (int64_t b = begin; b < end; ++b)
-            for (int k_in = 0; k_in < K; ++k_in)
-              f(b * kLanes, (group + k_in) * kLanes, ((group * c + b * K) * kLanes + k_in) * kLanes, K * kLanes);
-        });
-    });
-  }
-};
-
-// The size of a batch's images.
-struct Images {
-  int64_t h, w, c;
-};
-
-// A tile of the output, and the way to the next.
-template <class F>
-struct Tile {
-  Tile(const Plan<F>& plan, int64_t index)
-      : rows(plan.rows * F::out),
-        columns(plan.columns * F::out),
-        image(index / (plan.rows * plan.columns)),
-        top(index / plan.columns % plan.rows * F::out),
-        left(index % plan.columns * F::out) {}
-  void operator++() {
-    if ((left += F::out) < columns) return;
-    left = 0;
-    if ((top += F::out) < rows) return;
-    top = 0;
-    ++image;
-  }
-  int64_t rows, columns, image, top, left;
-};
-
-// Fetches the pixels of an image that lie under a share of `count` tiles into the cache, ahead of their use: called in
-// turn with part = 0 ... parts - 1, between two of which there is work to do.
-template <class F, bool write>
-class Prefetch {
- public:
-  Prefetch(const Plan<F>& plan, const float* image, const Images& size, int64_t below, int64_t first, int64_t count)
-      : tile_(plan, first), image_(image), size_(size), below_(below), rows_(count * F::out) {}
-  NORMA_INLINE void operator()(int64_t part, int64_t parts) {
-    for (; at_ < rows_ * (part + 1) / parts; ++at_) {
-      const int64_t y = tile_.top + at_ % F::out + below_;
-      if (y >= 0 && y < size_.h) {
-        const float* from = image_ + ((tile_.image * size_.h + y) * size_.w + tile_.left) * size_.c;
-        prefetch<write>(from, std::min<int64_t>(F::out, size_.w - tile_.left) * size_.c);
-      }
-      if (at_ % F::out == F::out - 1) ++tile_;
-    }
-  }
-
- private:
-  Tile<F> tile_;
-  const float* image_;
-  const Images& size_;
-  int64_t below_, rows_, at_ = 0;
-};
-
-// Steps through n x n pixels in memory, an `inner` step n - 1 times and then back and an `outer` one.
-template <int n>
-struct Walk {
-  Walk(const float* p, int64_t inner, int64_t outer)
-      : next(p), inner_step(inner), outer_step(outer - (n - 1) * inner) {}
-  NORMA_INLINE float* operator()(int i) {
-    const float* p = next;
-    next += i + 1 < n ? inner_step : outer_step;
-    return const_cast<float*>(p);
-  }
-  const float* next;
-  int64_t inner_step, outer_step;
-};
-
 // V = B^T d B (Y = A dy A^T): transforms the `size` x `size` pixels that begin `padding` before each of the tiles
 // [first, first + count), for the vectors [begin, end) of channels. Above and below the image are
 // `zeros`, of as many pixels.
@@ -286,10 +186,11 @@ struct Filters {
   }
 };
 
-// U = G w G^T
+// U = G w G^T of the vectors [from, to) of k.
 template <class F>
-void transform_weights(const Plan<F>& plan, const Filters<const float>& w, float* u) {
-  plan.for_weights([&](int64_t first_c, int64_t first_k, int64_t offset, int64_t step) {
+void transform_weights(const Plan<F>& plan, const Filters<const float>& w, int64_t from, int64_t to, float* u) {
+  const int64_t plane = plan.plane(to - from);
+  plan.for_weights(from, to, [&](int64_t first_c, int64_t first_k, int64_t offset, int64_t step) {
     float taps[9][kLanes][kLanes];
     const int64_t channels = std::min<int64_t>(kLanes, w.channels - first_c);
     const int64_t filters = std::min<int64_t>(kLanes, w.filters - first_k);
@@ -302,10 +203,19 @@ void transform_weights(const Plan<F>& plan, const Filters<const float>& w, float
           for (int64_t c = 0; c < channels; ++c) taps[tap][c][k] = w(tap, first_c + c, first_k + k);
     for (int64_t c = 0; c < kLanes; ++c)
       transform<3, F::in, filter<F>>([&](int i, int j) NORMA_INLINE { return load(taps[i * 3 + j][c]); },
-                                     [to = u + offset + c * step, &plan](int, int, Vec v) mutable NORMA_INLINE {
-                                       store(to, v);
-                                       to += plan.plane();
+                                     [put = u + offset + c * step, plane](int, int, Vec v) mutable NORMA_INLINE {
+                                       store(put, v);
+                                       put += plane;
                                      });
+  });
+}
+
+// V (Y) of all tiles, which are one block.
+template <class F, int size, auto line>
+void read_all_tiles(const Plan<F>& plan, const float* x, const Images& in, Pair padding, int64_t channels,
+                    const float* zeros, float* v) {
+  parallel_for(plan.tiles, 4, [&](int64_t begin, int64_t end) {
+    read_tiles<F, size, line>(plan, x, in, padding, begin, end - begin, 0, channels, zeros, v + begin * kLanes);
   });
 }
 
@@ -314,55 +224,82 @@ template <class F>
 void convolve(int64_t n, const float* x, const Images& in, const Filters<const float>& w, Pair padding,
               const float* bias, float* y, const Images& out, bool add, const ConvEpilogue* after) {
   Plan<F> plan(n, out.h, out.w, in.c, out.c, in.c <= 256 ? 16 : 32);
-  plan.parts =
-      std::clamp<int64_t>(4 / std::max<int64_t>(1, plan.blocks), 1, std::max<int64_t>(1, plan.k / kMaxVectors));
-  const Scratch u(plan.places * plan.plane()), zeros(F::in * in.c);
+  const bool wide = plan.make_wide(plan.c);
+  if (!wide)
+    plan.parts =
+        std::clamp<int64_t>(4 / std::max<int64_t>(1, plan.blocks), 1, std::max<int64_t>(1, plan.k / kMaxVectors));
+  const Scratch zeros(F::in * in.c);
   std::fill_n(static_cast<float*>(zeros), F::in * in.c, 0.F);
-  transform_weights(plan, w, u);
-  const int64_t size_v = plan.size(plan.c), size_m = plan.size((plan.k + plan.parts - 1) / plan.parts);
+  const int64_t size_v = plan.size(plan.c), size_m = plan.size(plan.largest_part());
+
+  // The vectors [from, to) of y of the tiles from `first` on: from their V, and U of the vectors [from_u, to_u).
+  const auto finish = [&](int64_t first, const float* v, const float* u, int64_t from_u, int64_t to_u, float* m,
+                          int64_t from, int64_t to) {
+    const int64_t count = std::min(plan.block, plan.tiles - first), next = first + plan.block;
+    Prefetch<F, false> read(plan, x, in, 2 - padding.h, next, std::clamp<int64_t>(plan.tiles - next, 0, plan.block));
+    Prefetch<F, true> write(plan, y, out, 0, first, wide || (after && after->max_pool) ? 0 : count);
+    const float* residual = after ? after->residual : nullptr;
+    Prefetch<F, false> read_residual(plan, residual, out, 0, first, residual && !wide ? count : 0);
+    for (int place = 0; place < plan.places; ++place) {
+      read(place, plan.places);
+      write(place, plan.places);
+      read_residual(place, plan.places);
+      for_groups(from, to, [&]<int K>(int64_t group) {
+        multiply<K>(plan.c, plan.block, count, v + place * plan.stride(plan.c),
+                    u + place * plan.plane(to_u - from_u) + (group - from_u) * plan.c * kLanes * kLanes,
+                    m + place * plan.stride(to - from) + (group - from) * plan.block * kLanes);
+      });
+    }
+    if (after)
+      with_epilogue(*after,
+                    [&]<class E>() { write_output<F, E>(plan, y, out, first, count, from, to, bias, *after, m); });
+    else write_output(plan, y, out, first, count, from, to, bias, add, m);
+  };
+
+  if (wide) {
+    const Scratch v(size_v);
+    read_all_tiles<F, F::in, F::input>(plan, x, in, padding, plan.c, zeros, v);
+    const int64_t size_u = plan.places * plan.plane(plan.largest_part());
+    reserve(size_u, size_m);
+    parallel_for(plan.parts, 1, [&](int64_t begin, int64_t end) {
+      const Scratch u(size_u), m(size_m);
+      for (int64_t part = begin; part < end; ++part) {
+        const int64_t from = plan.part(part), to = plan.part(part + 1);
+        transform_weights(plan, w, from, to, u);
+        finish(0, v, u, from, to, m, from, to);
+      }
+    });
+    return;
+  }
+  const Scratch u(plan.places * plan.plane(plan.k));
+  transform_weights(plan, w, 0, plan.k, u);
   reserve(size_v, size_m);
   parallel_for(plan.blocks * plan.parts, 1, [&](int64_t begin, int64_t end) {
     const Scratch v(size_v), other(size_m);
     // A product whose vectors all go into one register tile may overwrite its factor: less to keep in the cache.
     float* const m = plan.c == plan.k && plan.k <= kMaxVectors && plan.parts == 1 ? v : other;
     for (int64_t item = begin; item < end; ++item) {
-      const int64_t part = item / plan.blocks, from = plan.part(part), to = plan.part(part + 1);
-      const int64_t first = item % plan.blocks * plan.block, count = std::min(plan.block, plan.tiles - first);
-      read_tiles<F, F::in, F::input>(plan, x, in, padding, first, count, 0, plan.c, zeros, v);
-      const int64_t next = first + plan.block;
-      Prefetch<F, false> read(plan, x, in, 2 - padding.h, next, std::clamp<int64_t>(plan.tiles - next, 0, plan.block));
-      Prefetch<F, true> write(plan, y, out, 0, first, after && after->max_pool ? 0 : count);
-      const float* residual = after ? after->residual : nullptr;
-      Prefetch<F, false> read_residual(plan, residual, out, 0, first, residual ? count : 0);
-      for (int place = 0; place < plan.places; ++place) {
-        read(place, plan.places);
-        write(place, plan.places);
-        read_residual(place, plan.places);
-        for_groups(from, to, [&]<int K>(int64_t group) {
-          multiply<K>(plan.c, plan.block, count, v + place * plan.stride(plan.c),
-                      u + place * plan.plane() + group * plan.c * kLanes * kLanes,
-                      m + place * plan.stride(to - from) + (group - from) * plan.block * kLanes);
-        });
-      }
-      if (after)
-        with_epilogue(*after,
-                      [&]<class E>() { write_output<F, E>(plan, y, out, first, count, from, to, bias, *after, m); });
-      else write_output(plan, y, out, first, count, from, to, bias, add, m);
+      const int64_t part = item / plan.blocks, first = item % plan.blocks * plan.block;
+      read_tiles<F, F::in, F::input>(plan, x, in, padding, first, std::min(plan.block, plan.tiles - first), 0, plan.c,
+                                     zeros, v);
+      finish(first, v, u, 0, plan.k, m, plan.part(part), plan.part(part + 1));
     }
   });
 }
 
-// dw (+)= G^T dU G, where dU is the sum of `slots` buffers.
+// dw (+)= G^T dU G of the vectors [from, to) of k, where dU is the sum of `slots` buffers.
 template <class F>
-void transform_gradient(const Plan<F>& plan, const float* u, int64_t slots, const Filters<float>& w, bool add) {
-  plan.for_weights([&](int64_t first_c, int64_t first_k, int64_t offset, int64_t step) {
+void transform_gradient(const Plan<F>& plan, const float* u, int64_t from, int64_t to, int64_t slots,
+                        const Filters<float>& w, bool add) {
+  const int64_t plane = plan.plane(to - from);
+  plan.for_weights(from, to, [&](int64_t first_c, int64_t first_k, int64_t offset, int64_t step) {
     float taps[9][kLanes][kLanes];
     for (int64_t c = 0; c < kLanes; ++c)
       transform<F::in, 3, filter_gradient<F>>(
           [&](int i, int j) NORMA_INLINE {
-            const float* p = u + offset + c * step + (i * F::in + j) * plan.plane();
+            const float* p = u + offset + c * step + (i * F::in + j) * plane;
             Vec sum = load(p);
-            for (int64_t slot = 1; slot < slots; ++slot) sum += load(p + slot * plan.places * plan.plane());
+            for (int64_t slot = 1; slot < slots; ++slot) sum += load(p + slot * plan.places * plane);
             return sum;
           },
           [&](int i, int j, Vec v) NORMA_INLINE { store(taps[i * 3 + j][c], v); });
@@ -370,8 +307,8 @@ void transform_gradient(const Plan<F>& plan, const float* u, int64_t slots, cons
     const int64_t filters = std::min<int64_t>(kLanes, w.filters - first_k);
     for (int64_t k = 0; k < filters; ++k)
       for (int tap = 0; tap < 9; ++tap) {
-        float* to = &w(tap, first_c, first_k + k);
-        for (int64_t c = 0; c < channels; ++c) to[c] = add ? to[c] + taps[tap][c][k] : taps[tap][c][k];
+        float* put = &w(tap, first_c, first_k + k);
+        for (int64_t c = 0; c < channels; ++c) put[c] = add ? put[c] + taps[tap][c][k] : taps[tap][c][k];
       }
   });
 }
@@ -384,12 +321,35 @@ void gradient(int64_t n, const float* x, const Images& in, const float* dy, cons
   if (n == 0) return;
   const int64_t most = std::max(in.c, out.c);
   Plan<F> plan(n, out.h, out.w, in.c, out.c, most <= 64 ? 16 : most <= 128 ? 32 : 64);
-  const int64_t buffers = std::max<int64_t>(1, kBufferElements / (plan.places * plan.plane()));
+  const Scratch zeros(F::in * most);
+  std::fill_n(static_cast<float*>(zeros), F::in * most, 0.F);
+  if (plan.make_wide(plan.c + plan.k)) {
+    const Scratch v(plan.size(plan.c)), y(plan.size(plan.k));
+    read_all_tiles<F, F::in, F::input>(plan, x, in, padding, plan.c, zeros, v);
+    read_all_tiles<F, F::out, F::gradient>(plan, dy, out, 0, plan.k, zeros, y);
+    const int64_t size_u = plan.places * plan.plane(plan.largest_part());
+    reserve(size_u, 0);
+    parallel_for(plan.parts, 1, [&](int64_t begin, int64_t end) {
+      const Scratch u(size_u);
+      for (int64_t part = begin; part < end; ++part) {
+        const int64_t from = plan.part(part), to = plan.part(part + 1);
+        for (int place = 0; place < plan.places; ++place)
+          for_groups(from, to, [&]<int K>(int64_t group) {
+            multiply_transposed<K>(plan.c, plan.block, plan.tiles, v + place * plan.stride(plan.c),
+                                   y + place * plan.stride(plan.k) + group * plan.block * kLanes,
+                                   u + place * plan.plane(to - from) + (group - from) * plan.c * kLanes * kLanes,
+                                   false);
+          });
+        transform_gradient(plan, u, from, to, 1, w, add);
+      }
+    });
+    return;
+  }
+  const int64_t plane = plan.plane(plan.k), buffers = std::max<int64_t>(1, kBufferElements / (plan.places * plane));
   const int64_t slots = std::clamp<int64_t>(plan.tiles / kSlotTiles, 1, std::min<int64_t>(16, buffers));
   plan.parts = std::clamp<int64_t>(8 / slots, 1, std::max<int64_t>(1, plan.k / 8));
-  const Scratch u(slots * plan.places * plan.plane()), zeros(F::in * most);
-  std::fill_n(static_cast<float*>(zeros), F::in * most, 0.F);
-  const int64_t size_v = plan.size(plan.c), size_y = plan.size((plan.k + plan.parts - 1) / plan.parts);
+  const Scratch u(slots * plan.places * plane);
+  const int64_t size_v = plan.size(plan.c), size_y = plan.size(plan.largest_part());
   reserve(size_v, size_y);
   parallel_slots(static_cast<int>(slots * plan.parts), [&](int64_t item) {
     const int64_t slot = item % slots, part = item / slots, from = plan.part(part), to = plan.part(part + 1);
@@ -407,13 +367,13 @@ void gradient(int64_t n, const float* x, const Images& in, const float* dy, cons
         for_groups(from, to, [&]<int K>(int64_t group) {
           multiply_transposed<K>(plan.c, plan.block, count, v + place * plan.stride(plan.c),
                                  y + place * plan.stride(to - from) + (group - from) * plan.block * kLanes,
-                                 u + (slot * plan.places + place) * plan.plane() + group * plan.c * kLanes * kLanes,
+                                 u + (slot * plan.places + place) * plane + group * plan.c * kLanes * kLanes,
                                  block > begin);
         });
       }
     }
   });
-  transform_gradient(plan, u, slots, w, add);
+  transform_gradient(plan, u, 0, plan.k, slots, w, add);
 }
 
 template <class F>

@@ -60,6 +60,15 @@ TEST(Conv2dNorm, GivesTheBitsOfTheTwoOps) {
         }
 }
 
+TEST(Conv2dNorm, GivesTheBitsOfTheTwoOpsWithWideWeights) {  // which Winograd cuts up
+  const Conv2dOptions options = {.padding = 1, .algorithm = ConvAlgorithm::winograd};
+  const Layer layer({2, 9, 6, 330}, {315, 3, 3, 330}, options);
+  NormOptions after = {.activation = Activation::relu()};
+  EXPECT_TRUE(same_bits(layer.one(options, after, whole(), 2), max_pool2d(layer.two(options, after), {.kernel = 2})));
+  after.residual = {layer.residual};
+  EXPECT_TRUE(same_bits(layer.one(options, after), layer.two(options, after)));
+}
+
 TEST(Conv2dNorm, LetsANaNWinItsWindow) {
   for (const ConvAlgorithm algorithm : {ConvAlgorithm::winograd, ConvAlgorithm::winograd2, ConvAlgorithm::direct}) {
     const Conv2dOptions options = {.padding = 1, .algorithm = algorithm};
