@@ -28,8 +28,4 @@ inline constexpr Device cpu_device{};
 }  // namespace norma
 
 template <>
-struct fmt::formatter<norma::Device> : fmt::formatter<std::string_view> {
-  auto format(const norma::Device& device, fmt::format_context& context) const {
-    return fmt::formatter<std::string_view>::format(device.str(), context);
-  }
-};
+struct fmt::formatter<norma::Device> : norma::Formatter<&norma::Device::str> {};

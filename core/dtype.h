@@ -67,8 +67,4 @@ decltype(auto) dispatch_floating(std::string_view op, DType dtype, F&& f) {
 }  // namespace norma
 
 template <>
-struct fmt::formatter<norma::DType> : fmt::formatter<std::string_view> {
-  auto format(norma::DType dtype, fmt::format_context& context) const {
-    return fmt::formatter<std::string_view>::format(norma::name_of(dtype), context);
-  }
-};
+struct fmt::formatter<norma::DType> : norma::Formatter<norma::name_of> {};

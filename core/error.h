@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <functional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -27,5 +28,13 @@ void check(bool ok, std::string_view op, fmt::format_string<Args...> text, Args&
   if (!ok) [[unlikely]]
     fail(op, text, std::forward<Args>(args)...);
 }
+
+// A formatter that prints text(x), `text` a function or a member function of x.
+template <auto text>
+struct Formatter : fmt::formatter<std::string_view> {
+  auto format(const auto& x, fmt::format_context& context) const {
+    return fmt::formatter<std::string_view>::format(std::invoke(text, x), context);
+  }
+};
 
 }  // namespace norma

@@ -59,8 +59,4 @@ bool broadcastable_to(const Shape& from, const Shape& to);
 }  // namespace norma
 
 template <>
-struct fmt::formatter<norma::Shape> : fmt::formatter<std::string_view> {
-  auto format(const norma::Shape& shape, fmt::format_context& context) const {
-    return fmt::formatter<std::string_view>::format(shape.str(), context);
-  }
-};
+struct fmt::formatter<norma::Shape> : norma::Formatter<&norma::Shape::str> {};

@@ -189,8 +189,4 @@ Shape infer_shape(const Shape& from, const Shape& wanted);  // resolves a -1
 }  // namespace norma
 
 template <>
-struct fmt::formatter<norma::Tensor> : fmt::formatter<std::string_view> {
-  auto format(const norma::Tensor& x, fmt::format_context& context) const {
-    return fmt::formatter<std::string_view>::format(x.str(), context);
-  }
-};
+struct fmt::formatter<norma::Tensor> : norma::Formatter<&norma::Tensor::str> {};
