@@ -9,15 +9,12 @@ Device Device::parse(std::string_view text) {
 #ifdef NORMA_CUDA_EMULATED  // in the tests' build of the library alone
   if (text == "cuda-emulated") return {Kind::cuda, 0};
 #endif
-  if (text.starts_with("cuda")) {
-    Device device{Kind::cuda, 0};
-    if (text == "cuda") return device;
-    const std::string_view digits = text.substr(4);
-    const char* end = digits.data() + digits.size();
-    if (digits.size() > 1 && digits[0] == ':') {
-      const auto [stop, error] = std::from_chars(digits.data() + 1, end, device.index);
-      if (error == std::errc{} && stop == end && device.index >= 0) return device;
-    }
+  if (text == "cuda") return {Kind::cuda, 0};
+  if (text.starts_with("cuda:")) {
+    Device device{Kind::cuda, -1};
+    const char* end = text.data() + text.size();
+    const auto [stop, error] = std::from_chars(text.data() + 5, end, device.index);
+    if (error == std::errc{} && stop == end && device.index >= 0) return device;
   }
   fail("device", "'{}' is not a device: want cpu, cuda or cuda:N", text);
 }
