@@ -48,15 +48,16 @@ Shape Shape::with(int axis, int64_t extent) const {
 
 bool Shape::operator==(const Shape& other) const { return std::equal(begin(), end(), other.begin(), other.end()); }
 
-std::string Shape::str() const {
-  std::string text = "[";
-  for (int i = 0; i < rank_; ++i) {
-    if (i > 0) text += ", ";
-    text += std::to_string(dims_[i]);
+Shape Shape::index_of(int64_t place) const {
+  Shape index = *this;
+  for (int i = rank_ - 1; i >= 0; --i) {
+    index[i] = place % dims_[i];
+    place /= dims_[i];
   }
-  text += ']';
-  return text;
+  return index;
 }
+
+std::string Shape::str() const { return fmt::format("[{}]", fmt::join(begin(), end(), ", ")); }
 
 Shape contiguous_strides(const Shape& shape) {
   Shape strides = shape;

@@ -33,6 +33,7 @@ class Shape {
   void push_back(int64_t extent);
   Shape without(int axis) const;
   Shape with(int axis, int64_t extent) const;
+  Shape index_of(int64_t place) const;  // that of an element, from its row-major number
 
   bool operator==(const Shape& other) const;
   std::string str() const;  // "[128, 28, 28, 1]"

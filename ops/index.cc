@@ -74,12 +74,7 @@ void check_index(const char* op, const Tensor& index, int64_t n) {
   parallel_for(index.numel(), 1 << 15, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       if (picks[i] >= 0 && picks[i] < n) continue;
-      Shape place = index.shape();
-      for (int64_t axis = place.rank() - 1, rest = i; axis >= 0; --axis) {
-        place[static_cast<int>(axis)] = rest % index.shape()[static_cast<int>(axis)];
-        rest /= index.shape()[static_cast<int>(axis)];
-      }
-      fail(op, "index {} at {} is outside of [0, {})", picks[i], place, n);
+      fail(op, "index {} at {} is outside of [0, {})", picks[i], index.shape().index_of(i), n);
     }
   });
 }
