@@ -40,15 +40,6 @@ Tensor spread(const Tensor& x) {
   return y;
 }
 
-std::string index_text(int64_t place, const Shape& shape) {
-  Shape index = shape;
-  for (int i = shape.rank() - 1; i >= 0; --i) {
-    index[i] = place % shape[i];
-    place /= shape[i];
-  }
-  return index.str();
-}
-
 class Check {
  public:
   Check(const Function& f, const std::vector<Tensor>& inputs, const GradcheckOptions& options)
@@ -78,7 +69,8 @@ class Check {
 
     for (size_t i = 0; i < inputs_.size() && result_.ok; ++i) {
       if (!inputs_[i].is_floating()) continue;
-      compare_added(i, gradients[i], initial[i], added[i]);
+      compare_added(i, gradients[i], initial[i], added[i],
+                    "the sweep must add {0} to an initial gradient of {2}, it left {1}");
       compare_alone(i, gradients[i]);
       if (inputs_[i].numel() <= options_.max_elements) by_elements(i, gradients[i]);
       else by_directions(i, gradients[i]);
@@ -134,7 +126,7 @@ class Check {
       direction[k] = 1;
       const double scale = std::max(1.0, std::abs(elements(inputs_[i])[k]));
       compare(i, analytic[k], numeric(i, direction, options_.step * scale),
-              [&] { return index_text(static_cast<int64_t>(k), gradient.shape()); });
+              [&] { return gradient.shape().index_of(static_cast<int64_t>(k)); });
       direction[k] = 0;
     }
   }
@@ -147,13 +139,13 @@ class Check {
     }
   }
 
-  void compare_added(size_t i, const Tensor& gradient, const Tensor& initial, const Tensor& sum) {
+  // `sum`, which another sweep has left, is to be `initial` and the gradient; `text` says what it means if it is not.
+  void compare_added(size_t i, const Tensor& gradient, const Tensor& initial, const Tensor& sum, const char* text) {
     const auto g = gradient.to_vector<double>(), before = initial.to_vector<double>(), after = sum.to_vector<double>();
     for (size_t k = 0; k < g.size(); ++k) {
       if (std::abs(after[k] - (before[k] + g[k])) <= 1e-12 * (1 + std::abs(before[k]) + std::abs(g[k]))) continue;
-      failed(fmt::format("input {} of shape {} at {}: the sweep must add {} to an initial gradient of {}, it left {}",
-                         i, gradient.shape(), index_text(static_cast<int64_t>(k), gradient.shape()), g[k], before[k],
-                         after[k]));
+      failed_at(i, gradient.shape().index_of(static_cast<int64_t>(k)),
+                fmt::format(fmt::runtime(text), g[k], after[k], before[k]));
       return;
     }
   }
@@ -162,16 +154,11 @@ class Check {
   void compare_alone(size_t i, const Tensor& gradient) {
     for (size_t k = 0; k < inputs_.size(); ++k)
       if (inputs_[k].is_floating()) inputs_[k].set_requires_grad(k == i);
-    const auto want = gradient.to_vector<double>(), got = sweep({}, upstream_)[i].to_vector<double>();
+    const Tensor alone = sweep({}, upstream_)[i];
     for (Tensor& x : inputs_)
       if (x.is_floating()) x.set_requires_grad();
-    for (size_t k = 0; k < want.size(); ++k) {
-      if (std::abs(got[k] - want[k]) <= 1e-12 * (1 + std::abs(want[k]))) continue;
-      failed(
-          fmt::format("input {} of shape {} at {}: gradient {} where all inputs require one, {} where only this does",
-                      i, gradient.shape(), index_text(static_cast<int64_t>(k), gradient.shape()), want[k], got[k]));
-      return;
-    }
+    compare_added(i, gradient, zeros_like(gradient), alone,
+                  "gradient {} where all inputs require one, {} where only this does");
   }
 
   template <class Where>
@@ -180,10 +167,12 @@ class Check {
     const double error = std::abs(analytic - numeric) / allowed;
     result_.worst = std::isnan(error) ? error : std::max(result_.worst, error);
     if (!(error <= 1))
-      failed(fmt::format("input {} of shape {} at {}: analytic gradient {:.12g}, numeric {:.12g}", i,
-                         inputs_[i].shape(), where(), analytic, numeric));
+      failed_at(i, where(), fmt::format("analytic gradient {:.12g}, numeric {:.12g}", analytic, numeric));
   }
 
+  void failed_at(size_t i, const auto& where, const std::string& text) {
+    failed(fmt::format("input {} of shape {} at {}: {}", i, inputs_[i].shape(), where, text));
+  }
   GradcheckResult failed(std::string message) {
     if (result_.ok) result_.message = "gradcheck: " + std::move(message);
     result_.ok = false;
