@@ -14,30 +14,27 @@ Storage::~Storage() { backend(device_).memory().release(data_, bytes_); }
 
 namespace {
 
-// Throws unless strides, offsets and bytes of such a tensor can be counted, its empty axes taken for ones.
-void check_extents(const Shape& shape) {
+// The bytes of such a tensor. Throws unless they can be counted, and its strides and offsets, empty axes taken for
+// ones.
+size_t bytes_of(const Shape& shape, DType dtype) {
   int64_t elements = 1;
   for (int64_t extent : shape) {
     check(extent >= 0, "tensor", "negative extent in shape {}", shape);
     check(!__builtin_mul_overflow(elements, std::max<int64_t>(extent, 1), &elements) && elements < int64_t{1} << 46,
           "tensor", "shape {} is too large", shape);
   }
+  return static_cast<size_t>(shape.numel()) * size_of(dtype);
 }
 
 }  // namespace
 
-Tensor::Tensor(const Shape& shape, DType dtype, Device device) {
-  check_extents(shape);
-  impl_ = std::make_shared<Impl>();
-  impl_->shape = shape;
-  impl_->strides = contiguous_strides(shape);
-  impl_->dtype = dtype;
-  impl_->storage = std::make_shared<Storage>(static_cast<size_t>(shape.numel()) * size_of(dtype), device);
-}
+// (Braces: the shape is checked before anything else is made of it.)
+Tensor::Tensor(const Shape& shape, DType dtype, Device device)
+    : Tensor{std::make_shared<Storage>(bytes_of(shape, dtype), device), shape, contiguous_strides(shape), 0, dtype} {}
 
 Tensor::Tensor(std::shared_ptr<Storage> storage, const Shape& shape, const Shape& strides, int64_t offset, DType dtype)
     : impl_(std::make_shared<Impl>()) {
-  check_extents(shape);
+  const size_t bytes = bytes_of(shape, dtype);
   check(strides.rank() == shape.rank(), "tensor", "{} strides for shape {}", strides.rank(), shape);
   int64_t last = offset;
   bool inside = offset >= 0;
@@ -47,7 +44,7 @@ Tensor::Tensor(std::shared_ptr<Storage> storage, const Shape& shape, const Shape
              !__builtin_mul_overflow(std::max<int64_t>(shape[i] - 1, 0), strides[i], &reach) &&
              !__builtin_add_overflow(last, reach, &last);
   }
-  check(shape.numel() == 0 || (inside && last < static_cast<int64_t>(storage->bytes() / size_of(dtype))), "tensor",
+  check(bytes == 0 || (inside && last < static_cast<int64_t>(storage->bytes() / size_of(dtype))), "tensor",
         "a view of shape {} ({}), strides {}, offset {} reaches outside of its storage of {} bytes", shape, dtype,
         strides, offset, storage->bytes());
   impl_->shape = shape;
