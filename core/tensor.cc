@@ -94,22 +94,6 @@ double Tensor::at(std::span<const int64_t> index) const {
   return Tensor(storage(), {}, {}, place, dtype()).item();
 }
 
-template <class T>
-std::vector<T> Tensor::to_vector() const {
-  const Tensor host = to(cpu_device).contiguous();
-  std::vector<T> values(static_cast<size_t>(numel()));
-  dispatch(dtype(), [&]<class S>() {
-    const S* source = host.data<S>();
-    for (size_t i = 0; i < values.size(); ++i) values[i] = convert<T>(source[i]);
-  });
-  return values;
-}
-template std::vector<float> Tensor::to_vector() const;
-template std::vector<double> Tensor::to_vector() const;
-template std::vector<int64_t> Tensor::to_vector() const;
-template std::vector<uint8_t> Tensor::to_vector() const;
-template std::vector<bool> Tensor::to_vector() const;
-
 Tensor Tensor::contiguous() const { return is_contiguous() ? *this : clone(); }
 
 Tensor Tensor::clone() const {
@@ -130,8 +114,7 @@ Tensor Tensor::to(Device wanted) const {
   const Tensor source = contiguous();
   Tensor copy(shape(), dtype(), wanted);
   const size_t bytes = static_cast<size_t>(numel()) * size_of(dtype());
-  const char* from =
-      static_cast<const char*>(source.storage()->data()) + source.offset() * static_cast<int64_t>(size_of(dtype()));
+  const void* from = source.raw(dtype(), device().kind);
   if (wanted.is_cpu()) backend(device()).copy_to_host(from, copy.storage()->data(), bytes);
   else if (device().is_cpu()) backend(wanted).copy_from_host(from, copy.storage()->data(), bytes);
   else return to(cpu_device).to(wanted);
@@ -186,19 +169,6 @@ Tensor arange(int64_t n, DType dtype) {
   });
   return x;
 }
-
-template <class T>
-Tensor tensor(std::span<const T> values, const Shape& shape) {
-  check(static_cast<int64_t>(values.size()) == shape.numel(), "tensor", "{} values for shape {}", values.size(), shape);
-  Tensor x(shape, dtype_of<T>());
-  std::copy(values.begin(), values.end(), x.mutable_data<T>());
-  return x;
-}
-template Tensor tensor(std::span<const float>, const Shape&);
-template Tensor tensor(std::span<const double>, const Shape&);
-template Tensor tensor(std::span<const int64_t>, const Shape&);
-template Tensor tensor(std::span<const uint8_t>, const Shape&);
-template Tensor tensor(std::span<const bool>, const Shape&);
 
 namespace view {
 

@@ -3,6 +3,7 @@
 // functions below (namespace view) and the members here move data without recording anything.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <initializer_list>
@@ -91,7 +92,11 @@ class Tensor {
   double at(std::span<const int64_t> index) const;
   double at(std::initializer_list<int64_t> index) const { return at(std::span(index.begin(), index.size())); }
   template <class T>
-  std::vector<T> to_vector() const;  // row-major copy on the host, converted to T
+  std::vector<T> to_vector() const {  // row-major copy on the host, converted to T
+    const Tensor host = to(cpu_device).to(dtype_of<T>()).contiguous();
+    const T* values = host.data<T>();
+    return std::vector<T>(values, values + numel());
+  }
 
   // Copies where needed, else the same tensor. None of these is recorded (ops/shape.h and ops/cast.h have those that
   // are).
@@ -163,7 +168,12 @@ inline Tensor scalar(double value, DType dtype = f32) { return full({}, value, d
 Tensor arange(int64_t n, DType dtype = i64);  // 0, 1, ... n-1
 // From values in row-major order; their number must be shape.numel().
 template <class T>
-Tensor tensor(std::span<const T> values, const Shape& shape);
+Tensor tensor(std::span<const T> values, const Shape& shape) {
+  check(static_cast<int64_t>(values.size()) == shape.numel(), "tensor", "{} values for shape {}", values.size(), shape);
+  const Tensor x(shape, dtype_of<T>());
+  std::copy(values.begin(), values.end(), x.mutable_data<T>());
+  return x;
+}
 template <class T>
 Tensor tensor(std::initializer_list<T> values, const Shape& shape) {
   return tensor(std::span<const T>(values.begin(), values.size()), shape);
