@@ -48,8 +48,8 @@ class Op {
   void check(bool ok, fmt::format_string<Args...> text, Args&&... args) const {
     norma::check(ok, name_, text, std::forward<Args>(args)...);
   }
-  // All on one device and of one floating dtype; undefined tensors (optional arguments) are passed over.
-  void check_same(std::initializer_list<Tensor> tensors) const;
+  // All on one device and of one dtype, `floating` or any; undefined tensors (optional arguments) are passed over.
+  void check_same(std::initializer_list<Tensor> tensors, bool floating = true) const;
   int axis(const Tensor& x, int64_t axis) const { return x.shape().normalize_axis(axis, name_); }
 
   // For a rule's captures. Detached: a rule must not keep the tape's own values alive by name.

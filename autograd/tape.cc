@@ -260,11 +260,11 @@ void Op::append(std::span<const Tensor> inputs, std::span<const Tensor> outputs,
   Tape::current()->append(name_, inputs, outputs, std::move(rule), seconds_since(start_), saved_);
 }
 
-void Op::check_same(std::initializer_list<Tensor> tensors) const {
+void Op::check_same(std::initializer_list<Tensor> tensors, bool floating) const {
   const Tensor* first = nullptr;
   for (const Tensor& x : tensors) {
     if (!x.defined()) continue;
-    check(x.is_floating(), "wants floating tensors, not {}: shape {}", x.dtype(), x.shape());
+    check(!floating || x.is_floating(), "wants floating tensors, not {}: shape {}", x.dtype(), x.shape());
     if (!first) first = &x;
     check(x.dtype() == first->dtype(), "dtypes differ: {} of shape {} and {} of shape {}", first->dtype(),
           first->shape(), x.dtype(), x.shape());

@@ -9,10 +9,7 @@ namespace norma {
 namespace {
 
 Tensor compare(const char* name, Compare f, const Tensor& a, const Tensor& b) {
-  check(a.dtype() == b.dtype(), name, "dtypes differ: {} of shape {} and {} of shape {}", a.dtype(), a.shape(),
-        b.dtype(), b.shape());
-  check(a.device() == b.device(), name, "devices differ: {} of shape {} and {} of shape {}", a.device(), a.shape(),
-        b.device(), b.shape());
+  Op(name).check_same({a, b}, false);
   Tensor y(broadcast_shapes(name, a.shape(), b.shape()), boolean, a.device());
   kernel::compare(f, a, b, y);
   return y;

@@ -10,11 +10,9 @@ Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
   Op op("where");
   op.check(condition.dtype() == boolean, "the condition is {}, not bool: shape {}", condition.dtype(),
            condition.shape());
-  op.check(a.dtype() == b.dtype(), "dtypes differ: {} of shape {} and {} of shape {}", a.dtype(), a.shape(), b.dtype(),
-           b.shape());
-  op.check(a.device() == condition.device() && b.device() == condition.device(),
-           "devices differ: condition {} on {}, {} on {} and {} on {}", condition.shape(), condition.device(),
-           a.shape(), a.device(), b.shape(), b.device());
+  op.check_same({a, b}, false);
+  op.check(a.device() == condition.device(), "devices differ: condition {} on {}, {} on {}", condition.shape(),
+           condition.device(), a.shape(), a.device());
   const Shape shape = broadcast_shapes("where", condition.shape(), broadcast_shapes("where", a.shape(), b.shape()));
   Tensor y(shape, a.dtype(), a.device());
   kernel::where(condition, a, b, y);
