@@ -55,24 +55,13 @@ Tensor elementwise(const char* name, Binary f, const Tensor& a, const Tensor& b)
   Tensor name(const Tensor& a, const Tensor& b) { return elementwise(#name, Binary::name, a, b); } \
   Tensor name(const Tensor& a, double b) { return name(a, full({}, b, a.dtype(), a.device())); }   \
   Tensor name(double a, const Tensor& b) { return name(full({}, a, b.dtype(), b.device()), b); }
-NORMA_BINARY(add)
-NORMA_BINARY(sub)
-NORMA_BINARY(mul)
-NORMA_BINARY(div)
-NORMA_BINARY(pow)
-NORMA_BINARY(minimum)
-NORMA_BINARY(maximum)
+NORMA_EACH_BINARY(NORMA_BINARY)
 #undef NORMA_BINARY
 
 #define NORMA_COMPARE(name)                                                                     \
   Tensor name(const Tensor& a, const Tensor& b) { return compare(#name, Compare::name, a, b); } \
   Tensor name(const Tensor& a, double b) { return compare(#name, Compare::name, a, b); }
-NORMA_COMPARE(eq)
-NORMA_COMPARE(ne)
-NORMA_COMPARE(lt)
-NORMA_COMPARE(le)
-NORMA_COMPARE(gt)
-NORMA_COMPARE(ge)
+NORMA_EACH_COMPARE(NORMA_COMPARE)
 #undef NORMA_COMPARE
 
 Tensor sum_to(const Tensor& x, const Shape& shape) {

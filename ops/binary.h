@@ -7,6 +7,7 @@
 
 namespace norma {
 
+#define NORMA_EACH_BINARY(X) X(add) X(sub) X(mul) X(div) X(pow) X(minimum) X(maximum)
 #define NORMA_BINARY(name)                       \
   Tensor name(const Tensor& a, const Tensor& b); \
   Tensor name(const Tensor& a, double b);        \
@@ -34,15 +35,11 @@ NORMA_OPERATOR(/, div)
 
 // Of two tensors of one dtype, any; the result is boolean, never recorded. A number is compared in the dtype of a
 // floating tensor, and with any other tensor in f64.
+#define NORMA_EACH_COMPARE(X) X(eq) X(ne) X(lt) X(le) X(gt) X(ge)
 #define NORMA_COMPARE(name)                      \
   Tensor name(const Tensor& a, const Tensor& b); \
   Tensor name(const Tensor& a, double b);
-NORMA_COMPARE(eq)
-NORMA_COMPARE(ne)
-NORMA_COMPARE(lt)
-NORMA_COMPARE(le)
-NORMA_COMPARE(gt)
-NORMA_COMPARE(ge)
+NORMA_EACH_COMPARE(NORMA_COMPARE)
 #undef NORMA_COMPARE
 
 // The gradient of an operand of `shape` that was broadcast to x's: x summed over the axes it was repeated along. Not

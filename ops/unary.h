@@ -23,23 +23,12 @@ Tensor gelu(const Tensor& x);
 Tensor gelu_tanh(const Tensor& x);
 Tensor silu(const Tensor& x);  // x * sigmoid(x)
 
-enum class Unary : uint8_t {
-  neg,
-  exp,
-  log,
-  sqrt,
-  rsqrt,
-  abs,
-  square,
-  clamp,
-  tanh,
-  sigmoid,
-  relu,
-  leaky_relu,
-  gelu,
-  gelu_tanh,
-  silu
-};
+// X(name) for each of them, in the order of the enumeration.
+#define NORMA_EACH_ACTIVATION(X) X(tanh) X(sigmoid) X(relu) X(leaky_relu) X(gelu) X(gelu_tanh) X(silu)
+#define NORMA_EACH_UNARY(X) X(neg) X(exp) X(log) X(sqrt) X(rsqrt) X(abs) X(square) X(clamp) NORMA_EACH_ACTIVATION(X)
+#define NORMA_NAME(name) name,
+enum class Unary : uint8_t { NORMA_EACH_UNARY(NORMA_NAME) };
+#undef NORMA_NAME
 struct UnaryParams {
   double a = 0, b = 0;  // clamp: low, high; leaky_relu: slope
 };
