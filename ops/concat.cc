@@ -18,18 +18,17 @@ Tensor concat(const std::vector<Tensor>& tensors, int64_t axis) {
     extent += x.shape()[a];
   }
   const Tensor y(first.shape().with(a, extent), first.dtype(), first.device());
-  PoolVector<int64_t> extents;
   int64_t at = 0;
   for (const Tensor& x : tensors) {
-    const int64_t n = extents.emplace_back(x.shape()[a]);
-    view::slice(y, a, at, at + n).copy_from(x);
-    at += n;
+    view::slice(y, a, at, at + x.shape()[a]).copy_from(x);
+    at += x.shape()[a];
   }
-  return op.record(tensors, y, [a, extents = std::move(extents)](const Tensor& dy, Sink& dx) {
+  return op.record(tensors, y, [a, count = tensors.size()](const Tensor& dy, Sink& dx) {
     int64_t start = 0;
-    for (size_t i = 0; i < extents.size(); ++i) {
-      dx.give(i, view::slice(dy, a, start, start + extents[i]));
-      start += extents[i];
+    for (size_t i = 0; i < count; ++i) {
+      const int64_t end = start + dx.shape(i)[a];
+      dx.give(i, view::slice(dy, a, start, end));
+      start = end;
     }
   });
 }
