@@ -32,10 +32,6 @@ constexpr int strip_rows(int k) {
 }
 constexpr int weight_rows(int k) { return kRegisters == 32 ? (k == 1 ? 16 : 24 / k) : 12 / k; }
 
-struct Images {
-  int64_t h, w, c;
-};
-
 struct Run {
   int64_t y, x;  // where it begins, from the window's origin
 };
@@ -167,11 +163,6 @@ struct Output {
   Pair first, step;
   bool add;
   const ConvEpilogue* after = nullptr;
-
-  NORMA_INLINE void put(float* to, int64_t n, Vec value) const {
-    if (n >= kLanes) store(to, add ? load(to) + value : value);
-    else store(to, add ? load(to, n) + value : value, n);
-  }
 };
 
 // Vector k of n channels.
@@ -322,7 +313,7 @@ void convolve(const Windows& windows, const Filters& w, const float* bias, const
               if constexpr (depthwise) depthwise_products(sum, windows, strip, t, packed + channel, channel, n);
               else dense_products(sum, windows, strip, t, packed + channel * depth);
               for_tile(sum, [&](Vec& s, int r, int i) NORMA_INLINE {
-                if (t + r < count) out.put(to[t + r] + channel + i * kLanes, n - i * kLanes, s);
+                if (t + r < count) write(to[t + r] + channel + i * kLanes, s, n - i * kLanes, out.add);
               });
             }
           });
@@ -374,9 +365,7 @@ void depthwise_gradient(const float* const* p, int64_t channel, int64_t n, const
                         NORMA_INLINE { s += get(p[t + r] + channel, k) * load(dy + r * stride + k * kLanes); });
   };
   if (n >= K * kLanes) run([](const float* q, int k) NORMA_INLINE { return load(q + k * kLanes); });
-  else
-    run([n](const float* q, int k)
-            NORMA_INLINE { return load(q + k * kLanes, std::min<int64_t>(kLanes, n - k * kLanes)); });
+  else run([n](const float* q, int k) NORMA_INLINE { return load_part(q, k, n); });
   for (int k = 0; k < K; ++k) store(dw + k * kLanes, sum[0][k] + sum[1][k]);
 }
 

@@ -124,52 +124,33 @@ NORMA_INLINE inline void for_outputs(const Plan<F>& plan, float* y, const Images
   }
 }
 
-// y (+)= those outputs.
-template <class F>
+// Writes those outputs to y, or the largest of each 2 x 2 of them, by what make(channel, n) returns for the vector that
+// begins at `channel`, where n are left: Plain or an Epilogue.
+template <class F, class Make>
 void write_output(const Plan<F>& plan, float* y, const Images& out, int64_t first, int64_t count, int64_t begin,
-                  int64_t end, const float* bias, bool add, const float* m) {
+                  int64_t end, const float* bias, const float* m, [[maybe_unused]] bool max_pool, Make make) {
   const int64_t row = out.w * out.c;
   for_outputs(plan, y, out, first, count, begin, end, bias, m,
               [&](const Tile<F>& tile, float* to, int64_t b, auto&& run) NORMA_INLINE {
                 const int64_t height = out.h - tile.top, width = out.w - tile.left, n = out.c - b * kLanes;
                 Walk<F::out> walk(to, out.c, row);
+                if constexpr (!std::is_same_v<decltype(make(b, n)), Plain>)
+                  if (max_pool) {  // a tile has whole windows
+                    const int64_t line = out.w / 2 * out.c;
+                    float* corner =
+                        y + (tile.image * (out.h / 2) + tile.top / 2) * line + tile.left / 2 * out.c + b * kLanes;
+                    run([&, finish = make(b * kLanes, n)](int i, int j, Vec value) NORMA_INLINE {
+                      if ((i | 1) < height && (j | 1) < width)
+                        finish.pool(corner + i / 2 * line + j / 2 * out.c, value, (i | j) % 2 == 0);
+                    });
+                    return;
+                  }
                 if (height >= F::out && width >= F::out && n >= kLanes)
-                  run([walk, add](int, int j, Vec value) mutable NORMA_INLINE {
-                    float* p = walk(j);
-                    store(p, add ? load(p) + value : value);
-                  });
-                else
-                  run([&](int i, int j, Vec value) NORMA_INLINE {
-                    float* p = to + i * row + j * out.c;
-                    if (i < height && j < width && n >= kLanes) store(p, add ? load(p) + value : value);
-                    else if (i < height && j < width) store(p, add ? load(p, n) + value : value, n);
-                  });
-              });
-}
-
-// y = what E makes of them.
-template <class F, class E>
-void write_output(const Plan<F>& plan, float* y, const Images& out, int64_t first, int64_t count, int64_t begin,
-                  int64_t end, const float* bias, const ConvEpilogue& after, const float* m) {
-  const int64_t row = out.w * out.c;
-  for_outputs(plan, y, out, first, count, begin, end, bias, m,
-              [&](const Tile<F>& tile, float* to, int64_t b, auto&& run) NORMA_INLINE {
-                const int64_t height = out.h - tile.top, width = out.w - tile.left, n = out.c - b * kLanes;
-                Walk<F::out> walk(to, out.c, row);
-                if (after.max_pool) {  // a tile has whole windows
-                  const int64_t line = out.w / 2 * out.c;
-                  float* corner =
-                      y + (tile.image * (out.h / 2) + tile.top / 2) * line + tile.left / 2 * out.c + b * kLanes;
-                  run([&, finish = E(after, y, b * kLanes, n)](int i, int j, Vec value) NORMA_INLINE {
-                    if ((i | 1) < height && (j | 1) < width)
-                      finish.pool(corner + i / 2 * line + j / 2 * out.c, value, (i | j) % 2 == 0);
-                  });
-                } else if (height >= F::out && width >= F::out && n >= kLanes)
-                  run([walk, finish = E(after, y, b * kLanes, kLanes)](int, int j, Vec value) mutable NORMA_INLINE {
+                  run([walk, finish = make(b * kLanes, kLanes)](int, int j, Vec value) mutable NORMA_INLINE {
                     finish(walk(j), value);
                   });
                 else
-                  run([&, finish = E(after, y, b * kLanes, n)](int i, int j, Vec value) NORMA_INLINE {
+                  run([&, finish = make(b * kLanes, n)](int i, int j, Vec value) NORMA_INLINE {
                     if (i < height && j < width) finish(to + i * row + j * out.c, value);
                   });
               });
@@ -250,10 +231,13 @@ void convolve(int64_t n, const float* x, const Images& in, const Filters<const f
                     m + place * plan.stride(to - from) + (group - from) * plan.block * kLanes);
       });
     }
-    if (after)
-      with_epilogue(*after,
-                    [&]<class E>() { write_output<F, E>(plan, y, out, first, count, from, to, bias, *after, m); });
-    else write_output(plan, y, out, first, count, from, to, bias, add, m);
+    const auto output = [&](bool max_pool, auto make) {
+      write_output(plan, y, out, first, count, from, to, bias, m, max_pool, make);
+    };
+    if (!after) return output(false, [=](int64_t, int64_t left) NORMA_INLINE { return Plain{left, add}; });
+    with_epilogue(*after, [&]<class E>() {
+      output(after->max_pool, [=](int64_t channel, int64_t left) NORMA_INLINE { return E(*after, y, channel, left); });
+    });
   };
 
   if (wide) {

@@ -2,7 +2,7 @@
 // into work: for ops/conv2d_winograd.cc.
 #pragma once
 
-#include "norma/ops/simd.h"
+#include "norma/ops/conv2d_epilogue.h"
 
 NORMA_SIMD_BEGIN
 
@@ -158,11 +158,6 @@ struct Plan {
         });
     });
   }
-};
-
-// The size of a batch's images.
-struct Images {
-  int64_t h, w, c;
 };
 
 // A tile of the output, and the way to the next.
