@@ -240,33 +240,28 @@ void convolve(int64_t n, const float* x, const Images& in, const Filters<const f
     });
   };
 
-  if (wide) {
-    const Scratch v(size_v);
-    read_all_tiles<F, F::in, F::input>(plan, x, in, padding, plan.c, zeros, v);
-    const int64_t size_u = plan.places * plan.plane(plan.largest_part());
-    reserve(size_u, size_m);
-    parallel_for(plan.parts, 1, [&](int64_t begin, int64_t end) {
-      const Scratch u(size_u), m(size_m);
-      for (int64_t part = begin; part < end; ++part) {
-        const int64_t from = plan.part(part), to = plan.part(part + 1);
-        transform_weights(plan, w, from, to, u);
-        finish(0, v, u, from, to, m, from, to);
-      }
-    });
-    return;
-  }
-  const Scratch u(plan.places * plan.plane(plan.k));
-  transform_weights(plan, w, 0, plan.k, u);
-  reserve(size_v, size_m);
+  // All threads read the one U or, where wide, the one V; the other is each task's own.
+  const int64_t size_u = plan.places * plan.plane(wide ? plan.largest_part() : plan.k);
+  const int64_t size_shared = wide ? size_v : size_u, size_own = wide ? size_u : size_v;
+  const Scratch shared(size_shared);
+  if (wide) read_all_tiles<F, F::in, F::input>(plan, x, in, padding, plan.c, zeros, shared);
+  else transform_weights(plan, w, 0, plan.k, shared);
+  reserve(size_own, size_m);
   parallel_for(plan.blocks * plan.parts, 1, [&](int64_t begin, int64_t end) {
-    const Scratch v(size_v), other(size_m);
+    const Scratch own(size_own), other(size_m);
     // A product whose vectors all go into one register tile may overwrite its factor: less to keep in the cache.
-    float* const m = plan.c == plan.k && plan.k <= kMaxVectors && plan.parts == 1 ? v : other;
+    float* const m = !wide && plan.c == plan.k && plan.k <= kMaxVectors && plan.parts == 1 ? own : other;
     for (int64_t item = begin; item < end; ++item) {
       const int64_t part = item / plan.blocks, first = item % plan.blocks * plan.block;
-      read_tiles<F, F::in, F::input>(plan, x, in, padding, first, std::min(plan.block, plan.tiles - first), 0, plan.c,
-                                     zeros, v);
-      finish(first, v, u, 0, plan.k, m, plan.part(part), plan.part(part + 1));
+      const int64_t from = plan.part(part), to = plan.part(part + 1);
+      if (wide) {
+        transform_weights(plan, w, from, to, own);
+        finish(first, shared, own, from, to, m, from, to);
+      } else {
+        const int64_t count = std::min(plan.block, plan.tiles - first);
+        read_tiles<F, F::in, F::input>(plan, x, in, padding, first, count, 0, plan.c, zeros, own);
+        finish(first, own, shared, 0, plan.k, m, from, to);
+      }
     }
   });
 }
@@ -305,59 +300,57 @@ void gradient(int64_t n, const float* x, const Images& in, const float* dy, cons
   if (n == 0) return;
   const int64_t most = std::max(in.c, out.c);
   Plan<F> plan(n, out.h, out.w, in.c, out.c, most <= 64 ? 16 : most <= 128 ? 32 : 64);
+  const bool wide = plan.make_wide(plan.c + plan.k);
+  int64_t slots = 1;
+  if (!wide) {
+    const int64_t buffers = std::max<int64_t>(1, kBufferElements / (plan.places * plan.plane(plan.k)));
+    slots = std::clamp<int64_t>(plan.tiles / kSlotTiles, 1, std::min<int64_t>(16, buffers));
+    plan.parts = std::clamp<int64_t>(8 / slots, 1, std::max<int64_t>(1, plan.k / 8));
+  }
   const Scratch zeros(F::in * most);
   std::fill_n(static_cast<float*>(zeros), F::in * most, 0.F);
-  if (plan.make_wide(plan.c + plan.k)) {
-    const Scratch v(plan.size(plan.c)), y(plan.size(plan.k));
-    read_all_tiles<F, F::in, F::input>(plan, x, in, padding, plan.c, zeros, v);
-    read_all_tiles<F, F::out, F::gradient>(plan, dy, out, 0, plan.k, zeros, y);
-    const int64_t size_u = plan.places * plan.plane(plan.largest_part());
-    reserve(size_u, 0);
-    parallel_for(plan.parts, 1, [&](int64_t begin, int64_t end) {
-      const Scratch u(size_u);
-      for (int64_t part = begin; part < end; ++part) {
-        const int64_t from = plan.part(part), to = plan.part(part + 1);
-        for (int place = 0; place < plan.places; ++place)
-          for_groups(from, to, [&]<int K>(int64_t group) {
-            multiply_transposed<K>(plan.c, plan.block, plan.tiles, v + place * plan.stride(plan.c),
-                                   y + place * plan.stride(plan.k) + group * plan.block * kLanes,
-                                   u + place * plan.plane(to - from) + (group - from) * plan.c * kLanes * kLanes,
-                                   false);
-          });
-        transform_gradient(plan, u, from, to, 1, w, add);
-      }
-    });
-    return;
+
+  // Where wide, all threads read the one V and Y, and a task has a dU of its part; else it reads blocks into a V and Y
+  // of its own, and its slot has a dU of all parts.
+  const int64_t size_v = plan.size(plan.c), size_y = plan.size(wide ? plan.k : plan.largest_part());
+  const int64_t size_u = plan.places * plan.plane(wide ? plan.largest_part() : plan.k);
+  const Scratch all_v(wide ? size_v : 0), all_y(wide ? size_y : 0), all_u(wide ? 0 : slots * size_u);
+  if (wide) {
+    read_all_tiles<F, F::in, F::input>(plan, x, in, padding, plan.c, zeros, all_v);
+    read_all_tiles<F, F::out, F::gradient>(plan, dy, out, 0, plan.k, zeros, all_y);
   }
-  const int64_t plane = plan.plane(plan.k), buffers = std::max<int64_t>(1, kBufferElements / (plan.places * plane));
-  const int64_t slots = std::clamp<int64_t>(plan.tiles / kSlotTiles, 1, std::min<int64_t>(16, buffers));
-  plan.parts = std::clamp<int64_t>(8 / slots, 1, std::max<int64_t>(1, plan.k / 8));
-  const Scratch u(slots * plan.places * plane);
-  const int64_t size_v = plan.size(plan.c), size_y = plan.size(plan.largest_part());
-  reserve(size_v, size_y);
+  const int64_t size_own = wide ? size_u : size_v, size_own_y = wide ? 0 : size_y;
+  reserve(size_own, size_own_y);
   parallel_slots(static_cast<int>(slots * plan.parts), [&](int64_t item) {
     const int64_t slot = item % slots, part = item / slots, from = plan.part(part), to = plan.part(part + 1);
-    const Scratch v(size_v), y(size_y);
+    const Scratch own(size_own), own_y(size_own_y);
+    float *v = wide ? all_v : own, *y = wide ? all_y : own_y, *u = wide ? own : all_u + slot * size_u;
+    // The vectors that Y and dU have.
+    const int64_t first_y = wide ? 0 : from, count_y = wide ? plan.k : to - from;
+    const int64_t first_u = wide ? from : 0, count_u = wide ? to - from : plan.k;
     const int64_t begin = plan.blocks * slot / slots, end = plan.blocks * (slot + 1) / slots;
     for (int64_t block = begin; block < end; ++block) {
       const int64_t first = block * plan.block, count = std::min(plan.block, plan.tiles - first);
       const int64_t next = first + plan.block, ahead = std::clamp<int64_t>(plan.tiles - next, 0, plan.block);
-      read_tiles<F, F::in, F::input>(plan, x, in, padding, first, count, 0, plan.c, zeros, v);
-      read_tiles<F, F::out, F::gradient>(plan, dy, out, 0, first, count, from, to, zeros, y);
+      if (!wide) {
+        read_tiles<F, F::in, F::input>(plan, x, in, padding, first, count, 0, plan.c, zeros, v);
+        read_tiles<F, F::out, F::gradient>(plan, dy, out, 0, first, count, from, to, zeros, y);
+      }
       Prefetch<F, false> read_x(plan, x, in, 2 - padding.h, next, ahead), read_y(plan, dy, out, 0, next, ahead);
       for (int place = 0; place < plan.places; ++place) {
         read_x(place, plan.places);
         read_y(place, plan.places);
         for_groups(from, to, [&]<int K>(int64_t group) {
           multiply_transposed<K>(plan.c, plan.block, count, v + place * plan.stride(plan.c),
-                                 y + place * plan.stride(to - from) + (group - from) * plan.block * kLanes,
-                                 u + (slot * plan.places + place) * plane + group * plan.c * kLanes * kLanes,
+                                 y + place * plan.stride(count_y) + (group - first_y) * plan.block * kLanes,
+                                 u + place * plan.plane(count_u) + (group - first_u) * plan.c * kLanes * kLanes,
                                  block > begin);
         });
       }
     }
+    if (wide) transform_gradient(plan, u, from, to, 1, w, add);
   });
-  transform_gradient(plan, u, 0, plan.k, slots, w, add);
+  if (!wide) transform_gradient(plan, all_u, 0, plan.k, slots, w, add);
 }
 
 template <class F>
