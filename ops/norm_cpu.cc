@@ -15,10 +15,8 @@ void norm_forward(const NormPlan& plan, const NormSpec& spec, const Tensor& gamm
       with_activation(spec.activation.kind, [&]<Activation::Kind kind>() {
         for_each_chunk(plan, block, [&](const Chunk& chunk) {
           const size_t t = static_cast<size_t>(chunk.tensor);
-          apply<kind>(tensors.x[t].data<T>(), tensors.residual.empty() ? nullptr : tensors.residual[t].data<T>(),
-                      tensors.y[t].mutable_data<T>(),
-                      tensors.mask.empty() ? nullptr : tensors.mask[t].mutable_data<uint8_t>(), chunk, columns,
-                      static_cast<T>(spec.activation.slope));
+          apply<kind>(tensors.x[t].data<T>(), data_of<T>(tensors.residual, t), tensors.y[t].mutable_data<T>(),
+                      mutable_data_of<uint8_t>(tensors.mask, t), chunk, columns, static_cast<T>(spec.activation.slope));
         });
       });
     };
@@ -31,9 +29,6 @@ void norm_backward(const NormPlan& plan, const NormSpec& spec, const Tensor& gam
   dispatch_floating("norm", tensors.x[0].dtype(), [&]<class T>() {
     if (plan.row_sets) return norm_rows_backward<T>(plan, spec, gamma, beta, cells, dgamma, dbeta, tensors);
     const T leak = static_cast<T>(spec.activation.slope);
-    const auto target = [](std::span<const Tensor> all, size_t t) -> T* {
-      return all.empty() || !all[t].defined() ? nullptr : all[t].mutable_data<T>();
-    };
     // Calls f.operator()<kind, masked>(chunk, tensor, mask) for the chunks of a block.
     const auto for_each_chunk_of = [&](const Block& block, auto&& f) {
       with_activation(spec.activation.kind, [&]<Activation::Kind kind>() {
@@ -54,7 +49,7 @@ void norm_backward(const NormPlan& plan, const NormSpec& spec, const Tensor& gam
     const auto gradient_block = [&](const Block& block, const Columns<T>& columns) {
       for_each_chunk_of(block, [&]<Activation::Kind kind, bool masked>(const Chunk& chunk, size_t t,
                                                                        const uint8_t* mask) {
-        T *dx = target(tensors.dx, t), *dresidual = target(tensors.dresidual, t);
+        T *dx = mutable_data_of<T>(tensors.dx, t), *dresidual = mutable_data_of<T>(tensors.dresidual, t);
         apply_gradient<kind, masked>(tensors.dy[t].data<T>(), tensors.x[t].data<T>(), mask, dx, dx && tensors.add_dx[t],
                                      dresidual, dresidual && tensors.add_dresidual[t], chunk, columns, leak);
       });

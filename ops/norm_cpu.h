@@ -17,6 +17,16 @@ T* scratch(int64_t n) {
   return room.data();
 }
 
+// The data of a list's i-th tensor; null where there is none.
+template <class T>
+const T* data_of(std::span<const Tensor> list, size_t i) {
+  return list.empty() ? nullptr : list[i].data<T>();
+}
+template <class T>
+T* mutable_data_of(std::span<const Tensor> list, size_t i) {
+  return list.empty() || !list[i].defined() ? nullptr : list[i].mutable_data<T>();
+}
+
 // The rows of `cells`, by name.
 struct CellArrays {
   double *count, *mean, *m2, *inv, *rstd, *offset;
@@ -75,6 +85,26 @@ inline void solve_cells(const NormSpec& spec, const Population& population, cons
     cells.inv[i] *= std::clamp(1 / (cells.rstd[i] * deviation), 1 / spec.r_max, spec.r_max);
     cells.offset[i] =
         std::clamp((cells.mean[i] - population.mean[i % population.entries]) / deviation, -spec.d_max, spec.d_max);
+  }
+}
+
+// dgamma and dbeta, where they are wanted (f64 [affine sets, affine channels]), from parts [2, C] of them: of a set
+// each
+// (`per_set`), or to be added, as are the positions where these are channels.
+inline void sum_affine_gradients(const NormPlan& plan, bool per_set, std::span<const double> parts,
+                                 const Tensor& dgamma, const Tensor& dbeta) {
+  const int64_t channels = plan.channels, size = plan.affine_size();
+  for (int64_t half = 0; half < 2; ++half) {
+    const Tensor& out = half == 0 ? dgamma : dbeta;
+    if (!out.defined()) continue;
+    double* to = out.mutable_data<double>();
+    std::fill_n(to, out.numel(), 0.0);
+    for (int64_t part = 0; part < std::ssize(parts) / (2 * channels); ++part) {
+      const double* from = parts.data() + (part * 2 + half) * channels;
+      double* set = to + (per_set ? part * size : 0);
+      for (int64_t at = 0; at < plan.normalized; at += plan.affine_channels)
+        for (int64_t c = 0; c < size; ++c) set[c] += from[at + c];
+    }
   }
 }
 

@@ -11,8 +11,8 @@
 NORMA_SIMD_BEGIN
 namespace {
 
-constexpr int64_t kBlockElements =
-    2048;                            // rows taken together: their cells are solved at once, while they are in cache
+// Rows taken together: their cells are solved at once, while they are in cache.
+constexpr int64_t kBlockElements = 2048;
 constexpr int64_t kFlushRows = 128;  // rows whose dgamma and dbeta are summed in T before the sums go on in double
 
 template <size_t from, class V, size_t... k>
@@ -97,15 +97,6 @@ struct RowCall {
     for (int64_t row = begin; row < end; row += together) f(row, std::min(together, end - row));
   }
 };
-
-template <class S>
-S* first_of(std::span<const Tensor> tensors) {
-  return tensors.empty() || !tensors[0].defined() ? nullptr : tensors[0].mutable_data<S>();
-}
-template <class S>
-const S* const_first_of(std::span<const Tensor> tensors) {
-  return tensors.empty() ? nullptr : tensors[0].data<S>();
-}
 
 // Means and M2 of n cells of `size` elements.
 template <class T>
@@ -259,9 +250,9 @@ void norm_rows_forward(const NormPlan& plan, const NormSpec& spec, const Tensor&
   const Population known(population);
   const CellArrays to(cells.mutable_data<double>(), plan.cells());
   const int64_t groups = plan.groups, size = call.size;
-  const T *x = tensors.x[0].data<T>(), *residual = const_first_of<T>(tensors.residual);
-  T* y = first_of<T>(tensors.y);
-  uint8_t* mask = first_of<uint8_t>(tensors.mask);
+  const T *x = tensors.x[0].data<T>(), *residual = data_of<T>(tensors.residual, 0);
+  T* y = tensors.y[0].mutable_data<T>();
+  uint8_t* mask = mutable_data_of<uint8_t>(tensors.mask, 0);
   const T leak = static_cast<T>(spec.activation.slope);
   norm_rows::with_activation(spec.activation.kind, [&]<Activation::Kind kind>() {
     parallel_for(plan.sets, call.grain, [&](int64_t begin, int64_t end) {
@@ -301,8 +292,8 @@ void norm_rows_backward(const NormPlan& plan, const NormSpec& spec, const Tensor
   const double *means = part(kCellMean), *invs = part(kCellInv), *rstds = part(call.general ? kCellRstd : kCellInv),
                *offsets = part(kCellOffset);
   const T *x = tensors.x[0].data<T>(), *dy = tensors.dy[0].data<T>(), leak = static_cast<T>(spec.activation.slope);
-  const uint8_t* mask = const_first_of<uint8_t>(tensors.mask);
-  T *dx = first_of<T>(tensors.dx), *dresidual = first_of<T>(tensors.dresidual);
+  const uint8_t* mask = data_of<uint8_t>(tensors.mask, 0);
+  T *dx = mutable_data_of<T>(tensors.dx, 0), *dresidual = mutable_data_of<T>(tensors.dresidual, 0);
   const bool add_dx = dx && tensors.add_dx[0], add_dresidual = dresidual && tensors.add_dresidual[0];
 
   norm_rows::with_activation(spec.activation.kind, [&]<Activation::Kind kind>() {
@@ -356,15 +347,7 @@ void norm_rows_backward(const NormPlan& plan, const NormSpec& spec, const Tensor
       flush();
     });
   });
-  for (int64_t half = 0; half < 2; ++half) {
-    const Tensor& out = half == 0 ? dgamma : dbeta;
-    if (!out.defined()) continue;
-    double* sum = out.mutable_data<double>();
-    std::fill_n(sum, channels, 0.0);
-    for (size_t at = static_cast<size_t>(half * channels); at < partial.size();
-         at += pair)  // in the order of the slots
-      for (size_t c = 0; c < static_cast<size_t>(channels); ++c) sum[c] += partial[at + c];
-  }
+  sum_affine_gradients(plan, false, partial, dgamma, dbeta);
 }
 
 #define NORMA_INSTANTIATE(T)                                                                                         \

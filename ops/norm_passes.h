@@ -11,8 +11,8 @@
 NORMA_SIMD_BEGIN
 namespace norm_rows {
 
-inline constexpr int64_t kSetBytes =
-    512 * 1024;  // a set of rows up to this size is done in one go, where there are enough
+// A set of rows up to this size is done in one go, where there are enough of them.
+inline constexpr int64_t kSetBytes = 512 * 1024;
 inline constexpr int64_t kEnoughSets = 16;
 
 // A task's scratch memory: rows of `width` for columns and accumulators, rows of `channels` for 0 to 2 spread cells, 3
@@ -32,7 +32,6 @@ struct Call {
   const CellArrays cells;
   const int64_t width;
   const bool affine_per_set;
-  const int64_t affine_size;       // parameters a set
   PoolVector<double> gamma, beta;  // [affine sets, channels]; 1 and 0 where there are none
   PoolVector<double> zero;         // [channels]
 
@@ -42,7 +41,6 @@ struct Call {
         cells(const_cast<double*>(c.data<double>()), p.cells()),  // which only the forward pass writes
         width(rows_per_wide_row(p.channels) * p.channels),
         affine_per_set((g.defined() && g.rank() == 2) || (b.defined() && b.rank() == 2)),
-        affine_size(std::min(p.affine_channels, p.normalized)),
         gamma(by_channel(g, 1)),
         beta(by_channel(b, 0)),
         zero(static_cast<size_t>(p.channels), 0.0) {}
@@ -51,10 +49,11 @@ struct Call {
     PoolVector<double> result(static_cast<size_t>((affine_per_set ? plan.sets : 1) * plan.channels), otherwise);
     if (!parameter.defined()) return result;
     const T* from = parameter.data<T>();
-    for (size_t set = 0; set * static_cast<size_t>(plan.channels) < result.size(); ++set, from += affine_size)
-      for (int64_t at = 0; at < plan.normalized;
-           at += plan.affine_channels)  // more than once where positions are channels
-        std::copy_n(from, affine_size, result.begin() + static_cast<int64_t>(set) * plan.channels + at);
+    const int64_t size = plan.affine_size();  // parameters a set
+    for (size_t set = 0; set * static_cast<size_t>(plan.channels) < result.size(); ++set, from += size)
+      // More than once where positions are channels.
+      for (int64_t at = 0; at < plan.normalized; at += plan.affine_channels)
+        std::copy_n(from, size, result.begin() + static_cast<int64_t>(set) * plan.channels + at);
     return result;
   }
   int64_t affine_at(int64_t set) const { return affine_per_set ? set * plan.channels : 0; }
@@ -221,8 +220,8 @@ class Backward : Call<T> {
  public:
   explicit Backward(Call<T>&& call)
       : Call<T>(std::move(call)),
-        parts_(affine_per_set || !this->one_go() ? plan.sets : slot_count(plan.sets, 1)),
-        affine_(static_cast<size_t>(parts_ * 2 * plan.channels), 0.0) {}
+        affine_(static_cast<size_t>(2 * plan.channels *
+                                    (affine_per_set || !this->one_go() ? plan.sets : slot_count(plan.sets, 1)))) {}
 
   // sum(block, columns, sums, scratch) adds the block's sums of dy and of dy (x - high), dy behind the activation, to
   // sums [2, C]; scratch has 2 * width elements. gradient(block, columns) writes dx.
@@ -272,24 +271,12 @@ class Backward : Call<T> {
     this->for_each(blocks, [&](const Block& block, size_t, const Room<T>&) { gradient(block, columns_of(block.set)); });
   }
 
-  // Sums over sets and positions of dgamma and dbeta, into f64 [affine sets, affine channels].
-  void affine_gradients(const Tensor& dgamma, const Tensor& dbeta) {
-    for (int64_t half = 0; half < 2; ++half) {
-      const Tensor& out = half == 0 ? dgamma : dbeta;
-      if (!out.defined()) continue;
-      double* to = out.mutable_data<double>();
-      std::fill_n(to, out.numel(), 0.0);
-      for (int64_t part = 0; part < parts_; ++part) {
-        const double* from = affine_.data() + (part * 2 + half) * plan.channels;
-        double* set = to + (affine_per_set ? part * affine_size : 0);
-        for (int64_t at = 0; at < plan.normalized; at += plan.affine_channels)
-          for (int64_t c = 0; c < affine_size; ++c) set[c] += from[at + c];
-      }
-    }
+  void affine_gradients(const Tensor& dgamma, const Tensor& dbeta) const {
+    sum_affine_gradients(plan, affine_per_set, affine_, dgamma, dbeta);
   }
 
  private:
-  using Call<T>::plan, Call<T>::spec, Call<T>::cells, Call<T>::width, Call<T>::affine_per_set, Call<T>::affine_size;
+  using Call<T>::plan, Call<T>::spec, Call<T>::cells, Call<T>::width, Call<T>::affine_per_set;
   using typename Call<T>::Spread;
 
   // totals [2, groups]: the sums over a set's cells of gamma inv dy (x - mean) and of gamma inv dy, from the sums of
@@ -318,8 +305,7 @@ class Backward : Call<T> {
     for (T* part : {columns.slope, columns.offset}) this->repeat(part);
   }
 
-  const int64_t parts_;  // sets or slots, whose dgamma and dbeta [parts, 2, C] are added at the end
-  PoolVector<double> affine_;
+  PoolVector<double> affine_;  // dgamma and dbeta of sets or slots, [sets or slots, 2, C]
 };
 
 }  // namespace norm_rows
