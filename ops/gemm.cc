@@ -22,15 +22,6 @@ blasint narrow(int64_t value) {
   return static_cast<blasint>(value);
 }
 
-void call(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, blasint m, blasint n, blasint k, float alpha, const float* a,
-          blasint lda, const float* b, blasint ldb, float beta, float* c, blasint ldc) {
-  cblas_sgemm(CblasRowMajor, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
-}
-void call(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, blasint m, blasint n, blasint k, double alpha, const double* a,
-          blasint lda, const double* b, blasint ldb, double beta, double* c, blasint ldc) {
-  cblas_dgemm(CblasRowMajor, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
-}
-
 // C = beta C.
 template <class T>
 void scale(int64_t m, int64_t n, T beta, T* c, int64_t ldc) {
@@ -77,8 +68,12 @@ void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, std::type
   [[maybe_unused]] static const bool once = (openblas_set_num_threads(1), true);
   if (m == 0 || n == 0) return;
   if (k == 0) return scale<T>(m, n, beta, c, ldc);
-  call(trans_a ? CblasTrans : CblasNoTrans, trans_b ? CblasTrans : CblasNoTrans, narrow(m), narrow(n), narrow(k), alpha,
-       a, narrow(lda), b, narrow(ldb), beta, c, narrow(ldc));
+  const auto call = [&](auto product) {
+    product(CblasRowMajor, trans_a ? CblasTrans : CblasNoTrans, trans_b ? CblasTrans : CblasNoTrans, narrow(m),
+            narrow(n), narrow(k), alpha, a, narrow(lda), b, narrow(ldb), beta, c, narrow(ldc));
+  };
+  if constexpr (std::is_same_v<T, float>) call(cblas_sgemm);
+  else call(cblas_dgemm);
 }
 
 template <class T>
