@@ -68,9 +68,6 @@ class DataLoader {
   // The rest of the epoch. Leaving the loop early leaves the rest to the next one.
   class Iterator {
    public:
-    using iterator_category = std::input_iterator_tag;
-    using value_type = Batch;
-    using difference_type = std::ptrdiff_t;
     explicit Iterator(DataLoader* loader) : loader_(loader), batch_(loader->next()) {}
     const Batch& operator*() const { return *batch_; }
     Iterator& operator++() {
@@ -97,7 +94,7 @@ class DataLoader {
   Position position_;
 
   // The order of an epoch, known to whoever makes batches: the thread, or next() if there is none.
-  PoolVector<int64_t> order_;
+  std::vector<int64_t> order_;
   int64_t order_epoch_ = -1;
 
   std::mutex mutex_;  // guards what follows
