@@ -58,16 +58,10 @@ Transform random_crop(int64_t padding) {
   return each_image("random_crop", [=](const uint8_t* from, uint8_t* to, Size size, Generator& random) {
     const int64_t dy = random.below(2 * padding + 1) - padding, dx = random.below(2 * padding + 1) - padding;
     const int64_t left = std::clamp<int64_t>(-dx, 0, size.w), right = std::clamp<int64_t>(size.w - dx, left, size.w);
-    for (int64_t y = 0; y < size.h; ++y, to += size.w * size.c) {
-      if (y + dy < 0 || y + dy >= size.h || left == right) {
-        std::memset(to, 0, static_cast<size_t>(size.w * size.c));
-        continue;
-      }
-      std::memset(to, 0, static_cast<size_t>(left * size.c));
-      std::memcpy(to + left * size.c, from + ((y + dy) * size.w + left + dx) * size.c,
+    std::memset(to, 0, static_cast<size_t>(size.pixels()));
+    for (int64_t y = std::max<int64_t>(-dy, 0); y < std::min(size.h - dy, size.h) && left < right; ++y)
+      std::memcpy(to + (y * size.w + left) * size.c, from + ((y + dy) * size.w + left + dx) * size.c,
                   static_cast<size_t>((right - left) * size.c));
-      std::memset(to + right * size.c, 0, static_cast<size_t>((size.w - right) * size.c));
-    }
   });
 }
 
