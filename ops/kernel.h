@@ -26,19 +26,16 @@ struct Kernel<void(Args...)> {
   Function cuda;    // null where CUDA is not built
 
   void operator()(Args... args) const {
-    Device device;
-    bool found = false;
+    const Tensor* first = nullptr;
     const auto look = [&](const auto& arg) {
       using Arg = std::remove_cvref_t<decltype(arg)>;
       const Tensor* tensor = nullptr;
       if constexpr (std::is_same_v<Arg, Tensor>) tensor = &arg;
       if constexpr (std::is_same_v<Arg, std::span<const Tensor>>) tensor = arg.empty() ? nullptr : &arg[0];
-      if (!found && tensor && tensor->defined()) {
-        device = tensor->device();
-        found = true;
-      }
+      if (!first && tensor && tensor->defined()) first = tensor;
     };
     (look(args), ...);
+    const Device device = first ? first->device() : cpu_device;
     if (device.is_cpu()) {
       const Function best = cpu[static_cast<size_t>(cpu::simd_level())];
       return best ? best(args...) : cpu[0](args...);
