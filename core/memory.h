@@ -67,10 +67,7 @@ struct PoolAllocator {
   PoolAllocator(const PoolAllocator<U>&) {}
   T* allocate(size_t n) { return static_cast<T*>(cpu_memory().allocate(n * sizeof(T))); }
   void deallocate(T* p, size_t n) noexcept { cpu_memory().release(p, n * sizeof(T)); }
-  template <class U>
-  bool operator==(const PoolAllocator<U>&) const {
-    return true;
-  }
+  bool operator==(const PoolAllocator&) const = default;
 };
 
 template <class T>
