@@ -1,6 +1,5 @@
 #include "norma/ops/grouping.h"
 
-#include <algorithm>
 #include <numeric>
 
 namespace norma {
@@ -96,16 +95,16 @@ NormPlan plan_norm(const char* op, const Grouping& grouping, std::span<const Ten
   const bool each_sample = grouping.samples.kind == Samples::Kind::each;
   check(!each_position || xs.size() == 1, op, "with every position by itself only one input can be given, not {}",
         xs.size());
-  plan.positions = first.rank() > 2 && first[0] > 0 ? first.numel() / (first[0] * first.back()) : 1;
+  const int64_t positions = first.rank() > 2 && first[0] > 0 ? first.numel() / (first[0] * first.back()) : 1;
   if (each_position && !each_sample) {  // positions become channels
-    plan.channels *= plan.positions;
-    plan.groups *= plan.positions;
+    plan.channels *= positions;
+    plan.groups *= positions;
     check(leading < 0, op, "pass-through channels are not defined for {}", grouping.str());
     plan.normalized = plan.channels;
   }
   for (const Tensor& x : xs) plan.rows.push_back(x.numel() / plan.channels);
 
-  if (each_sample && leading < 0 && xs.size() == 1 && (each_position || plan.positions == 1)) {
+  if (each_sample && leading < 0 && xs.size() == 1 && (each_position || positions == 1)) {
     plan.row_sets = true;
     plan.sets = plan.rows[0];
     return plan;

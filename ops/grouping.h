@@ -90,7 +90,6 @@ struct NormPlan : NormDims {
   PoolVector<Run> runs;           // by set
   PoolVector<int64_t> set_begin;  // [sets + 1] into runs
   PoolVector<int64_t> set_rows;   // rows of a set; empty if row_sets
-  int64_t positions = 1;          // rows (or channels) a sample, for messages
 
   int64_t rows_of(int64_t set) const { return row_sets ? 1 : set_rows[static_cast<size_t>(set)]; }
   int64_t elements(int64_t set) const { return rows_of(set) * group_size; }  // of each cell of the set

@@ -1,7 +1,6 @@
 #include "norma/ops/norm.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "norma/autograd/op.h"
 
@@ -26,7 +25,7 @@ Tensor population_of(const Op& op, const Statistics& statistics, const NormPlan&
 
 void check_affine(const Op& op, const char* name, const Tensor& p, const NormPlan& plan, const Grouping& grouping) {
   if (!p.defined()) return;
-  const int64_t channels = std::min(plan.affine_channels, plan.normalized);
+  const int64_t channels = plan.affine_size();
   const bool per_set = p.rank() == 2 && p.dim(0) == plan.sets && grouping.samples.kind == Samples::Kind::labels;
   op.check((p.rank() == 1 || per_set) && p.dim(-1) == channels, "{} of shape {} for {} channels under {}", name,
            p.shape(), channels, grouping.str());
@@ -82,7 +81,6 @@ Tensor norm(const Tensor& x, const Grouping& grouping, const Statistics& statist
 NormArguments::NormArguments(const Op& op, const std::vector<Tensor>& xs, const Grouping& grouping,
                              const Statistics& statistics, const Tensor& gamma, const Tensor& beta,
                              const NormOptions& options) {
-  op.check(!xs.empty(), "wants at least one input");
   for (const Tensor& x : xs) op.check_same({xs[0], x, gamma, beta});
   plan = plan_norm(op.name(), grouping, xs, options.leading);
   check_affine(op, "gamma", gamma, plan, grouping);

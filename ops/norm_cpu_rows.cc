@@ -1,7 +1,6 @@
 // The norm family where every row is a set of its own: layer and RMS norm over features, group norm of [N, C]. A row's
 // cells are runs of `group_size` consecutive channels; a task takes a range of rows and does both passes of a row while
 // it is in cache. Cells may be small here, so of each only what the gradient or the caller will read is written.
-#include <cmath>
 #include <utility>
 
 #include "norma/core/parallel.h"

@@ -7,7 +7,7 @@
 // label are scattered.
 #pragma once
 
-#include <cmath>
+#include <algorithm>
 #include <numeric>
 
 #include "norma/core/memory.h"

@@ -1,6 +1,5 @@
 #include "norma/nn/optim/optimizer.h"
 
-#include <algorithm>
 #include <cmath>
 #include <set>
 
