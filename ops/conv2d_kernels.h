@@ -25,8 +25,8 @@ struct ConvKernel {
 
 // direct: any kernel, stride, padding and dilation; one group, or one filter a channel (depthwise).
 // winograd and winograd2: 3x3 with stride and dilation 1, one group. F(4x4, 3x3) spends 36 multiplications on 16
-// outputs where the definition spends 144, at 3e-6 to 6e-6 relative error (2e-5 with 512 channels); F(2x2, 3x3) 16 on 4 (of
-// 36) at that of plain loops, and wastes less at the edges of small images.
+// outputs where the definition spends 144, at 3e-6 to 6e-6 relative error (2e-5 with 512 channels); F(2x2, 3x3) 16 on 4
+// (of 36) at that of plain loops, and wastes less at the edges of small images.
 NORMA_SIMD_LEVELS(extern const ConvKernel direct, winograd, winograd2;)
 
 // The one that does a convolution by its options, $NORMA_CONV, or its shape; null where that is none of these.
