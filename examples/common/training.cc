@@ -229,6 +229,7 @@ void Trainer::write_json(const std::string& dataset, const std::string& model, c
   result["train_seconds"] = seconds_;
   result["images_per_second"] = seconds_ > 0 ? images / seconds_ : 0;
   result["peak_memory_bytes"] = peak_memory();
+  result["device"] = Device::parse(options_.device).str();
   result["threads"] = num_threads();
   result["seed"] = options_.seed;
   result.update(more);

@@ -25,10 +25,12 @@ nn::Sequential network(const Shape& image, int64_t classes, const MakeNorm& norm
 
 nn::Sequential seeded_network(const Lab& lab, uint64_t seed, const MakeNorm& norm) {
   manual_seed(seed);
-  return network(lab.train.images.shape().without(0), lab.train.classes(), norm);
+  nn::Sequential net = network(lab.train.images.shape().without(0), lab.train.classes(), norm);
+  net.to(lab.device);
+  return net;
 }
 
-// f32 [B, H, W, C] and the labels of so many samples.
+// f32 [B, H, W, C] and the labels of so many samples, on the lab's device.
 data::Batch gather(const Lab& lab, const ImageDataset& set, std::span<const int64_t> indices) {
   const Shape shape = set.images.shape().with(0, std::ssize(indices));
   const int64_t bytes = shape.without(0).numel();
@@ -39,7 +41,8 @@ data::Batch gather(const Lab& lab, const ImageDataset& set, std::span<const int6
                 from.data<uint8_t>() + indices[i] * bytes, static_cast<size_t>(bytes));
     labels.mutable_data<int64_t>()[i] = set.labels.data<int64_t>()[indices[i]];
   }
-  return {data::to_float(pixels, lab.scale), labels, tensor(indices, {std::ssize(indices)})};
+  return {data::to_float(pixels, lab.scale).to(lab.device), labels.to(lab.device),
+          tensor(indices, {std::ssize(indices)})};
 }
 
 std::vector<std::pair<Tensor, Tensor>> pairs(const NamedTensors& to, const NamedTensors& from) {

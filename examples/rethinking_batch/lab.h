@@ -60,6 +60,7 @@ struct Interrupted {
 struct Lab {
   ImageDataset train, test;
   data::ChannelStats scale;  // of the training pictures; by these all are normalized, whatever becomes of them
+  Device device{};           // where networks are trained and evaluated
   bool quick = false;
   int64_t seeds = 3;
   std::string experiment{};  // its name, for the progress bar

@@ -23,7 +23,7 @@ using Clock = std::chrono::steady_clock;
 struct Options {
   std::vector<std::string> names;
   DataOptions data;
-  std::string out = "rethinking_batch", json{}, markdown{};
+  std::string out = "rethinking_batch", json{}, markdown{}, device = "cpu";
   bool list = false, quick = false, resume = false;
   int64_t seeds = 0;
   int threads = 0;
@@ -49,6 +49,7 @@ std::function<std::string(const std::string& names)> command(const Options& o) {
   if (o.data.synthetic) flags += " --synthetic";
   if (o.data.limit != INT64_MAX) flags += fmt::format(" --limit {}", o.data.limit);
   if (o.seeds > 0) flags += fmt::format(" --seeds {}", o.seeds);
+  if (o.device != "cpu") flags += " --device " + o.device;
   flags += " --out " + o.out;
   return [flags](const std::string& names) { return "rethinking_batch " + names + flags; };
 }
@@ -84,6 +85,7 @@ int run(const Options& options) {
   // Data: a part of it, in the quick runs a smaller one.
   const Data data = find_data(options.data, {DataFormat::mnist});
   Lab lab{data.train.first(options.quick ? 6'000 : 20'000), data.test.first(options.quick ? 4'000 : 10'000), {}};
+  lab.device = Device::parse(options.device);
   check(std::min(lab.train.size(), lab.test.size()) >= 32, "rethinking_batch", "{} + {} pictures are too few: want 32",
         lab.train.size(), lab.test.size());
   lab.scale = data::channel_stats(lab.train.images);
@@ -92,7 +94,7 @@ int run(const Options& options) {
   const Session session{options.out, data.origin, command(options)};
   fmt::print("data   {}: {} + {} pictures {}\n", data.origin, lab.train.size(), lab.test.size(),
              lab.train.images.shape().without(0));
-  fmt::print("seeds  {}, {} threads, results in {}\n\n", lab.seeds, num_threads(), options.out);
+  fmt::print("seeds  {}, on {} with {} threads, results in {}\n\n", lab.seeds, lab.device, num_threads(), options.out);
   std::filesystem::create_directories(options.out);
 
   // The experiments
@@ -104,11 +106,12 @@ int run(const Options& options) {
   try {
     for (const Experiment* e : plan) {
       const std::string base = options.out + "/" + e->name;
-      const nlohmann::ordered_json conditions = {{"data", data.train.name},
-                                                 {"train", lab.train.size()},
-                                                 {"test", lab.test.size()},
-                                                 {"seeds", lab.seeds},
-                                                 {"quick", lab.quick}};
+      nlohmann::ordered_json conditions = {{"data", data.train.name},
+                                           {"train", lab.train.size()},
+                                           {"test", lab.test.size()},
+                                           {"seeds", lab.seeds},
+                                           {"quick", lab.quick}};
+      if (!lab.device.is_cpu()) conditions["device"] = lab.device.str();
       std::optional<Finding> f = options.resume ? former(base + ".json", conditions) : std::nullopt;
       const bool is_new = !f;
       if (is_new) f = measure(*e, lab, conditions);
@@ -162,6 +165,7 @@ int main(int argc, char** argv) {
                  "puts them between the marks of this page, as in docs/rethinking_batch.md");
   app.add_flag("--resume", options.resume, "takes what is finished, under the same conditions, from the folder");
   app.add_option("--threads", options.threads, "default: every core")->check(CLI::Range(1, 1024));
+  app.add_option("--device", options.device, "cpu, cuda, cuda:1, ...")->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   if (options.names.empty() && !options.list) {
     fmt::print(stderr, "{}", app.help());
