@@ -17,7 +17,6 @@ DataLoader::DataLoader(ImageDataset dataset, LoaderOptions options)
         options_.batch);
   if (!options_.normalize) options_.normalize = channel_stats(dataset_.images);
   order_.resize(static_cast<size_t>(dataset_.size()));
-  std::iota(order_.begin(), order_.end(), 0);
   if (options_.prefetch > 0) thread_ = std::thread([this] { work(); });
 }
 
@@ -102,8 +101,10 @@ void DataLoader::work() {
 
 std::function<Batch()> DataLoader::make(Position at) {
   if (order_epoch_ != at.epoch) {
+    std::iota(order_.begin(), order_.end(), 0);
     Generator random(options_.seed, ~static_cast<uint64_t>(at.epoch));  // no sample's stream (see SampleKeys)
-    if (options_.shuffle) order_ = random.permutation(dataset_.size());
+    for (size_t i = options_.shuffle ? order_.size() : 1; i > 1; --i)
+      std::swap(order_[i - 1], order_[static_cast<size_t>(random.below(static_cast<int64_t>(i)))]);
     order_epoch_ = at.epoch;
   }
   const int64_t begin = at.batch * options_.batch, n = std::min(options_.batch, dataset_.size() - begin);

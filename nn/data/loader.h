@@ -68,6 +68,9 @@ class DataLoader {
   // The rest of the epoch. Leaving the loop early leaves the rest to the next one.
   class Iterator {
    public:
+    using iterator_category = std::input_iterator_tag;
+    using value_type = Batch;
+    using difference_type = std::ptrdiff_t;
     explicit Iterator(DataLoader* loader) : loader_(loader), batch_(loader->next()) {}
     const Batch& operator*() const { return *batch_; }
     Iterator& operator++() {
@@ -94,7 +97,7 @@ class DataLoader {
   Position position_;
 
   // The order of an epoch, known to whoever makes batches: the thread, or next() if there is none.
-  std::vector<int64_t> order_;
+  PoolVector<int64_t> order_;
   int64_t order_epoch_ = -1;
 
   std::mutex mutex_;  // guards what follows
