@@ -152,7 +152,9 @@ std::vector<Tensor> Norm::normalize(const std::vector<Tensor>& xs, const std::ve
     ys = norma::norm(xs, by, statistics, {}, {}, options);
     for (size_t i = 0; i < ys.size(); ++i) {
       const int64_t n = xs[i].dim(0);
-      const auto rows = [&](const Tensor& p) { return reshape(index_select(p, 0, ids.to(p.device())), {n, 1, channels_}); };
+      const auto rows = [&](const Tensor& p) {
+        return reshape(index_select(p, 0, ids.to(p.device())), {n, 1, channels_});
+      };
       const Tensor y = reshape(ys[i], {n, n > 0 ? -1 : 1, channels_}) * rows(weight);
       ys[i] = finish(reshape(bias.defined() ? y + rows(bias) : y, xs[i].shape()), i);
     }
