@@ -2,9 +2,8 @@
 //
 //   cifar                                       ResNet-20, 40 epochs; scripts/get_data cifar10 fetches the data
 //   cifar --model resnet56 --norm gn:8          another depth, another norm (--help lists them)
-//   cifar --resume run --plot run.svg           keeps a checkpoint, also on Ctrl-C, and goes on from it; draws the
-//   curves cifar --ema 0.995 --tta                     the average of the weights, asked about pictures and their
-//   mirror images
+//   cifar --resume run --plot run.svg           keeps a checkpoint, also on Ctrl-C, and goes on from it; draws curves
+//   cifar --ema 0.995 --tta                     tests the average of the weights, on mirror images too
 #include <norma/norma.h>
 
 #include <CLI/CLI.hpp>
