@@ -15,6 +15,12 @@ void expect_no_waits(nn::Module& model, const std::function<Tensor(const data::B
   model.to(kCuda);
   data::DataLoader loader(examples::draw_digits(40, 1), {.batch = 4, .device = kCuda});
   nn::SGD optimizer(model, {.lr = 1e-2, .momentum = 0.9});
+  // How many batches there are at a time depends on how the loader's thread happens to run. Memory for the most, and
+  // for what else of a step is of their size.
+  std::vector<Tensor> room;
+  for (int64_t i = 0; i < 20; ++i)
+    room.insert(room.end(), {Tensor({4, 28, 28, 1}, f32, kCuda), Tensor({4}, i64, kCuda)});
+  room.clear();
   int step = 0;
   Tensor loss;
   cuda_emulation::Counters before;

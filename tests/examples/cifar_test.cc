@@ -155,8 +155,8 @@ TEST_F(CifarProgram, LearnsAndWritesItsResult) {
   std::vector<std::string> keys;
   for (const auto& [key, value] : result.items()) keys.push_back(key);
   EXPECT_EQ(keys, (std::vector<std::string>{"program", "dataset", "model", "epochs", "test_accuracy", "test_loss",
-                                            "train_seconds", "images_per_second", "peak_memory_bytes", "threads",
-                                            "seed", "norm", "batch", "ema", "tta"}));
+                                            "train_seconds", "images_per_second", "peak_memory_bytes", "device",
+                                            "threads", "seed", "norm", "batch", "ema", "tta"}));
   EXPECT_EQ(result["program"], "cifar");
   EXPECT_EQ(result["model"], "resnet20");
   EXPECT_GT(result["test_accuracy"], 0.3);  // brightness tells the classes apart

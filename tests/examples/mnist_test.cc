@@ -53,8 +53,8 @@ TEST_F(Mnist, WritesResultLogAndWeights) {
   std::vector<std::string> keys;
   for (const auto& [key, value] : result.items()) keys.push_back(key);
   EXPECT_EQ(keys, (std::vector<std::string>{"program", "dataset", "model", "epochs", "test_accuracy", "test_loss",
-                                            "train_seconds", "images_per_second", "peak_memory_bytes", "threads",
-                                            "seed", "norm"}));
+                                            "train_seconds", "images_per_second", "peak_memory_bytes", "device",
+                                            "threads", "seed", "norm"}));
   EXPECT_EQ(result["program"], "mnist");
   EXPECT_EQ(result["dataset"], "drawn digits");
   EXPECT_EQ(result["epochs"], 3);
