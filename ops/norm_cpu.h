@@ -88,8 +88,8 @@ inline void solve_cells(const NormSpec& spec, const Population& population, cons
   }
 }
 
-// dgamma and dbeta, where they are wanted (f64 [affine sets, affine channels]), from parts [2, C] of them: each of a set
-// (`per_set`), or to be added, as are the positions where these are channels.
+// dgamma and dbeta, where they are wanted (f64 [affine sets, affine channels]), from parts [2, C] of them. Each is a
+// set's (`per_set`), or they are to be added, as are the positions where these are channels.
 inline void sum_affine_gradients(const NormPlan& plan, bool per_set, std::span<const double> parts,
                                  const Tensor& dgamma, const Tensor& dbeta) {
   const int64_t channels = plan.channels, size = plan.affine_size();
