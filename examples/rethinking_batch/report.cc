@@ -63,6 +63,7 @@ h2 { margin-top: 2.5rem; border-top: 1px solid #ddd; padding-top: 1rem }
 table { border-collapse: collapse; font-size: .85rem; margin: 1rem 0; font-variant-numeric: tabular-nums }
 caption { text-align: left; color: #555 } th, td { padding: .2rem .6rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap }
 th:first-child, td:first-child { text-align: left } td.say { white-space: normal; text-align: left }
+@media (max-width: 40rem) { th, td { padding: .2rem .3rem; white-space: normal } table { width: 100% } }
 pre { overflow-x: auto; background: #f5f5f5; padding: .6rem; font-size: .8rem } blockquote { margin: 1rem 0; padding-left: 1rem; border-left: 4px solid #ccc }
 </style></head><body>
 )";
