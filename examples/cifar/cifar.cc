@@ -27,7 +27,7 @@ struct Options {
   TrainingOptions training{.epochs = 40, .batch = 128, .lr = 0.3};
   DataOptions data;
   NormOptions norms;
-  std::string model = "resnet20", schedule = "onecycle", flip = "random";
+  std::string model = "resnet20", schedule = "onecycle", flip = "random", padding = "reflect";
   int64_t crop = 4, cutout = 0, precise = 10'000;
   double momentum = 0.9, weight_decay = 5e-4, smoothing = 0.05, ema = 0;
   bool tta = false;
@@ -36,7 +36,8 @@ struct Options {
 // What random_crop, flips and cutout make of the pictures, on the loader's thread.
 std::vector<Transform> augmentation(const Options& options, bool mirrors) {
   std::vector<Transform> transforms;
-  if (options.crop > 0) transforms.push_back(random_crop(options.crop));
+  const Padding padding = options.padding == "reflect" ? Padding::reflect : Padding::black;
+  if (options.crop > 0) transforms.push_back(random_crop(options.crop, padding));
   if (mirrors && options.flip == "random") transforms.push_back(random_horizontal_flip());
   if (mirrors && options.flip == "alternating") transforms.push_back(alternating_flip());
   if (options.cutout > 0) transforms.push_back(cutout(options.cutout));
@@ -97,7 +98,8 @@ int run(Options& options) {
   state.fingerprint.merge(std::map<std::string, std::string>{
       {"model", options.model},
       {"schedule", options.schedule},
-      {"augmentation", fmt::format("crop {}, flip {}, cutout {}", options.crop, options.flip, options.cutout)},
+      {"augmentation",
+       fmt::format("crop {} {}, flip {}, cutout {}", options.crop, options.padding, options.flip, options.cutout)},
       {"momentum", fmt::format("{}", options.momentum)},
       {"weight_decay", fmt::format("{}", options.weight_decay)},
       {"label_smoothing", fmt::format("{}", options.smoothing)},
@@ -154,6 +156,8 @@ int main(int argc, char** argv) {
   app.add_option("--label-smoothing", options.smoothing, "share of the target spread over all classes")
       ->check(CLI::Range(0.0, 1.0));
   app.add_option("--crop", options.crop, "shift pictures by up to so many pixels")->check(CLI::Range(0, 32));
+  app.add_option("--padding", options.padding, "what comes into shifted pictures: reflect, black")
+      ->check(CLI::IsMember({"reflect", "black"}));
   app.add_option("--flip", options.flip, "mirror pictures: random, alternating (every other epoch), none")
       ->check(CLI::IsMember({"random", "alternating", "none"}));
   app.add_option("--cutout", options.cutout, "blacken a square of so many pixels a side")->check(CLI::Range(0, 32));

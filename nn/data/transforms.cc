@@ -53,15 +53,25 @@ Generator SampleKeys::generator(int64_t i) const {
   return random;
 }
 
-Transform random_crop(int64_t padding) {
+Transform random_crop(int64_t padding, Padding with) {
   check(padding >= 0, "random_crop", "padding {} is negative", padding);
   return each_image("random_crop", [=](const uint8_t* from, uint8_t* to, Size size, Generator& random) {
+    const bool reflects = with == Padding::reflect;
+    check(!reflects || padding < std::min(size.h, size.w), "random_crop",
+          "cannot reflect {} pixels of pictures of {} x {}", padding, size.h, size.w);
     const int64_t dy = random.below(2 * padding + 1) - padding, dx = random.below(2 * padding + 1) - padding;
     const int64_t left = std::clamp<int64_t>(-dx, 0, size.w), right = std::clamp<int64_t>(size.w - dx, left, size.w);
-    std::memset(to, 0, static_cast<size_t>(size.pixels()));
-    for (int64_t y = std::max<int64_t>(-dy, 0); y < std::min(size.h - dy, size.h) && left < right; ++y)
-      std::memcpy(to + (y * size.w + left) * size.c, from + ((y + dy) * size.w + left + dx) * size.c,
-                  static_cast<size_t>((right - left) * size.c));
+    const auto inside = [](int64_t i, int64_t n) { return std::min(std::abs(i), 2 * (n - 1) - i); };
+    if (!reflects) std::memset(to, 0, static_cast<size_t>(size.pixels()));
+    for (int64_t y = 0; y < size.h; ++y, to += size.w * size.c) {
+      const int64_t v = reflects ? inside(y + dy, size.h) : y + dy;
+      if (v < 0 || v >= size.h) continue;
+      const uint8_t* row = from + v * size.w * size.c;
+      if (left < right) std::copy(row + (left + dx) * size.c, row + (right + dx) * size.c, to + left * size.c);
+      if (!reflects) continue;
+      for (int64_t x = 0; x < size.w; ++x)
+        if (x < left || x >= right) std::copy_n(row + inside(x + dx, size.w) * size.c, size.c, to + x * size.c);
+    }
   });
 }
 

@@ -24,9 +24,13 @@ struct SampleKeys {
 // Takes and returns u8 [B, H, W, C]; must not write into its input.
 using Transform = std::function<Tensor(const Tensor& images, const SampleKeys& keys)>;
 
-// Shifts by up to `padding` pixels, evenly, along both axes: what comes in from outside is black. (A picture padded all
-// around, then cropped to its former size.)
-Transform random_crop(int64_t padding);
+// What random_crop pads with: black, or the picture's mirror image about its outermost pixels.
+enum class Padding { black, reflect };
+
+// Shifts by up to `padding` pixels, evenly, along both axes: a picture padded all around, then cropped to its former
+// size. To reflect, the picture has to be larger than the padding. Black frames, which no picture has in evaluation,
+// change the statistics that a batch norm keeps for it.
+Transform random_crop(int64_t padding, Padding with = Padding::black);
 
 // Left to right, with probability p.
 Transform random_horizontal_flip(double p = 0.5);

@@ -71,6 +71,29 @@ TEST(Transforms, RandomCropShiftsEvenly) {
   EXPECT_TRUE(same_bits(random_crop(0)(pictures(3, 4, 2), {.samples = samples}), pictures(3, 4, 2)));
 }
 
+TEST(Transforms, CropReflectsWhatLiesOutside) {
+  const int64_t h = 5, w = 4, padding = 3;  // the furthest that a row of four can be reflected
+  const Tensor x = pictures(h, w, 2);
+  const std::vector<int64_t> samples = numbers(kCount);
+  const Tensor y = random_crop(padding, Padding::reflect)(x, {.seed = 1, .samples = samples});
+  const auto reflected = [](int64_t i, int64_t n) { return i < 0 ? -i : i >= n ? 2 * n - 2 - i : i; };
+  const Tensor black = random_crop(padding)(x, {.seed = 1, .samples = samples});
+  int corners = 0;
+  for (int64_t i = 0; i < kCount; ++i) {
+    bool found = false;
+    for (int64_t dy = -padding; dy <= padding; ++dy)
+      for (int64_t dx = -padding; dx <= padding; ++dx) {
+        const auto shifted = [&](int64_t v, int64_t u) { return Place{v + dy, u + dx}; };
+        const auto at = [&](int64_t v, int64_t u) { return Place{reflected(v + dy, h), reflected(u + dx, w)}; };
+        if (!is_lookup(x, black, i, shifted) || !is_lookup(x, y, i, at)) continue;
+        found = true;
+        corners += std::abs(dy) == padding && std::abs(dx) == padding;
+      }
+    EXPECT_TRUE(found) << "picture " << i;
+  }
+  EXPECT_GT(corners, 0);
+}
+
 TEST(Transforms, FlipReversesRowsWithItsProbability) {
   const Tensor x = pictures(3, 5, 2);
   const std::vector<int64_t> samples = numbers(kCount);
@@ -176,6 +199,8 @@ TEST(Transforms, SayWhatIsWrong) {
   const Tensor x = pictures(3, 5, 2);
   const std::vector<int64_t> samples = numbers(3);
   expect_error([&] { random_crop(-1); }, "[random_crop] padding -1");
+  expect_error([&] { random_crop(3, Padding::reflect)(x, {.samples = numbers(64)}); },
+               "[random_crop] cannot reflect 3 pixels of pictures of 3 x 5");
   expect_error([&] { random_horizontal_flip(1.5); }, "[random_horizontal_flip] 1.5");
   expect_error([&] { cutout(0); }, "[cutout] a square of side 0");
   expect_error([&] { cutout(2)(x, {.samples = samples}); }, "[cutout] 3 samples for images [64, 3, 5, 2]");
