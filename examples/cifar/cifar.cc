@@ -1,6 +1,6 @@
 // Trains residual networks or VGG-11 on CIFAR-10 or CIFAR-100 (binary version), with any norm of the family.
 //
-//   cifar                                       ResNet-20, 40 epochs; scripts/get_data cifar10 fetches the data
+//   cifar                                       ResNet-20, 30 epochs; scripts/get_data cifar10 fetches the data
 //   cifar --model resnet56 --norm gn:8          another depth, another norm (--help lists them)
 //   cifar --resume run --plot run.svg           keeps a checkpoint, also on Ctrl-C, and goes on from it; draws curves
 //   cifar --ema 0.995 --tta                     tests the average of the weights, on mirror images too
@@ -24,7 +24,7 @@ using namespace norma;
 using namespace norma::data;
 
 struct Options {
-  TrainingOptions training{.epochs = 40, .batch = 128, .lr = 0.3};
+  TrainingOptions training{.epochs = 30, .batch = 128, .lr = 0.2};
   DataOptions data;
   NormOptions norms;
   std::string model = "resnet20", schedule = "onecycle", flip = "random", padding = "reflect";
