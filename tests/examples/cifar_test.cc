@@ -186,7 +186,8 @@ TEST_F(CifarProgram, GoesOnToTheSameWeightsWithTheirAverage) {
   run(with({"--resume", file("run"), "--save", file("stopped")}));
   EXPECT_EQ(read_file(file("whole")), read_file(file("stopped")));
   refuses(with({"--resume", file("run"), "--ema", "0.8"}), "ema: '0.9', now '0.8'");
-  refuses(with({"--resume", file("run"), "--crop", "2"}), "augmentation: 'crop 4 reflect, flip random, cutout 0', now 'crop 2");
+  refuses(with({"--resume", file("run"), "--crop", "2"}),
+          "augmentation: 'crop 4 reflect, flip random, cutout 0', now 'crop 2");
   refuses(with({"--resume", file("run"), "--padding", "black"}), "now 'crop 4 black");
 }
 
