@@ -1,6 +1,17 @@
-# Flags shared by every target of this project: C++20, warnings, the CPU's instruction set, sanitizers.
+# What the targets of this project share: C++20, warnings, the CPU's instruction set, sanitizers; and which files they have.
 
 include(CheckCXXCompilerFlag)
+
+# Keeps those files of a list that have a line which matches.
+function(norma_keep_files_with regex list)
+  foreach(file ${${list}})
+    file(STRINGS ${file} lines REGEX "${regex}")
+    if(NOT lines)
+      list(REMOVE_ITEM ${list} ${file})
+    endif()
+  endforeach()
+  set(${list} ${${list}} PARENT_SCOPE)
+endfunction()
 
 function(norma_cxx_settings target)
   target_compile_features(${target} PUBLIC cxx_std_20)
