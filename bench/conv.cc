@@ -9,7 +9,7 @@
 
 #include "norma/core/file.h"
 #include "norma/norma.h"
-#include "norma/ops/conv2d.h"
+#include "norma/ops/conv/conv2d.h"
 
 namespace {
 

@@ -12,7 +12,7 @@
 
 #include "norma/core/file.h"
 #include "norma/norma.h"
-#include "norma/ops/norm.h"
+#include "norma/ops/norm/norm.h"
 
 namespace {
 

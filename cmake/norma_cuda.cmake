@@ -37,7 +37,7 @@ endfunction()
 
 # norma_add_cuda(TARGET): compiles the backend into the target.
 function(norma_add_cuda target)
-  file(GLOB sources CONFIGURE_DEPENDS ${norma_SOURCE_DIR}/cuda/*.cu)
+  file(GLOB sources CONFIGURE_DEPENDS ${norma_SOURCE_DIR}/cuda/*.cu ${norma_SOURCE_DIR}/cuda/*/*.cu)
   norma_cuda_kernels(norma_cuda ${sources})
   target_sources(${target} PRIVATE $<TARGET_OBJECTS:norma_cuda>)
   target_compile_definitions(${target} PUBLIC NORMA_WITH_CUDA)

@@ -1,5 +1,5 @@
-# A portable build carries the vectorised kernels for AVX2 and for AVX-512 as well, and ops/simd_level.h chooses at run
-# time: every file of ops with code between NORMA_SIMD_BEGIN and NORMA_SIMD_END (ops/simd.h) is compiled once more for
+# A portable build carries the vectorised kernels for AVX2 and for AVX-512 as well, and core/simd/dispatch.h chooses at run
+# time: every file of ops with code between NORMA_SIMD_BEGIN and NORMA_SIMD_END (core/simd/vectors.h) is compiled once more for
 # each level, into an object library of that name which norma takes in.
 #
 # A level has no compiler flags. Only the code between the two is compiled for it, by a pragma. With -mavx512f for the

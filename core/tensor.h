@@ -98,8 +98,8 @@ class Tensor {
     return std::vector<T>(values, values + numel());
   }
 
-  // Copies where needed, else the same tensor. None of these is recorded (ops/shape.h and ops/cast.h have those that
-  // are).
+  // Copies where needed, else the same tensor. None of these is recorded (ops/shape.h and ops/elementwise/cast.h have
+  // those that are).
   Tensor contiguous() const;
   Tensor to(DType dtype) const;
   Tensor to(Device device) const;

@@ -3,8 +3,8 @@
 #include <cmath>
 
 #include "norma/nn/init.h"
-#include "norma/ops/binary.h"
-#include "norma/ops/linear.h"
+#include "norma/ops/elementwise/binary.h"
+#include "norma/ops/linalg/linear.h"
 
 namespace norma::nn {
 namespace {

@@ -5,15 +5,15 @@
 #include <optional>
 
 #include "norma/nn/module.h"
-#include "norma/nn/norm.h"
-#include "norma/ops/conv2d.h"
-#include "norma/ops/conv_transpose2d.h"
-#include "norma/ops/dropout.h"
-#include "norma/ops/pool2d.h"
-#include "norma/ops/softmax.h"
-#include "norma/ops/unary.h"
-#include "norma/ops/upsample.h"
-#include "norma/ops/views.h"
+#include "norma/nn/norm/norm.h"
+#include "norma/ops/conv/conv2d.h"
+#include "norma/ops/conv/conv_transpose2d.h"
+#include "norma/ops/elementwise/dropout.h"
+#include "norma/ops/elementwise/unary.h"
+#include "norma/ops/pool/pool2d.h"
+#include "norma/ops/pool/upsample.h"
+#include "norma/ops/reduce/softmax.h"
+#include "norma/ops/shape/views.h"
 
 namespace norma::nn {
 

@@ -2,16 +2,16 @@
 //
 //   NORMA_KERNEL(softmax, const Tensor& x, const Tensor& y)
 //
-// declares cpu::softmax (defined in ops/softmax.cc) and cuda::softmax (defined in cuda/softmax.cu), and
+// declares cpu::softmax (defined in ops/reduce/softmax.cc) and cuda::softmax (defined in cuda/reduce/softmax.cu), and
 // kernel::softmax(x, y) calls the one for the device of its first defined tensor (of a span: that of the first). There
 // is no registry; where the CUDA backend is not built, a call for it throws. NORMA_SIMD_KERNEL declares
-// cpu::base::softmax, which ops/softmax_cpu.cc defines between NORMA_SIMD_BEGIN and NORMA_SIMD_END (ops/simd.h), and
-// the same of each other level that is built.
+// cpu::base::softmax, which ops/reduce/softmax_cpu.cc defines between NORMA_SIMD_BEGIN and NORMA_SIMD_END
+// (core/simd/vectors.h), and the same of each other level that is built.
 #pragma once
 
 #include "norma/core/backend.h"
+#include "norma/core/simd/dispatch.h"
 #include "norma/core/tensor.h"
-#include "norma/ops/simd_level.h"
 
 namespace norma {
 

@@ -5,7 +5,7 @@
 #include <optional>
 
 #include "norma/nn/optim/optimizer.h"
-#include "norma/ops/optim.h"
+#include "norma/ops/optim/optim.h"
 
 namespace norma::nn {
 

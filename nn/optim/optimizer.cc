@@ -4,8 +4,8 @@
 #include <set>
 
 #include "norma/nn/state.h"
-#include "norma/ops/binary.h"
-#include "norma/ops/reduce.h"
+#include "norma/ops/elementwise/binary.h"
+#include "norma/ops/reduce/reduce.h"
 
 namespace norma::nn {
 

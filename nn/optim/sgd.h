@@ -2,7 +2,7 @@
 #pragma once
 
 #include "norma/nn/optim/optimizer.h"
-#include "norma/ops/optim.h"
+#include "norma/ops/optim/optim.h"
 
 namespace norma::nn {
 

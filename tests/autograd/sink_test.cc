@@ -4,8 +4,8 @@
 
 #include "norma/autograd/op.h"
 #include "norma/core/backend.h"
-#include "norma/ops/binary.h"
-#include "norma/ops/unary.h"
+#include "norma/ops/elementwise/binary.h"
+#include "norma/ops/elementwise/unary.h"
 #include "tests/golden.h"
 
 namespace norma {

@@ -1,8 +1,8 @@
 // What a tape tells about itself: its entries, the graph for Graphviz, the profile and its table.
 #include "norma/autograd/op.h"
-#include "norma/ops/binary.h"
-#include "norma/ops/reduce.h"
-#include "norma/ops/unary.h"
+#include "norma/ops/elementwise/binary.h"
+#include "norma/ops/elementwise/unary.h"
+#include "norma/ops/reduce/reduce.h"
 #include "tests/golden.h"
 
 namespace norma {

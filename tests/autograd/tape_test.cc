@@ -7,10 +7,10 @@
 #include "norma/autograd/op.h"
 #include "norma/core/backend.h"
 #include "norma/core/parallel.h"
-#include "norma/ops/binary.h"
-#include "norma/ops/reduce.h"
-#include "norma/ops/unary.h"
-#include "norma/ops/views.h"
+#include "norma/ops/elementwise/binary.h"
+#include "norma/ops/elementwise/unary.h"
+#include "norma/ops/reduce/reduce.h"
+#include "norma/ops/shape/views.h"
 #include "tests/golden.h"
 
 namespace norma {

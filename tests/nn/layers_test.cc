@@ -2,8 +2,8 @@
 #include "norma/nn/layers.h"
 
 #include "norma/nn/sequential.h"
-#include "norma/ops/binary.h"
-#include "norma/ops/linear.h"
+#include "norma/ops/elementwise/binary.h"
+#include "norma/ops/linalg/linear.h"
 #include "tests/golden.h"
 
 namespace norma::nn {

@@ -1,5 +1,5 @@
 // Optimizers and clipping: against PyTorch's, weight decay by parameter, state, errors.
-#include "norma/ops/optim.h"
+#include "norma/ops/optim/optim.h"
 
 #include "norma/nn/layers.h"
 #include "norma/nn/optim/adam.h"

@@ -5,7 +5,7 @@
 
 #include "norma/nn/layers.h"
 #include "norma/nn/sequential.h"
-#include "norma/ops/binary.h"
+#include "norma/ops/elementwise/binary.h"
 #include "tests/golden.h"
 
 namespace norma::nn {

@@ -1,5 +1,5 @@
 // What tests/simd/check.sh has to find: an inline function, of a namespace that all share, compiled for a level.
-#include "norma/ops/simd.h"
+#include "norma/core/simd/vectors.h"
 
 NORMA_SIMD_BEGIN
 }

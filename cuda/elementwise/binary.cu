@@ -1,0 +1,71 @@
+#include "norma/cuda/launch.h"
+#include "norma/ops/elementwise/binary.h"
+#include "norma/ops/elementwise/binary_functions.h"
+
+namespace norma::cuda {
+namespace {
+
+// y = f(a, b), which broadcast.
+template <class T, class Y, class F>
+void apply(const char* op, F f, const Tensor& a, const Tensor& b, const Tensor& y) {
+  const T *p = a.cuda_data<T>(), *q = b.cuda_data<T>();
+  Y* out = y.mutable_cuda_data<Y>();
+  const Shape& shape = y.shape();
+  for_each(op, StridedLoop<3>(shape, {broadcast_strides(a, shape), broadcast_strides(b, shape), y.strides()}),
+           [=] __device__(const Offsets<3>& at) { out[at[2]] = f(p[at[0]], q[at[1]]); });
+}
+
+template <class T, class F>
+void apply_gradient(F f, int side, const Tensor& dy, const Tensor& a, const Tensor& b, const Tensor& dx, bool add) {
+  const T *d = dy.cuda_data<T>(), *p = a.cuda_data<T>(), *q = b.cuda_data<T>();
+  T* out = dx.mutable_cuda_data<T>();
+  const Shape& shape = dx.shape();
+  for_each(
+      "binary",
+      StridedLoop<4>(shape, {dy.strides(), broadcast_strides(a, shape), broadcast_strides(b, shape), dx.strides()}),
+      [=] __device__(const Offsets<4>& at) {
+        const T s = p[at[1]], t = q[at[2]], value = d[at[0]] * (side == 0 ? f.da(s, t) : f.db(s, t));
+        out[at[3]] = add ? out[at[3]] + value : value;
+      });
+}
+
+template <class T, class F>
+struct Function {
+  __device__ T operator()(T a, T b) const { return F::f(a, b); }
+};
+
+template <class T>
+struct Comparison {
+  Compare f;
+  __device__ bool operator()(T a, T b) const {
+    switch (f) {
+      case Compare::eq: return a == b;
+      case Compare::ne: return a != b;
+      case Compare::lt: return a < b;
+      case Compare::le: return a <= b;
+      case Compare::gt: return a > b;
+      default: return a >= b;
+    }
+  }
+};
+
+}  // namespace
+
+void binary(Binary f, const Tensor& a, const Tensor& b, const Tensor& y) {
+  dispatch_floating("binary", y.dtype(), [&]<class T>() {
+    binary_functions::choose<T>(f, [&]<class F>(F) { apply<T, T>("binary", Function<T, F>(), a, b, y); });
+  });
+}
+
+void binary_backward(Binary f, int side, const Tensor& dy, const Tensor& a, const Tensor& b, const Tensor& dx,
+                     bool add) {
+  dispatch_floating("binary", dy.dtype(), [&]<class T>() {
+    binary_functions::choose<T>(f, [&](auto function) { apply_gradient<T>(function, side, dy, a, b, dx, add); });
+  });
+}
+
+void compare(Compare f, const Tensor& a, const Tensor& b, const Tensor& y) {
+  dispatch(a.dtype(), [&]<class T>() { apply<T, bool>("compare", Comparison<T>{f}, a, b, y); });
+}
+
+}  // namespace norma::cuda

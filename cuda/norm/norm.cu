@@ -1,0 +1,320 @@
+// The norm family, one design for all groupings (cuda/norm/norm_work.h): moments by piece and column, merged by cell;
+// then one pass over the rows. Likewise the gradient. Where every row is a set of its own (layer norm over features),
+// some threads of a warp sum each cell, and pieces are merely rows that lie together.
+#include <map>
+#include <mutex>
+
+#include "norma/cuda/norm/norm_work.h"
+
+namespace norma::cuda {
+
+Tensor on_device(PoolVector<int64_t> table, Device device) {
+  constexpr size_t kMost = 256;  // where batches differ (by the domains of their samples), tables do not come back
+  static std::mutex mutex;
+  static auto* const tables = new std::map<std::pair<int, PoolVector<int64_t>>, Tensor>;  // never destroyed
+  const std::lock_guard lock(mutex);
+  if (tables->size() == kMost) tables->clear();
+  const auto [entry, fresh] = tables->try_emplace({device.index, std::move(table)});
+  if (fresh) {
+    const PoolVector<int64_t>& values = entry->first.second;
+    entry->second = Tensor({static_cast<int64_t>(values.size())}, i64, device);
+    backend(device).copy_from_host(values.data(), entry->second.mutable_cuda_data<int64_t>(),
+                                   values.size() * sizeof(int64_t));
+  }
+  return entry->second;
+}
+
+namespace {
+
+// --- The moments of cells.
+
+template <class T>
+void measure_pieces(const Work<T>& work, size_t tensor, const T* x, Sums* partial) {  // mean and m2
+  work.for_each_tile(tensor, [=] __device__(const Call<T>& call, const Tile& tile) {
+    Moment moment{};
+    if (tile.row < tile.end) {
+      const T shift = x[tile.row * call.channels + tile.c];
+      double s = 0, q = 0, n = 0;
+      for (int64_t row = tile.row; row < tile.end; row += tile.step) {
+        const double d = x[row * call.channels + tile.c] - shift;
+        s += d;
+        q += d * d;
+        n += 1;
+      }
+      moment = shifted(n, shift, s, q);
+    }
+    moment = reduce_block(moment, call.width, Plus());
+    if (tile.place >= 0) partial[tile.place] = {moment.mean, moment.m2};
+  });
+}
+
+template <class T>
+__device__ void store_moment(const Call<T>& call, int64_t cell, const Moment& moment, double* cells) {
+  cells[kCellCount * call.cells() + cell] = moment.count;
+  cells[kCellMean * call.cells() + cell] = moment.mean;
+  cells[kCellM2 * call.cells() + cell] = moment.m2;
+}
+
+template <class T>
+void merge_pieces(const Work<T>& work, const Sums* partial, double* cells) {
+  work.combine(
+      work.call.cells(), work.pieces_a_set() * work.call.group_size, CellItems<T>(),
+      [=] __device__(const Call<T>& call, int64_t cell, int64_t k) {
+        const Tile item = CellItems<T>::at(call, cell, k);
+        return Moment{static_cast<double>(item.end), partial[item.place].plain, partial[item.place].product};
+      },
+      [=] __device__(const Call<T>& call, int64_t cell, const Moment& moment) {
+        store_moment(call, cell, moment, cells);
+      });
+}
+
+// Where a cell is some channels of one row: its elements lie together.
+template <class T>
+void measure_rows(const Call<T>& call, const T* x, double* cells) {
+  for_each_row("norm", call.cells(), call.group_size, [=] __device__(int64_t cell, const Lane& lane) {
+    const T *from = x + cell * call.group_size, shift = from[0];
+    double s = 0, q = 0;
+    for (int64_t k = lane.index; k < call.group_size; k += lane.count) {
+      const double d = from[k] - shift;
+      s += d;
+      q += d * d;
+    }
+    s = reduce_row(s, lane, Plus());
+    q = reduce_row(q, lane, Plus());
+    if (lane.index == 0) store_moment(call, cell, shifted(static_cast<double>(call.group_size), shift, s, q), cells);
+  });
+}
+
+template <class T>
+void measure(const Work<T>& work, std::span<const Tensor> xs, const Tensor& cells) {
+  double* to = cells.mutable_cuda_data<double>();
+  if (work.call.row_sets) return measure_rows(work.call, xs[0].cuda_data<T>(), to);
+  const Tensor memory = work.template partial<Sums>(cells.device());
+  Sums* partial = reinterpret_cast<Sums*>(memory.mutable_cuda_data<double>());
+  for (size_t t = 0; t < xs.size(); ++t) measure_pieces(work, t, xs[t].cuda_data<T>(), partial);
+  merge_pieces(work, partial, to);
+}
+
+// Completes the cells from their moments, or from the population (f64 [2, entries]).
+void solve(const NormSpec& spec, const Tensor& population, const Tensor& cells) {
+  const int64_t n = cells.dim(1), entries = population.defined() ? population.dim(1) : 1;
+  const double *mean = population.defined() ? population.cuda_data<double>() : nullptr, *var = mean + entries;
+  double* to = cells.mutable_cuda_data<double>();
+  const Statistics::Source source = spec.source;
+  const double eps = spec.eps, r_max = spec.r_max, d_max = spec.d_max;
+  const bool center = spec.center;
+  for_each("norm", n, [=] __device__(int64_t i) {
+    double &count = to[kCellCount * n + i], &own_mean = to[kCellMean * n + i], &m2 = to[kCellM2 * n + i];
+    double r = 1, d = 0, about = 0;
+    if (source == Statistics::Source::given) {
+      count = m2 = 0;
+      own_mean = center ? mean[i % entries] : 0;
+      about = var[i % entries];
+    } else {
+      about = m2 / (count > 1 ? count : 1) + (center ? 0 : own_mean * own_mean);
+      if (!center) own_mean = 0;
+    }
+    const double rstd = 1 / std::sqrt(about + eps);
+    if (source == Statistics::Source::renorm) {
+      const double deviation = std::sqrt(var[i % entries] + eps), ratio = 1 / (rstd * deviation),
+                   away = (own_mean - mean[i % entries]) / deviation;
+      r = ratio < 1 / r_max ? 1 / r_max : ratio > r_max ? r_max : ratio;
+      d = away < -d_max ? -d_max : away > d_max ? d_max : away;
+    }
+    to[kCellInv * n + i] = rstd * r;
+    to[kCellRstd * n + i] = rstd;
+    to[kCellOffset * n + i] = d;
+  });
+}
+
+template <class T>
+void normalize(const Work<T>& work, size_t tensor, const T* x, const T* residual, T* y, uint8_t* mask) {
+  work.for_each_tile(tensor, [=] __device__(const Call<T>& call, const Tile& tile) {
+    if (tile.row >= tile.end) return;
+    Column<T> column(call, call.row_sets ? tile.row : tile.set, tile.c);
+    for (int64_t row = tile.row; row < tile.end; row += tile.step) {
+      if (call.row_sets) column = Column<T>(call, row, tile.c);
+      const int64_t i = row * call.channels + tile.c;
+      const T v = column(x[i]) + (residual ? residual[i] : T(0));
+      if (mask) mask[i] = v > 0;
+      y[i] = activate(call, v);
+    }
+  });
+}
+
+// --- The gradient: dx = scale dy - (x - mean) slope - offset, slope and offset a cell each.
+
+template <class T>
+struct Gradients {
+  const T *dy, *x;
+  const uint8_t* mask;
+  T *dx, *dresidual;  // null: not wanted
+  bool add_dx, add_dresidual;
+};
+
+// The sums of dy and dy (x - mean); where rows are sets, what they add to dbeta and dgamma.
+template <class T>
+void sum_pieces(const Work<T>& work, size_t tensor, const Gradients<T>& g, Sums* partial) {
+  work.for_each_tile(tensor, [=] __device__(const Call<T>& call, const Tile& tile) {
+    Sums sums{};
+    if (tile.row < tile.end) {
+      Column<T> column(call, call.row_sets ? tile.row : tile.set, tile.c);
+      for (int64_t row = tile.row; row < tile.end; row += tile.step) {
+        if (call.row_sets) column = Column<T>(call, row, tile.c);
+        const int64_t i = row * call.channels + tile.c, cell = row * call.groups + tile.c / call.group_size;
+        const double d = behind(call, g.dy[i], g.x[i], g.mask, i, column), v = (g.x[i] - column.high) - column.low;
+        sums.plain += d;
+        sums.product += call.row_sets ? d * (v * call.part(kCellInv, cell) + call.part(kCellOffset, cell)) : d * v;
+      }
+    }
+    sums = reduce_block(sums, call.width, Plus());
+    if (tile.place >= 0) partial[tile.place] = sums;
+  });
+}
+
+// totals [cells]: the sums of gamma inv dy and of gamma inv dy (x - mean).
+template <class T>
+void total_pieces(const Work<T>& work, const Sums* partial, Sums* totals) {
+  work.combine(
+      work.call.cells(), work.pieces_a_set() * work.call.group_size, CellItems<T>(),
+      [=] __device__(const Call<T>& call, int64_t cell, int64_t k) {
+        const Tile item = CellItems<T>::at(call, cell, k);
+        const double weight = call.weight(item.set, item.c) * call.part(kCellInv, cell);
+        return Sums{weight * partial[item.place].plain, weight * partial[item.place].product};
+      },
+      [=] __device__(const Call<T>&, int64_t cell, const Sums& sums) { totals[cell] = sums; });
+}
+
+template <class T>
+void total_rows(const Call<T>& call, const Gradients<T>& g, Sums* totals) {
+  for_each_row("norm", call.cells(), call.group_size, [=] __device__(int64_t cell, const Lane& lane) {
+    const int64_t row = cell / call.groups, first = cell % call.groups * call.group_size;
+    Sums sums{};
+    for (int64_t c = first + lane.index; c < first + call.group_size; c += lane.count) {
+      const Column<T> column(call, row, c);
+      const int64_t i = row * call.channels + c;
+      const double d = call.weight(row, c) * behind(call, g.dy[i], g.x[i], g.mask, i, column);
+      sums = sums + Sums{d, d * ((g.x[i] - column.high) - column.low)};
+    }
+    const double plain = reduce_row(sums.plain, lane, Plus()), product = reduce_row(sums.product, lane, Plus());
+    if (lane.index == 0) totals[cell] = {call.part(kCellInv, cell) * plain, call.part(kCellInv, cell) * product};
+  });
+}
+
+// dgamma and dbeta, [affine sets, affine size] each, may be null.
+template <class T>
+void affine_gradients(const Work<T>& work, const Sums* partial, double* dgamma, double* dbeta) {
+  const int64_t pieces = work.pieces(), sets = work.call.affine_per_set ? work.call.sets : 1;
+  const int64_t times = work.call.channels / work.call.affine_channels;  // more than once where positions are channels
+  work.combine(
+      sets * work.call.affine_size(), pieces / sets * times,
+      [=] __device__(const Call<T>& call, int64_t entry) {
+        const int64_t* begin = call.set_begin + entry / call.affine_size();
+        return (call.affine_per_set ? begin[1] - begin[0] : pieces) * times;
+      },
+      [=] __device__(const Call<T>& call, int64_t entry, int64_t k) {
+        const int64_t first = call.affine_per_set ? call.set_begin[entry / call.affine_size()] : 0,
+                      piece = call.set_pieces[first + k / times],
+                      c = k % times * call.affine_channels + entry % call.affine_size(),
+                      cell = call.pieces[piece].set * call.groups + c / call.group_size;
+        const Sums from = partial[piece * call.channels + c];
+        if (call.row_sets) return from;
+        return Sums{from.plain, call.part(kCellInv, cell) * from.product + call.part(kCellOffset, cell) * from.plain};
+      },
+      [=] __device__(const Call<T>&, int64_t entry, const Sums& sums) {
+        if (dgamma) dgamma[entry] = sums.product;
+        if (dbeta) dbeta[entry] = sums.plain;
+      });
+}
+
+template <class T>
+void gradient(const Work<T>& work, size_t tensor, const Gradients<T>& g, const Sums* totals) {
+  work.for_each_tile(tensor, [=] __device__(const Call<T>& call, const Tile& tile) {
+    if (tile.row >= tile.end) return;
+    const bool passes = tile.c >= call.normalized;
+    double slope = 0, offset = 0;
+    const auto prepare = [&](int64_t set, const Column<T>& column) {
+      if (passes || !call.measured) return;
+      const int64_t cell = set * call.groups + tile.c / call.group_size;
+      const double count = call.part(kCellCount, cell), rstd = call.part(kCellRstd, cell),
+                   inverse = 1 / (count > 1 ? count : 1);
+      slope = totals[cell].product * inverse * rstd * rstd;
+      offset = (call.center ? totals[cell].plain * inverse : 0) - column.low * slope;
+    };
+    Column<T> column(call, call.row_sets ? tile.row : tile.set, tile.c);
+    prepare(tile.set, column);
+    for (int64_t row = tile.row; row < tile.end; row += tile.step) {
+      if (call.row_sets) {
+        column = Column<T>(call, row, tile.c);
+        prepare(row, column);
+      }
+      const int64_t i = row * call.channels + tile.c;
+      const T d = behind(call, g.dy[i], g.x[i], g.mask, i, column);
+      const T value = column.scale * d - (g.x[i] - column.high) * static_cast<T>(slope) - static_cast<T>(offset);
+      if (g.dx) g.dx[i] = g.add_dx ? g.dx[i] + value : value;
+      if (g.dresidual) g.dresidual[i] = g.add_dresidual ? g.dresidual[i] + d : d;
+    }
+  });
+}
+
+template <class T>
+void backward(const Work<T>& work, const NormSpec& spec, const Tensor& dgamma, const Tensor& dbeta,
+              const NormGradients& tensors) {
+  const Device device = tensors.x[0].device();
+  const auto target = [](std::span<const Tensor> all, size_t t) -> T* {
+    return all.empty() || !all[t].defined() ? nullptr : all[t].mutable_cuda_data<T>();
+  };
+  PoolVector<Gradients<T>> gradients;
+  for (size_t t = 0; t < tensors.x.size(); ++t) {
+    T *dx = target(tensors.dx, t), *dresidual = target(tensors.dresidual, t);
+    gradients.push_back({tensors.dy[t].cuda_data<T>(), tensors.x[t].cuda_data<T>(),
+                         tensors.mask.empty() ? nullptr : tensors.mask[t].cuda_data<uint8_t>(), dx, dresidual,
+                         dx && tensors.add_dx[t], dresidual && tensors.add_dresidual[t]});
+  }
+  const Tensor memory = work.template partial<Sums>(device), totals({work.call.cells(), 2}, f64, device);
+  Sums *partial = reinterpret_cast<Sums*>(memory.mutable_cuda_data<double>()),
+       *total = reinterpret_cast<Sums*>(totals.mutable_cuda_data<double>());
+  for (size_t t = 0; t < gradients.size(); ++t) sum_pieces(work, t, gradients[t], partial);
+  if (work.call.row_sets) total_rows(work.call, gradients[0], total);
+  else total_pieces(work, partial, total);
+  const auto wanted = [](const Tensor& d) { return d.defined() ? d.mutable_cuda_data<double>() : nullptr; };
+  if (dgamma.defined() || dbeta.defined()) affine_gradients(work, partial, wanted(dgamma), wanted(dbeta));
+  if (spec.comm && work.call.measured) {
+    const Tensor host = totals.to(cpu_device);
+    sum_over_workers(*spec.comm, std::span(host.mutable_data<double>(), static_cast<size_t>(host.numel())));
+    totals.copy_from(host);
+  }
+  for (size_t t = 0; t < gradients.size(); ++t) gradient(work, t, gradients[t], total);
+}
+
+}  // namespace
+
+void norm_forward(const NormPlan& plan, const NormSpec& spec, const Tensor& gamma, const Tensor& beta,
+                  const Tensor& population, const Tensor& cells, const NormTensors& tensors) {
+  dispatch_floating("norm", tensors.x[0].dtype(), [&]<class T>() {
+    const Work<T> work(plan, spec, gamma, beta, cells);
+    if (work.call.measured) measure(work, tensors.x, cells);
+    if (spec.comm) reduce_norm_cells(*spec.comm, cells);
+    solve(spec, population, cells);
+    for (size_t t = 0; t < tensors.x.size(); ++t)
+      normalize(work, t, tensors.x[t].cuda_data<T>(),
+                tensors.residual.empty() ? nullptr : tensors.residual[t].cuda_data<T>(),
+                tensors.y[t].mutable_cuda_data<T>(),
+                tensors.mask.empty() ? nullptr : tensors.mask[t].mutable_cuda_data<uint8_t>());
+  });
+}
+
+void norm_backward(const NormPlan& plan, const NormSpec& spec, const Tensor& gamma, const Tensor& beta,
+                   const Tensor& cells, const Tensor& dgamma, const Tensor& dbeta, const NormGradients& tensors) {
+  dispatch_floating("norm", tensors.x[0].dtype(), [&]<class T>() {
+    backward<T>({plan, spec, gamma, beta, cells}, spec, dgamma, dbeta, tensors);
+  });
+}
+
+void norm_moments(const NormPlan& plan, const Tensor& cells, std::span<const Tensor> xs) {
+  dispatch_floating("moments", xs[0].dtype(), [&]<class T>() {
+    measure<T>({plan, NormSpec{}, {}, {}, cells}, xs, cells);
+  });
+}
+
+}  // namespace norma::cuda

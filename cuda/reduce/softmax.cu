@@ -1,0 +1,56 @@
+#include <limits>
+
+#include "norma/cuda/launch.h"
+#include "norma/ops/reduce/softmax.h"
+
+namespace norma::cuda {
+namespace {
+
+template <class T>
+void forward(bool log, const Tensor& x, const Tensor& y) {
+  const T* from = x.cuda_data<T>();
+  T* to = y.mutable_cuda_data<T>();
+  const int64_t n = x.dim(-1);
+  for_each_row("softmax", x.numel() / n, n, [=] __device__(int64_t row, const Lane& lane) {
+    const T* in = from + row * n;
+    T* out = to + row * n;
+    double largest = -std::numeric_limits<double>::infinity(), sum = 0;
+    for (int64_t i = lane.index; i < n; i += lane.count) largest = Larger()(largest, static_cast<double>(in[i]));
+    const T top = static_cast<T>(reduce_row(largest, lane, Larger()));
+    for (int64_t i = lane.index; i < n; i += lane.count) sum += std::exp(in[i] - top);
+    sum = reduce_row(sum, lane, Plus());
+    const T shift = static_cast<T>(std::log(sum)), scale = static_cast<T>(1 / sum);
+    for (int64_t i = lane.index; i < n; i += lane.count)
+      out[i] = log ? in[i] - top - shift : std::exp(in[i] - top) * scale;
+  });
+}
+
+template <class T>
+void backward(bool log, const Tensor& dy, const Tensor& y, const Tensor& dx, bool add) {
+  const T *d = dy.cuda_data<T>(), *s = y.cuda_data<T>();
+  T* to = dx.mutable_cuda_data<T>();
+  const int64_t n = y.dim(-1);
+  for_each_row("softmax", y.numel() / n, n, [=] __device__(int64_t row, const Lane& lane) {
+    const T *from_d = d + row * n, *from_s = s + row * n;
+    T* out = to + row * n;
+    double sum = 0;
+    for (int64_t i = lane.index; i < n; i += lane.count) sum += log ? from_d[i] : double{from_d[i]} * from_s[i];
+    const T total = static_cast<T>(reduce_row(sum, lane, Plus()));
+    for (int64_t i = lane.index; i < n; i += lane.count) {
+      const T value = log ? from_d[i] - std::exp(from_s[i]) * total : from_s[i] * (from_d[i] - total);
+      out[i] = add ? out[i] + value : value;
+    }
+  });
+}
+
+}  // namespace
+
+void softmax(bool log, const Tensor& x, const Tensor& y) {
+  dispatch_floating("softmax", x.dtype(), [&]<class T>() { forward<T>(log, x, y); });
+}
+
+void softmax_backward(bool log, const Tensor& dy, const Tensor& y, const Tensor& dx, bool add) {
+  dispatch_floating("softmax", dy.dtype(), [&]<class T>() { backward<T>(log, dy, y, dx, add); });
+}
+
+}  // namespace norma::cuda

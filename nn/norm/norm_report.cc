@@ -1,0 +1,122 @@
+#include "norma/nn/norm/norm_report.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "norma/ops/elementwise/binary.h"
+#include "norma/ops/reduce/reduce.h"
+
+namespace norma::nn {
+namespace {
+
+Moments population_of(const Norm& norm) {  // [1 or domains, groups]
+  const Tensor mean = view::reshape(norm.running_mean, {-1, norm.running_mean.dim(-1)});
+  return {ones_like(mean), mean, view::reshape(norm.running_var, mean.shape())};
+}
+
+// The symmetric KL, [groups]: the mean over the cells of p that hold anything, each against its own row of q, or where
+// the rows differ in number, against all of them.
+Tensor divergence(const Moments& p, const Moments& q, double eps) {
+  const int64_t groups = p.mean.dim(1);
+  const bool paired = p.mean.dim(0) == q.mean.dim(0);
+  const auto left = [&](const Tensor& x) { return paired ? x : view::reshape(x, {-1, 1, groups}); };
+  const auto var = [&](const Moments& m) { return m.m2 / maximum(m.count, 1) + eps; };
+  const Tensor v = left(var(p)), w = var(q), d = left(p.mean) - q.mean;
+  const Tensor counted = left(gt(p.count, 0).to(f64)) * gt(q.count, 0).to(f64);
+  const Tensor kl = ((v - w) * (v - w) / (v * w) + d * d * (1 / v + 1 / w)) * counted * 0.25;
+  const auto total = [&](const Tensor& x) { return sum(view::reshape(x, {-1, groups}), {0}); };
+  return total(kl) / maximum(total(counted), 1);
+}
+
+// Of the steps that the average has seen: (sum of weights)^2 / sum of squared weights.
+double effective_steps(const Norm& norm) {
+  const double t = min(norm.num_batches_tracked.to(f64)).item(), m = norm.estimator.momentum;
+  if (norm.source == Statistics::Source::given) return 0;
+  if (norm.estimator.kind == Estimator::Kind::cumulative || t == 0 || m == 0) return t;
+  return (2 - m) / m * (1 - std::pow(1 - m, t)) / (1 + std::pow(1 - m, t));
+}
+
+}  // namespace
+
+NormReport norm_report(Module& model, const data::DataLoader& loader, const NormReportOptions& options) {
+  const int64_t batch = options.batch > 0 ? options.batch : loader.options().batch;
+  const int64_t domains = options.domains.defined() ? 1 + static_cast<int64_t>(max(options.domains.to(f64)).item()) : 0;
+  const bool shuffles = loader.options().shuffle;
+  const NoGrad unrecorded;
+  Tensor ids;
+  std::map<Norm*, Moments> precise, by_domain;
+  const CollectMoments merge_all = [&](Norm& norm, const auto& xs, const Moments& m) {
+    precise[&norm] = merge(precise[&norm], m);
+    if (domains == 0) return;
+    const Grouping by{Samples::labels(ids, domains), norm.grouping.positions, norm.grouping.channels};
+    by_domain[&norm] = merge(by_domain[&norm], moments(xs, by));
+  };
+  collect_moments(model, true, false, merge_all, [&] {
+    run_batches(model, loader, options.samples, std::max<int64_t>(batch, 512), true, options.domains,
+                [&](const Tensor& of_batch) { ids = of_batch; });
+  });
+  // How far the cells of training batches are from what `target` says of a layer, [groups].
+  const auto stray = [&](bool shuffle, const std::function<Moments(Norm&)>& target) {
+    std::map<Norm*, std::pair<Tensor, double>> result;  // the mean over batches, and their number
+    const CollectMoments add = [&](Norm& norm, const auto&, const Moments& cells) {
+      auto& [mean, count] = result[&norm];
+      const Tensor kl = divergence(cells, target(norm), norm.eps);
+      mean = count++ == 0 ? kl : mean + (kl - mean) / count;
+    };
+    collect_moments(model, true, true, add,
+                    [&] { run_batches(model, loader, options.samples, batch, shuffle, options.domains); });
+    return result;
+  };
+  const auto exactly = [&](Norm& norm) { return precise[&norm]; };
+  auto kl = stray(shuffles, population_of), noise = stray(shuffles, exactly);
+  auto shuffled = shuffles ? noise : stray(true, exactly);
+
+  NormReport report;
+  for_each_norm(model, [&](const std::string& path, Norm& norm) {
+    if (!precise.contains(&norm)) return;
+    const auto level = [](const Tensor& x) { return mean(x).item(); };
+    const Moments& all = precise[&norm];
+    report.layers.push_back({path, norm.type(), level(kl[&norm].first), max(kl[&norm].first).item(),
+                             level(noise[&norm].first), level(shuffled[&norm].first),
+                             level(divergence(population_of(norm), all, norm.eps)),
+                             domains > 0 ? level(divergence(by_domain[&norm], merge_sets(all), norm.eps)) : 0,
+                             effective_steps(norm) * static_cast<double>(batch)});
+  });
+  return report;
+}
+
+std::string NormReport::Layer::verdict() const {
+  std::string text;
+  if (inconsistent()) text += "; train and test inconsistent";
+  if (batch_too_small()) text += "; normalization batch too small";
+  if (stale()) text += effective_samples > 0 ? "; EMA stale" : "; population does not fit";
+  if (not_iid()) text += "; batches not i.i.d.";
+  return !text.empty() ? text.substr(2) : kl > kSmallKl ? "fair" : "good";
+}
+
+double NormReport::inconsistency() const {
+  double most = 0;
+  for (const Layer& layer : layers) most = std::max(most, layer.kl);
+  return most;
+}
+
+std::string NormReport::str() const {
+  size_t path = 5, type = 4;
+  for (const Layer& l : layers) path = std::max(path, l.path.size()), type = std::max(type, l.type.size());
+  const auto kl = [](double x) { return x < 0.00005 ? std::string("< 0.0001") : fmt::format("{:.4f}", x); };
+  const auto row = [&](const auto& a, const auto& b, const auto&... cells) {
+    return fmt::format("{:<{}}  {:<{}}  {:>8}  {:>8}  {:>8}  {:>8}  {:>8}  {}\n", a, path, b, type, cells...);
+  };
+  std::string text = row("layer", "type", "KL", "worst", "noise", "lag", "samples", "verdict");
+  for (const Layer& l : layers)
+    text += row(l.path, l.type, kl(l.kl), kl(l.worst), kl(l.noise), kl(l.lag),
+                l.effective_samples > 0 ? fmt::format("{:.0f}", l.effective_samples) : "-", l.verdict());
+  const double most = inconsistency();
+  return text + fmt::format("train-test inconsistency: {} (at most {} nats a channel)\n",
+                            most > kLargeKl   ? "large"
+                            : most > kSmallKl ? "moderate"
+                                              : "small",
+                            kl(most));
+}
+
+}  // namespace norma::nn

@@ -1,0 +1,180 @@
+#include "norma/nn/norm/population.h"
+
+#include <typeinfo>
+
+#include "norma/nn/layers.h"
+#include "norma/ops/elementwise/binary.h"
+#include "norma/ops/elementwise/where.h"
+#include "norma/ops/shape/index.h"
+
+namespace norma::nn {
+
+void collect_moments(Module& model, bool frozen, bool training, const CollectMoments& f,
+                     const std::function<void()>& passes) {
+  struct Former {
+    Norm* norm;
+    decltype(Norm::collect) collect = norm->collect;
+    Tensor ids = norm->ids;
+    ~Former() { norm->collect = collect, norm->ids = ids; }
+  };
+  const EvalMode evaluation(model);
+  std::map<Norm*, Former> former;
+  for_each_norm(model, [&](const std::string&, Norm& norm) {
+    if (!former.try_emplace(&norm, Former{&norm}).second) return;
+    if (!norm.has_population() || (norm.source == Statistics::Source::given && !frozen)) return;
+    norm.collect = [&f, &norm](const std::vector<Tensor>& xs, const Moments& moments) { f(norm, xs, moments); };
+    norm.train(training);
+  });
+  passes();
+}
+
+void run_batches(Module& model, const data::DataLoader& loader, int64_t samples, int64_t batch, bool shuffle,
+                 const Tensor& domains, const std::function<void(const Tensor&)>& before) {
+  const int64_t all = loader.dataset().size();
+  check(!domains.defined() || domains.shape() == Shape{all}, "population", "domains of shape {} for {} samples",
+        domains.defined() ? domains.shape() : Shape{}, all);
+  data::LoaderOptions options = loader.options();
+  options.batch = batch, options.shuffle = shuffle, options.drop_last = false;
+  data::DataLoader batches(loader.dataset(), options);
+  const std::vector<Tensor> parameters = model.parameters();
+  const Device device = parameters.empty() ? cpu_device : parameters[0].device();
+  const NoGrad unrecorded;
+  const int64_t count = samples > 0 ? std::min(samples, all) : all;
+  for (int64_t begin = 0; begin < count && (begin == 0 || begin < count - 1); begin += batch) {
+    const data::Batch next = *batches.next();
+    const int64_t n = std::min(batch, count - begin);
+    const Tensor ids = domains.defined() ? index_select(domains, 0, view::slice(next.indices, 0, 0, n)) : Tensor();
+    if (ids.defined()) set_domains(model, ids);
+    if (before) before(ids);
+    model(view::slice(next.images, 0, 0, n).to(device));
+  }
+}
+
+int64_t precise_bn(Module& model, const std::function<void()>& passes, const PreciseOptions& options) {
+  struct Estimate {
+    Moments merged, within;  // within: degrees of freedom and squares of the batches
+  };
+  std::map<Norm*, Estimate> estimates;
+  const NoGrad unrecorded;
+  const CollectMoments add = [&](Norm& norm, const auto&, const Moments& m) {
+    auto& [merged, within] = estimates[&norm];
+    const Tensor freedom = maximum(m.count - 1, 0);
+    within = merged.defined() ? Moments{within.count + freedom, {}, within.m2 + m.m2} : Moments{freedom, {}, m.m2};
+    merged = merge(merged, m);
+  };
+  collect_moments(model, options.frozen, false, add, passes);
+  for (const auto& [norm, e] : estimates) {
+    const Moments& of_var = options.variance == PreciseVariance::merged ? e.merged : e.within;
+    const auto put = [seen = gt(e.merged.count, 0)](const Tensor& population, const Tensor& value) {
+      const Tensor old = view::reshape(population, value.shape());  // stays where a domain was not seen
+      population.copy_from(view::reshape(where(seen, value, old), population.shape()));
+    };
+    put(norm->running_mean, e.merged.mean);
+    put(norm->running_var, of_var.m2 / maximum(of_var.count, 1));
+  }
+  return std::ssize(estimates);
+}
+
+int64_t precise_bn(Module& model, const data::DataLoader& loader, const PreciseOptions& options) {
+  check(options.samples >= 0 && options.batch >= 1, "precise_bn", "{} samples in batches of {}: out of range",
+        options.samples, options.batch);
+  const int64_t all = loader.dataset().size(), samples = options.samples > 0 ? std::min(options.samples, all) : all;
+  const int64_t passes = (samples + options.batch - 1) / options.batch, batch = (samples + passes - 1) / passes;
+  return precise_bn(
+      model, [&] { run_batches(model, loader, samples, batch, true, options.domains); }, options);
+}
+
+int64_t freeze_bn(Module& model) {
+  int64_t count = 0;
+  for_each_norm(model, [&](const std::string&, Norm& norm) {
+    if (!norm.has_population()) return;
+    norm.source = Statistics::Source::given;
+    ++count;
+  });
+  return count;
+}
+
+namespace {
+
+void fold(Norm& norm, const Tensor& weight, Parameter& bias) {
+  const int64_t channels = norm.channels(), groups = norm.running_mean.numel();
+  const auto of_channels = [&](const Tensor& x) {  // [groups] -> [C]
+    return view::reshape(view::expand(view::reshape(x, {groups, 1}), {groups, channels / groups}), {channels});
+  };
+  Tensor scale = pow(of_channels(norm.running_var) + norm.eps, -0.5);
+  Tensor shift = of_channels(norm.running_mean) * (norm.center ? -1 : 0);
+  if (bias.defined()) shift = shift + bias.to(f64);
+  if (norm.weight.defined()) scale = scale * norm.weight.to(f64);
+  shift = norm.bias.defined() ? shift * scale + norm.bias.to(f64) : shift * scale;
+  weight.copy_from(weight.to(f64) * view::reshape(scale, weight.rank() == 4 ? Shape{-1, 1, 1, 1} : Shape{-1, 1}));
+  if (bias.defined()) bias.copy_from(shift);
+  else bias = Parameter(shift.to(weight.dtype()));
+  if (norm.weight.defined()) norm.weight.fill(1);
+  if (norm.bias.defined()) norm.bias.fill(0);
+  norm.running_mean.fill(0);
+  norm.running_var.fill(1 - norm.eps);  // and so, taken for a norm again, it is still the identity, to the bit
+  norm.identity = true;
+}
+
+}  // namespace
+
+Folded fold_norm(Module& model, const Tensor& example) {
+  std::map<int64_t, Module*> made_by;               // value -> the layer that made it
+  std::map<int64_t, int> uses;                      // of a value
+  std::map<const void*, int> users;                 // of a parameter: modules that have it; of a layer: its calls
+  std::map<Norm*, std::vector<int64_t>> inputs_of;  // of all its calls
+  for (const auto& [_, p] : model.state_dict()) ++users[p.identity()];
+  const Observer observer([&](Module& module, const Tensor&, const Tensor& y) {
+    const bool conv = typeid(module) == typeid(Conv2d) && !static_cast<Conv2d&>(module).standardized;
+    if (conv || typeid(module) == typeid(Linear)) made_by[y.node().id] = &module;
+    ++users[&module];
+  });
+  const CollectMoments note = [&](Norm& norm, const auto& xs, const Moments&) {
+    for (const Tensor& x : xs) inputs_of[&norm].push_back(x.node().id);
+  };
+  std::optional<Tape> tape;
+  collect_moments(model, true, false, note, [&] {
+    // Batches are normalized by themselves in this pass: of one sample, they might have no variance.
+    const Shape two = example.dim(0) == 1 ? example.shape().with(0, 2) : example.shape();
+    tape.emplace();
+    uses[model(view::expand(example, two).clone().set_requires_grad()).node().id] = 1;
+    for (const Tape::Entry& entry : tape->entries())
+      for (const Tape::Value& x : entry.inputs) ++uses[x.id];
+  });
+  check(!tape->entries().empty(), "fold_norm", "records a forward pass, which does not go under NoGrad");
+  uses[-1] = 0;  // what requires no gradient
+
+  Folded result;
+  std::vector<std::pair<Norm*, Module*>> pairs;
+  for_each_norm(model, [&](const std::string& path, Norm& norm) {
+    if (norm.identity) return;
+    const bool of_batch = norm.evaluation == EvalStatistics::mini_batch && norm.source != Statistics::Source::given;
+    const std::vector<int64_t>& inputs = inputs_of[&norm];
+    const auto keep = [&](const char* why) { result.left.push_back(fmt::format("{}: {}", path, why)); };
+    if (!norm.has_population() || of_batch || norm.domains.count > 0)
+      return keep("has no one population in evaluation");
+    if (inputs.size() != 1 || !made_by.contains(inputs[0]))
+      return keep("is not called once, behind a Conv2d or Linear with its own weight");
+    if (uses[inputs[0]] != 1) return keep("its input goes elsewhere too");
+    Module* layer = made_by[inputs[0]];
+    bool shared = users[layer] != 1;
+    for (const Tensor& p : layer->parameters()) shared |= users[p.identity()] != 1 || uses[tape->leaf_id(p)] > 1;
+    if (shared) return keep("the layer before it, or a parameter of that, is used more than once");
+    pairs.emplace_back(&norm, layer);
+  });
+  tape.reset();
+  for (const auto& [norm, layer] : pairs)
+    for (const auto& list : {norm->parameters(), layer->parameters()})
+      for (const Tensor& p : list)
+        check(!p.storage()->pinned(), "fold_norm", "a pending tape entry has saved a parameter of '{}'", layer->type());
+  const NoGrad unrecorded;
+  for (const auto& [norm, layer] : pairs) {
+    Visitor own;
+    layer->visit(own);
+    fold(*norm, *own.parameters[0].second, *own.parameters[1].second);  // weight, bias
+  }
+  result.count = std::ssize(pairs);
+  return result;
+}
+
+}  // namespace norma::nn

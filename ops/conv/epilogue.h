@@ -1,0 +1,79 @@
+// What the vectorised convolution kernels do to a vector of outputs before they store it: see ConvEpilogue.
+#pragma once
+
+#include "norma/core/simd/vectors.h"
+#include "norma/ops/conv/kernels.h"
+
+NORMA_SIMD_BEGIN
+
+// The size of a batch's images.
+struct Images {
+  int64_t h, w, c;
+};
+
+// Stores the first n lanes or, with `add`, adds them to what is there.
+NORMA_INLINE inline void write(float* to, Vec value, int64_t n, bool add) {
+  if (n >= kLanes) store(to, add ? load(to) + value : value);
+  else store(to, add ? load(to, n) + value : value, n);
+}
+
+// Without an epilogue: y (+)= the outputs. Of a vector of channels, from the first of which on n are left.
+struct Plain {
+  int64_t n;
+  bool add;
+  NORMA_INLINE void operator()(float* to, Vec value) const { write(to, value, n, add); }
+};
+
+// An epilogue, of one vector of output channels, the first of which is `channel`; n are left from there on. Rounds as
+// the norm kernel does: the same bits as by two ops.
+template <Activation::Kind kind, bool residual>
+class Epilogue {
+ public:
+  NORMA_INLINE Epilogue(const ConvEpilogue& e, const float* y, int64_t channel, int64_t n)
+      : n_(n),
+        high_(get(e.high + channel)),
+        scale_(get(e.scale + channel)),
+        shift_(get(e.shift + channel)),
+        slope_(static_cast<float>(e.activation.slope)),
+        from_y_(residual ? e.residual - y : 0) {}
+
+  NORMA_INLINE void operator()(float* to, Vec value) const {
+    Vec v = (value - high_) * scale_ + shift_;
+    if constexpr (residual) v += get(to + from_y_);
+    write(to, activate(v), n_, false);
+  }
+
+  // For a maximum: into what is there, unless this is the `first` of its window. A NaN wins.
+  NORMA_INLINE void pool(float* to, Vec value, bool first) const {
+    const Vec v = activate((value - high_) * scale_ + shift_), best = first ? v : get(to);
+    write(to, (v > best) | (v != v) ? v : best, n_, false);
+  }
+
+ private:
+  NORMA_INLINE Vec get(const float* p) const { return n_ < kLanes ? load(p, n_) : load(p); }
+  NORMA_INLINE Vec activate(Vec v) const {
+    if constexpr (kind == Activation::Kind::relu) v = v < 0 ? Vec{} : v;
+    if constexpr (kind == Activation::Kind::leaky_relu) v = v > 0 ? v : slope_ * v;
+    return v;
+  }
+
+  int64_t n_;
+  Vec high_, scale_, shift_;
+  float slope_;
+  std::ptrdiff_t from_y_;
+};
+
+// Calls f.operator()<E>() with the Epilogue that is meant.
+template <class F>
+void with_epilogue(const ConvEpilogue& e, F&& f) {
+  using Kind = Activation::Kind;
+  const auto with = [&]<Kind kind>() {
+    if (e.residual) f.template operator()<Epilogue<kind, true>>();
+    else f.template operator()<Epilogue<kind, false>>();
+  };
+  if (e.activation.kind == Kind::relu) with.template operator()<Kind::relu>();
+  else if (e.activation.kind == Kind::leaky_relu) with.template operator()<Kind::leaky_relu>();
+  else with.template operator()<Kind::none>();
+}
+
+NORMA_SIMD_END

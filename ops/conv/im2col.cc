@@ -1,0 +1,205 @@
+// The column matrix has a row for each output pixel and a column for each weight of a filter, in the order of the
+// weight's memory: y = columns weight^T, dcolumns = dy weight, dw = dy^T columns. It is made a block of output rows at
+// a time, so that it stays in the cache. A 1x1 convolution needs no such matrix: its x is one.
+#include "norma/ops/conv/im2col.h"
+
+#include "norma/core/parallel.h"
+#include "norma/ops/linalg/gemm.h"
+
+namespace norma::cpu {
+namespace {
+
+constexpr int64_t kBlockElements = 1 << 16;   // of the column matrix: what a cache holds, except that
+constexpr int64_t kBlockPixels = 128;         // with fewer output pixels a product is busy packing the weight
+constexpr int64_t kSlotWork = 1 << 18;        // multiply-adds that are worth waking a thread
+constexpr int64_t kBufferElements = 1 << 20;  // of all slots' weight gradients; but eight slots there are
+
+struct Layout {
+  explicit Layout(const ConvGeometry& g)
+      : channels(g.c / g.groups),
+        filters(g.oc / g.groups),
+        depth(g.kh * g.kw * channels),
+        rows(g.n * g.oh),
+        block(std::max(kBlockElements / depth, kBlockPixels) / g.ow + 1),
+        grain(std::max(kSlotWork / (g.oc * depth), kBlockPixels) / g.ow + 1),
+        pointwise(g.kh == 1 && g.kw == 1 && g.padding == Pair(0) && g.oh == g.h && g.ow == g.w) {}
+  int64_t channels, filters;  // of a group
+  int64_t depth;              // columns of the matrix
+  int64_t rows;               // output rows of all images
+  int64_t block, grain;       // output rows that are unfolded at a time; that a slot should have
+  bool pointwise;             // x is the column matrix
+};
+
+// Walks the column matrix of output rows [begin, end) in runs that are contiguous in it and in x. Calls
+// inside(place, offset in x, n), or outside(place, n) for padding and for input rows not in [low, high).
+template <class Inside, class Outside>
+void for_runs(const ConvGeometry& g, int64_t group, int64_t begin, int64_t end, int64_t low, int64_t high,
+              Inside&& inside, Outside&& outside) {
+  const int64_t channels = g.c / g.groups, taps = g.groups == 1 && g.dilation.w == 1 ? g.kw : 1;
+  int64_t place = 0;
+  for (int64_t row = begin; row < end; ++row) {
+    const int64_t image = row / g.oh, top = row % g.oh * g.stride.h - g.padding.h;
+    for (int64_t ox = 0; ox < g.ow; ++ox) {
+      for (int64_t ky = 0; ky < g.kh; ++ky) {
+        const int64_t iy = top + ky * g.dilation.h;
+        for (int64_t kx = 0; kx < g.kw; kx += taps, place += taps * channels) {
+          const int64_t ix = ox * g.stride.w - g.padding.w + kx * g.dilation.w;
+          const int64_t first = iy < low || iy >= high ? taps : std::clamp<int64_t>(-ix, 0, taps);
+          const int64_t last = std::clamp<int64_t>(g.w - ix, first, taps);
+          if (first > 0) outside(place, first * channels);
+          if (first < last) {
+            const int64_t offset = ((image * g.h + iy) * g.w + ix + first) * g.c + group * channels;
+            inside(place + first * channels, offset, (last - first) * channels);
+          }
+          if (last < taps) outside(place + last * channels, (taps - last) * channels);
+        }
+      }
+    }
+  }
+}
+
+// Blocks of the column matrix, one after another in the same memory.
+template <class T>
+class Columns {
+ public:
+  Columns(const ConvGeometry& g, const Layout& layout)
+      : g_(g),
+        layout_(layout),
+        memory_({layout.pointwise ? 0 : std::min(layout.block, layout.rows) * g.ow * layout.depth}, dtype_of<T>()),
+        data_(memory_.mutable_data<T>()) {}
+
+  T* data() { return data_; }
+  // The distance between the rows of what unfold returns.
+  int64_t stride() const { return layout_.pointwise ? g_.c : layout_.depth; }
+
+  const T* unfold(const T* x, int64_t group, int64_t begin, int64_t end) {
+    if (layout_.pointwise) return x + begin * g_.w * g_.c + group * layout_.channels;
+    for_runs(
+        g_, group, begin, end, 0, g_.h,
+        [&](int64_t place, int64_t offset, int64_t n) { std::copy_n(x + offset, n, data_ + place); },
+        [&](int64_t place, int64_t n) { std::fill_n(data_ + place, n, T(0)); });
+    return data_;
+  }
+
+  // Adds into rows [low, high) of the input's gradient.
+  void fold(T* dx, int64_t group, int64_t begin, int64_t end, int64_t low, int64_t high) {
+    for_runs(
+        g_, group, begin, end, low, high,
+        [&](int64_t place, int64_t offset, int64_t n) {
+          const T* __restrict from = data_ + place;
+          T* __restrict to = dx + offset;
+          for (int64_t i = 0; i < n; ++i) to[i] += from[i];
+        },
+        [](int64_t, int64_t) {});
+  }
+
+ private:
+  const ConvGeometry& g_;
+  const Layout& layout_;
+  Tensor memory_;
+  T* data_;
+};
+
+// Calls f(row, rows) for blocks that cover output rows [begin, end).
+template <class F>
+void for_blocks(const Layout& layout, int64_t begin, int64_t end, F&& f) {
+  for (int64_t row = begin; row < end; row += layout.block) f(row, std::min(layout.block, end - row));
+}
+
+}  // namespace
+
+template <class T>
+void Im2col<T>::forward(const ConvGeometry& g, const T* x, const T* weight, const T* bias, T* y) {
+  const Layout layout(g);
+  parallel_for(layout.rows, layout.grain, [&](int64_t begin, int64_t end) {
+    Columns<T> columns(g, layout);
+    for_blocks(layout, begin, end, [&](int64_t row, int64_t rows) {
+      T* to = y + row * g.ow * g.oc;
+      if (bias)
+        for (int64_t pixel = 0; pixel < rows * g.ow; ++pixel) std::copy_n(bias, g.oc, to + pixel * g.oc);
+      for (int64_t group = 0; group < g.groups; ++group) {
+        const T* block = columns.unfold(x, group, row, row + rows);
+        gemm(false, true, rows * g.ow, layout.filters, layout.depth, 1, block, columns.stride(),
+             weight + group * layout.filters * layout.depth, layout.depth, bias ? 1 : 0, to + group * layout.filters,
+             g.oc);
+      }
+    });
+  });
+}
+
+template <class T>
+void Im2col<T>::data(const ConvGeometry& g, const T* dy, const T* weight, T* dx, bool add) {
+  const Layout layout(g);
+  const auto product = [&](int64_t row, int64_t rows, int64_t group, T* columns, int64_t stride, bool onto) {
+    gemm(false, false, rows * g.ow, layout.depth, layout.filters, 1, dy + row * g.ow * g.oc + group * layout.filters,
+         g.oc, weight + group * layout.filters * layout.depth, layout.depth, onto ? 1 : 0, columns, stride);
+  };
+  if (layout.pointwise) {
+    parallel_for(layout.rows, layout.grain, [&](int64_t begin, int64_t end) {
+      for (int64_t group = 0; group < g.groups; ++group)
+        product(begin, end - begin, group, dx + begin * g.w * g.c + group * layout.channels, g.c, add);
+    });
+    return;
+  }
+  // Windows overlap, so it is the rows of dx that are shared out: by images or, where these are few, by bands of one,
+  // each of which makes all columns that reach into it.
+  const int64_t reach = (g.kh - 1) * g.dilation.h;
+  const int64_t bands =
+      std::clamp<int64_t>(16 / std::max<int64_t>(g.n, 1), 1, std::max<int64_t>(1, g.h / (4 * reach + 1)));
+  parallel_for(g.n * bands, bands > 1 ? 1 : layout.grain / g.oh + 1, [&](int64_t begin, int64_t end) {
+    Columns<T> columns(g, layout);
+    const auto scatter = [&](int64_t first, int64_t last, int64_t low, int64_t high) {
+      for_blocks(layout, first, last, [&](int64_t row, int64_t rows) {
+        for (int64_t group = 0; group < g.groups; ++group) {
+          product(row, rows, group, columns.data(), layout.depth, false);
+          columns.fold(dx, group, row, row + rows, low, high);
+        }
+      });
+    };
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t image = item / bands, band = item % bands;
+      const int64_t low = g.h * band / bands, high = g.h * (band + 1) / bands;
+      if (!add) std::fill_n(dx + (image * g.h + low) * g.w * g.c, (high - low) * g.w * g.c, T(0));
+      if (bands == 1) continue;
+      // Output row oy reaches input rows oy stride - padding + [0, reach].
+      const int64_t above = low + g.padding.h - reach;
+      const int64_t first = above <= 0 ? 0 : (above + g.stride.h - 1) / g.stride.h;
+      const int64_t last = std::min(g.oh, (high - 1 + g.padding.h) / g.stride.h + 1);
+      scatter(image * g.oh + first, image * g.oh + last, low, high);
+    }
+    if (bands == 1) scatter(begin * g.oh, end * g.oh, 0, g.h);
+  });
+}
+
+template <class T>
+void Im2col<T>::weights(const ConvGeometry& g, const T* x, const T* dy, T* dw, bool add) {
+  const Layout layout(g);
+  const int64_t size = g.oc * layout.depth;
+  const int slots =
+      slot_count(layout.rows, layout.grain, static_cast<int>(std::clamp<int64_t>(kBufferElements / size, 8, 32)));
+  const Tensor buffer = zeros({slots, size}, dtype_of<T>());
+  T* const partial = buffer.mutable_data<T>();
+  parallel_slots(slots, [&](int slot) {
+    Columns<T> columns(g, layout);
+    T* to = partial + slot * size;
+    for_blocks(layout, layout.rows * slot / slots, layout.rows * (slot + 1) / slots, [&](int64_t row, int64_t rows) {
+      for (int64_t group = 0; group < g.groups; ++group) {
+        const T* block = columns.unfold(x, group, row, row + rows);
+        gemm(true, false, layout.filters, layout.depth, rows * g.ow, 1, dy + row * g.ow * g.oc + group * layout.filters,
+             g.oc, block, columns.stride(), 1, to + group * layout.filters * layout.depth, layout.depth);
+      }
+    });
+  });
+  parallel_for(size, 4096, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      double sum = add ? dw[i] : 0;
+      for (int slot = 0; slot < slots; ++slot) sum += partial[slot * size + i];
+      dw[i] = static_cast<T>(sum);
+    }
+  });
+}
+
+template struct Im2col<float>;
+template struct Im2col<double>;
+
+}  // namespace norma::cpu

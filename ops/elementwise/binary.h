@@ -1,0 +1,64 @@
+// Elementwise functions of two tensors, which broadcast as in numpy (axes aligned at the end, extents equal or 1), and
+// comparisons. A number on either side stands for a tensor of no axes.
+#pragma once
+
+#include "norma/ops/elementwise/unary.h"
+#include "norma/ops/kernel.h"
+
+namespace norma {
+
+#define NORMA_EACH_BINARY(X) X(add) X(sub) X(mul) X(div) X(pow) X(minimum) X(maximum)
+#define NORMA_BINARY(name)                       \
+  Tensor name(const Tensor& a, const Tensor& b); \
+  Tensor name(const Tensor& a, double b);        \
+  Tensor name(double a, const Tensor& b);
+// Of two tensors of one floating dtype; the result has the broadcast shape.
+NORMA_BINARY(add)
+NORMA_BINARY(sub)
+NORMA_BINARY(mul)
+NORMA_BINARY(div)
+NORMA_BINARY(pow)      // a^b; the gradient of b is 0 where a = 0 and b >= 0
+NORMA_BINARY(minimum)  // a NaN wins; equal operands get half of the gradient each
+NORMA_BINARY(maximum)
+#undef NORMA_BINARY
+
+inline Tensor operator-(const Tensor& x) { return neg(x); }
+#define NORMA_OPERATOR(symbol, name)                                                     \
+  inline Tensor operator symbol(const Tensor& a, const Tensor& b) { return name(a, b); } \
+  inline Tensor operator symbol(const Tensor& a, double b) { return name(a, b); }        \
+  inline Tensor operator symbol(double a, const Tensor& b) { return name(a, b); }
+NORMA_OPERATOR(+, add)
+NORMA_OPERATOR(-, sub)
+NORMA_OPERATOR(*, mul)
+NORMA_OPERATOR(/, div)
+#undef NORMA_OPERATOR
+
+// Of two tensors of one dtype, any; the result is boolean, never recorded. A number is compared in the dtype of a
+// floating tensor, and with any other tensor in f64.
+#define NORMA_EACH_COMPARE(X) X(eq) X(ne) X(lt) X(le) X(gt) X(ge)
+#define NORMA_COMPARE(name)                      \
+  Tensor name(const Tensor& a, const Tensor& b); \
+  Tensor name(const Tensor& a, double b);
+NORMA_EACH_COMPARE(NORMA_COMPARE)
+#undef NORMA_COMPARE
+
+// The gradient of an operand of `shape` that was broadcast to x's: x summed over the axes it was repeated along. Not
+// recorded; x itself where nothing was repeated.
+Tensor sum_to(const Tensor& x, const Shape& shape);
+
+enum class Binary : uint8_t { add, sub, mul, div, pow, minimum, maximum, squared_difference, bce_with_logits };
+enum class Compare : uint8_t { eq, ne, lt, le, gt, ge };
+
+// f(a, b), recorded as `name`: what the functions above are, and what a loss of two tensors starts from.
+Tensor elementwise(const char* name, Binary f, const Tensor& a, const Tensor& b);
+
+// y = f(a, b).  a, b broadcast to y's shape, any strides; y contiguous.
+NORMA_KERNEL(binary, Binary f, const Tensor& a, const Tensor& b, const Tensor& y)
+// dx (+)= dy * (side == 0 ? df/da : df/db).  dx contiguous, of dy's shape, to which a and b broadcast. Operands that
+// the derivative does not depend on may be anything of that shape.
+NORMA_KERNEL(binary_backward, Binary f, int side, const Tensor& dy, const Tensor& a, const Tensor& b, const Tensor& dx,
+             bool add)
+// y = a ? b, y boolean.
+NORMA_KERNEL(compare, Compare f, const Tensor& a, const Tensor& b, const Tensor& y)
+
+}  // namespace norma

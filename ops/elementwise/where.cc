@@ -1,0 +1,41 @@
+#include "norma/ops/elementwise/where.h"
+
+#include "norma/autograd/op.h"
+#include "norma/core/strided.h"
+#include "norma/ops/elementwise/binary.h"
+
+namespace norma {
+
+Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
+  Op op("where");
+  op.check(condition.dtype() == boolean, "the condition is {}, not bool: shape {}", condition.dtype(),
+           condition.shape());
+  op.check_same({a, b}, false);
+  op.check(a.device() == condition.device(), "devices differ: condition {} on {}, {} on {}", condition.shape(),
+           condition.device(), a.shape(), a.device());
+  const Shape shape = broadcast_shapes("where", condition.shape(), broadcast_shapes("where", a.shape(), b.shape()));
+  Tensor y(shape, a.dtype(), a.device());
+  kernel::where(condition, a, b, y);
+  return op.record({condition, a, b}, y, [condition = op.save(condition)](const Tensor& dy, Sink& dx) {
+    const Tensor zero = full({}, 0, dy.dtype(), dy.device());
+    if (dx.wants(1)) dx.give(1, sum_to(where(condition, dy, zero), dx.shape(1)));
+    if (dx.wants(2)) dx.give(2, sum_to(where(condition, zero, dy), dx.shape(2)));
+  });
+}
+
+void cpu::where(const Tensor& condition, const Tensor& a, const Tensor& b, const Tensor& y) {
+  dispatch(y.dtype(), [&]<class T>() {
+    const bool* c = condition.data<bool>();
+    const T *p = a.data<T>(), *q = b.data<T>();
+    T* out = y.mutable_data<T>();
+    const Shape& shape = y.shape();
+    const StridedLoop<4> loop(shape, {broadcast_strides(condition, shape), broadcast_strides(a, shape),
+                                      broadcast_strides(b, shape), y.strides()});
+    loop([&](auto at, int64_t n) {
+      const auto [sc, sa, sb, _] = loop.inner;
+      for (int64_t i = 0; i < n; ++i) out[at[3] + i] = c[at[0] + i * sc] ? p[at[1] + i * sa] : q[at[2] + i * sb];
+    });
+  });
+}
+
+}  // namespace norma

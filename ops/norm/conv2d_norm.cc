@@ -1,0 +1,63 @@
+#include "norma/ops/norm/conv2d_norm.h"
+
+#include <cmath>
+
+#include "norma/autograd/op.h"
+#include "norma/ops/conv/kernels.h"
+#include "norma/ops/norm/norm_max_pool.h"
+
+namespace norma {
+
+Tensor conv2d_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options,
+                   const Grouping& grouping, const Statistics& statistics, const Tensor& gamma, const Tensor& beta,
+                   const NormOptions& after, const std::optional<Pair>& max_pool) {
+  const auto two_passes = [&] {
+    const Tensor y = conv2d(x, weight, bias, options);
+    return max_pool ? norm_max_pool(y, grouping, statistics, gamma, beta, {.kernel = *max_pool}, after)
+                    : norm(y, grouping, statistics, gamma, beta, after);
+  };
+  const bool recorded = Op::records({x, weight, bias, gamma, beta}) || Op::records(after.residual);
+  if (recorded || statistics.source != Statistics::Source::given || x.dtype() != f32 || !x.device().is_cpu())
+    return two_passes();
+
+  Op op("conv2d_norm");
+  const ConvGeometry g = conv2d_geometry(op, x, weight, bias, options);
+  const Shape out = {g.n, g.oh, g.ow, g.oc}, channels = {g.oc};
+  const cpu::ConvKernel* kernel = cpu::vectorised(g, f32, g.oc);
+  const auto fits = [](const Tensor& p, const Shape& shape) { return !p.defined() || p.shape() == shape; };
+  if (!kernel || after.leading >= 0 || grouping.samples.kind != Samples::Kind::whole ||
+      grouping.positions != Positions::all || !fits(statistics.mean, channels) || !fits(statistics.var, channels) ||
+      !fits(gamma, channels) || !fits(beta, channels) || after.residual.size() > 1 ||
+      (max_pool && (*max_pool != Pair(2) || !after.residual.empty() || g.oh < 2 || g.ow < 2)))
+    return two_passes();
+  const Tensor residual = after.residual.empty() ? Tensor() : after.residual[0].contiguous();
+  op.check_same({x, weight, bias, gamma, beta, residual});
+  op.check(fits(residual, out), "residual {} for output {}", residual.defined() ? residual.shape() : Shape{}, out);
+
+  // (y - high) scale + shift: the columns of the norm kernel.
+  const Tensor columns({3, g.oc}), mean = statistics.mean.to(f64).contiguous(),
+                                   var = statistics.var.to(f64).contiguous();
+  float* to = columns.mutable_data<float>();
+  for (int64_t c = 0; c < g.oc; ++c) {
+    const double center = after.center ? mean.data<double>()[c] : 0;
+    const double scale = (gamma.defined() ? gamma.contiguous().data<float>()[c] : 1) *
+                         (1 / std::sqrt(var.data<double>()[c] + after.eps));
+    to[c] = static_cast<float>(center);
+    to[g.oc + c] = static_cast<float>(scale);
+    to[2 * g.oc + c] =
+        static_cast<float>((beta.defined() ? beta.contiguous().data<float>()[c] : 0) - (center - to[c]) * scale);
+  }
+  const Tensor y(max_pool ? Shape{g.n, g.oh / 2, g.ow / 2, g.oc} : out), in = x.contiguous(), w = weight.contiguous(),
+                                                                         b = bias.defined() ? bias.contiguous() : bias;
+  const cpu::ConvEpilogue epilogue = {to,
+                                      to + g.oc,
+                                      to + 2 * g.oc,
+                                      residual.defined() ? residual.data<float>() : nullptr,
+                                      after.activation,
+                                      max_pool.has_value()};
+  kernel->forward(g, in.data<float>(), w.data<float>(), b.defined() ? b.data<float>() : nullptr,
+                  y.mutable_data<float>(), &epilogue);
+  return y;
+}
+
+}  // namespace norma

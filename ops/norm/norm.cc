@@ -1,0 +1,176 @@
+#include "norma/ops/norm/norm.h"
+
+#include <algorithm>
+
+#include "norma/autograd/op.h"
+
+namespace norma {
+namespace {
+
+// f64 [2, entries], mean then var, from what the caller gave; undefined for the source batch.
+Tensor population_of(const Op& op, const Statistics& statistics, const NormPlan& plan) {
+  if (statistics.source == Statistics::Source::batch) return {};
+  const Tensor &mean = statistics.mean, &var = statistics.var;
+  op.check(mean.defined() && var.defined(), "statistics that are given want a mean and a variance");
+  op.check(mean.is_floating() && var.is_floating() && mean.shape() == var.shape() &&
+               (mean.numel() == plan.groups || mean.numel() == plan.cells()),
+           "given statistics of shapes {} and {} for {} sets x {} channel groups: want one entry a group or one a cell",
+           mean.shape(), var.shape(), plan.sets, plan.groups);
+  const int64_t n = mean.numel();
+  const Tensor both({2, n}, f64, mean.device());
+  view::slice(both, 0, 0, 1).copy_from(view::reshape(mean, {1, n}));
+  view::slice(both, 0, 1, 2).copy_from(view::reshape(var, {1, n}));
+  return both;
+}
+
+void check_affine(const Op& op, const char* name, const Tensor& p, const NormPlan& plan, const Grouping& grouping) {
+  if (!p.defined()) return;
+  const int64_t channels = plan.affine_size();
+  const bool per_set = p.rank() == 2 && p.dim(0) == plan.sets && grouping.samples.kind == Samples::Kind::labels;
+  op.check((p.rank() == 1 || per_set) && p.dim(-1) == channels, "{} of shape {} for {} channels under {}", name,
+           p.shape(), channels, grouping.str());
+}
+
+// Cells of one element have a variance of 0 whatever the element: an error, not a silent beta.
+void check_cell_sizes(const Op& op, const NormPlan& plan, const Grouping& grouping, const Shape& shape) {
+  const int64_t sets = plan.row_sets ? std::min<int64_t>(plan.sets, 1) : plan.sets;
+  for (int64_t set = 0; set < sets; ++set) {
+    op.check(plan.elements(set) != 1,
+             "{} {} under {} holds a single element, whose variance says nothing: input {}; {}",
+             grouping.samples.kind == Samples::Kind::labels ? "the cell of label" : "cell", set, grouping.str(), shape,
+             grouping.over_samples() ? "use a larger batch or chunk, or given statistics"
+                                     : "share statistics with more channels or positions, or use given statistics");
+  }
+}
+
+}  // namespace
+
+void reduce_norm_cells(Communicator& comm, const Tensor& cells) {
+  const int64_t n = cells.dim(1);
+  const Tensor own = view::slice(cells.to(cpu_device), 0, 0, 3).clone(), all({comm.size(), 3, n}, f64);
+  const auto span_of = [](const Tensor& x) {
+    return std::span(x.mutable_data<double>(), static_cast<size_t>(x.numel()));
+  };
+  comm.all_gather(span_of(own), span_of(all));
+  const auto part = [&](NormCellPart k) { return view::reshape(view::slice(all, 1, k, k + 1), {-1, n}); };
+  const Moments merged = merge_sets({part(kCellCount), part(kCellMean), part(kCellM2)});
+  for (const auto& [k, x] : {std::pair(kCellCount, merged.count), {kCellMean, merged.mean}, {kCellM2, merged.m2}})
+    view::slice(cells, 0, k, k + 1).copy_from(x);
+}
+
+void sum_over_workers(Communicator& comm, std::span<double> values) {
+  PoolVector<double> all(values.size() * static_cast<size_t>(comm.size()));
+  comm.all_gather(values, all);
+  std::fill(values.begin(), values.end(), 0.0);
+  for (size_t i = 0; i < all.size(); ++i) values[i % values.size()] += all[i];
+}
+
+Moments moments_of_cells(const Tensor& cells, const NormPlan& plan) {
+  const Tensor own = view::slice(cells, 0, kCellCount, kCellM2 + 1).clone();
+  const auto part = [&](NormCellPart k) {
+    return view::reshape(view::slice(own, 0, k, k + 1), {plan.sets, plan.groups});
+  };
+  return {part(kCellCount), part(kCellMean), part(kCellM2)};
+}
+
+Tensor norm(const Tensor& x, const Grouping& grouping, const Statistics& statistics, const Tensor& gamma,
+            const Tensor& beta, const NormOptions& options) {
+  return norm(std::vector<Tensor>{x}, grouping, statistics, gamma, beta, options)[0];
+}
+
+NormArguments::NormArguments(const Op& op, const std::vector<Tensor>& xs, const Grouping& grouping,
+                             const Statistics& statistics, const Tensor& gamma, const Tensor& beta,
+                             const NormOptions& options) {
+  for (const Tensor& x : xs) op.check_same({xs[0], x, gamma, beta});
+  plan = plan_norm(op.name(), grouping, xs, options.leading);
+  check_affine(op, "gamma", gamma, plan, grouping);
+  check_affine(op, "beta", beta, plan, grouping);
+  op.check(!gamma.defined() || !beta.defined() || gamma.rank() == beta.rank(), "gamma is {}, beta is {}",
+           gamma.defined() ? gamma.shape() : Shape{}, beta.defined() ? beta.shape() : Shape{});
+  op.check(options.eps >= 0, "eps {} is negative", options.eps);
+  op.check(options.residual.empty() || options.residual.size() == xs.size(), "{} residuals for {} inputs",
+           options.residual.size(), xs.size());
+  for (size_t i = 0; i < options.residual.size(); ++i) {
+    op.check_same({xs[0], options.residual[i]});
+    op.check(options.residual[i].shape() == xs[i].shape(), "residual {} for input {}", options.residual[i].shape(),
+             xs[i].shape());
+  }
+  const bool given = statistics.source == Statistics::Source::given;
+  if (statistics.source == Statistics::Source::renorm)
+    op.check(statistics.r_max >= 1 && statistics.d_max >= 0, "renorm wants r_max >= 1 and d_max >= 0, not {} and {}",
+             statistics.r_max, statistics.d_max);
+  if (!given && options.center && !grouping.samples.comm) check_cell_sizes(op, plan, grouping, xs[0].shape());
+
+  spec = {.source = statistics.source,
+          .activation = options.activation,
+          .eps = options.eps,
+          .center = options.center,
+          .r_max = statistics.r_max,
+          .d_max = statistics.d_max,
+          .keep_moments = options.moments != nullptr,
+          .comm = given ? nullptr : grouping.samples.comm};
+  population = population_of(op, statistics, plan);
+  cells = Tensor({kNormCellParts, plan.cells()}, f64, xs[0].device());
+  weight = gamma.defined() ? gamma.contiguous() : gamma;
+  bias = beta.defined() ? beta.contiguous() : beta;
+}
+
+std::vector<Tensor> norm(const std::vector<Tensor>& xs, const Grouping& grouping, const Statistics& statistics,
+                         const Tensor& gamma, const Tensor& beta, const NormOptions& options) {
+  const Op op("norm");
+  NormArguments with(op, xs, grouping, statistics, gamma, beta, options);
+  const bool keeps_mask = !options.residual.empty() && options.activation.kind != Activation::Kind::none;
+  std::vector<Tensor> inputs, residuals, outputs, masks;
+  for (size_t i = 0; i < xs.size(); ++i) {
+    inputs.push_back(xs[i].contiguous());
+    outputs.push_back(empty_like(xs[i]));
+    if (!options.residual.empty()) residuals.push_back(options.residual[i].contiguous());
+    if (keeps_mask) masks.emplace_back(xs[i].shape(), u8, xs[i].device());
+  }
+  if (with.plan.sets > 0)
+    kernel::norm_forward(with.plan, with.spec, with.weight, with.bias, with.population, with.cells,
+                         {inputs, residuals, outputs, masks});
+  if (options.moments && statistics.source != Statistics::Source::given)
+    *options.moments = moments_of_cells(with.cells, with.plan);
+
+  std::vector<Tensor> recorded = xs;  // then gamma, beta, residuals
+  recorded.push_back(gamma);
+  recorded.push_back(beta);
+  recorded.insert(recorded.end(), options.residual.begin(), options.residual.end());
+  if (!Op::records(recorded)) return outputs;
+  std::vector<Saved> saved_x, saved_mask;
+  for (const Tensor& x : inputs) saved_x.push_back(op.save(x));
+  for (const Tensor& mask : masks) saved_mask.push_back(op.save(mask));
+  op.record_all(recorded, outputs,
+                [plan = std::move(with.plan), spec = with.spec, saved_x, saved_mask, gamma = op.save(with.weight),
+                 beta = op.save(with.bias), cells = op.save(with.cells),
+                 residuals = !residuals.empty()](std::span<const Tensor> dys, Sink& sink) {
+                  const size_t count = saved_x.size();
+                  std::vector<Tensor> x(saved_x.begin(), saved_x.end()), mask(saved_mask.begin(), saved_mask.end()), dy,
+                      dx, dresidual;
+                  std::vector<char> add_dx, add_dresidual;
+                  const auto want = [&](size_t input, const Tensor& d, std::vector<Tensor>& grads,
+                                        std::vector<char>& adds) {
+                    const Sink::Target to = sink.wants(input) ? sink.over(input, d) : Sink::Target{};
+                    grads.push_back(to.grad);
+                    adds.push_back(to.add);
+                  };
+                  for (size_t i = 0; i < count; ++i) {
+                    want(i, dys[i], dx, add_dx);
+                    if (residuals) want(count + 2 + i, dys[i], dresidual, add_dresidual);
+                    dy.push_back(dys[i].defined() ? dys[i].contiguous() : zeros_like(x[i]));
+                  }
+                  const auto parameter = [&](size_t i, const Tensor& p) {
+                    return sink.wants(count + i) ? zeros(p.shape(), f64, p.device()) : Tensor();
+                  };
+                  const Tensor dgamma = parameter(0, gamma), dbeta = parameter(1, beta);
+                  if (plan.sets > 0)
+                    kernel::norm_backward(plan, spec, gamma, beta, cells, dgamma, dbeta,
+                                          {x, mask, dy, dx, dresidual, add_dx, add_dresidual});
+                  if (dgamma.defined()) sink.give(count, dgamma.to(gamma->dtype()));
+                  if (dbeta.defined()) sink.give(count + 1, dbeta.to(beta->dtype()));
+                });
+  return outputs;
+}
+
+}  // namespace norma

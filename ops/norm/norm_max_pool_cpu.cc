@@ -1,0 +1,184 @@
+// The CPU kernel of ops/norm/norm_max_pool.h: norm's passes, with windows in the place of rows.
+#include "norma/ops/norm/norm_max_pool.h"
+#include "norma/ops/norm/norm_passes.h"
+
+NORMA_SIMD_BEGIN
+namespace {
+
+using namespace norm_rows;
+
+// The plan of y's rows: of the same sets, a row a window instead of one a pixel.
+NormPlan plan_of_windows(NormPlan plan, const PoolGeometry& g) {
+  const auto resize = [&](int64_t& rows) { rows = rows / (g.h * g.w) * (g.oh * g.ow); };
+  for (int64_t& rows : plan.rows) resize(rows);
+  for (int64_t& rows : plan.set_rows) resize(rows);
+  for (NormPlan::Run& run : plan.runs) resize(run.first_row), resize(run.rows);
+  return plan;
+}
+
+// Windows of `kernel` pixels beside each other, from element x_at of x and y_at of y on; or one of pixels that are in
+// no window.
+struct Strip {
+  int64_t x_at, y_at, windows;
+  Pair kernel;
+  bool covered = true;
+};
+
+// Calls f.operator()<n, side>(strip, j) for the windows of a block, along with the last before them the pixels that no
+// window covers, and n vectors of channels from j on, until all are covered: the last vector may overlap another. Side:
+// 2 where windows are 2 x 2, else 0.
+template <class T, class F>
+void for_each_strip(const PoolGeometry& g, const Block& block, F&& f) {
+  constexpr int64_t size = Pack<T, true>::size;
+  const int64_t row = g.w * g.c, right = g.w - g.ow * g.kernel.w, below = g.h - g.oh * g.kernel.h;
+  const auto all_channels = [&](const Strip& strip) {
+    const auto some = [&]<int n>(int64_t j) {
+      if (strip.kernel == Pair(2)) f.template operator()<n, 2>(strip, j);
+      else f.template operator()<n, 0>(strip, j);
+    };
+    int64_t j = 0;
+    for (; j + 2 * size <= g.c; j += 2 * size) some.template operator()<2>(j);
+    for (; j < g.c; j += size) some.template operator()<1>(std::min(j, g.c - size));
+  };
+  for (const NormPlan::Run* run = block.runs; run < block.runs + block.count; ++run) {
+    const int64_t end = run->first_row + run->rows;
+    for (int64_t at = run->first_row, count; at < end; at += count) {
+      const int64_t ox = at % g.ow, oy = at / g.ow % g.oh, image = at / g.ow / g.oh * g.h * row,
+                    top = image + oy * g.kernel.h * row;
+      count = std::min(g.ow - ox, end - at);
+      all_channels({top + ox * g.kernel.w * g.c, at * g.c, count, g.kernel});
+      if (ox + count < g.ow) continue;
+      if (right > 0) all_channels({top + row - right * g.c, 0, 1, {g.kernel.h, right}, false});
+      if (below > 0 && oy == g.oh - 1) all_channels({image + g.oh * g.kernel.h * row, 0, 1, {below, g.w}, false});
+    }
+  }
+}
+
+// The largest f(normalized x) of each window, a NaN winning and the first of equals, for n packs of channels from j on;
+// and where a gradient is wanted the winner's place and x.
+template <Activation::Kind kind, bool records, int n, int side, class T>
+void max_of_windows(const PoolGeometry& g, const T* x, T* y, uint8_t* place, T* winner, const Strip& s, int64_t j,
+                    const Columns<T>& t, T leak) {
+  using P = typename Pack<T, true>::type;
+  using Place = typename Pack<T, true>::truth;
+  const int64_t height = side ? side : s.kernel.h, width = side ? side : s.kernel.w;
+  Packs<T, true, n> high(t.high + j), scale(t.scale + j), shift(t.shift + j), best = high, best_x = high;
+  Place best_at[n] = {};
+  for (int64_t o = 0; o < s.windows; ++o) {
+    const T* window = x + s.x_at + o * width * g.c + j;
+    const int64_t at = s.y_at + o * g.c + j;
+    for (int64_t iy = 0; iy < height; ++iy)
+      for (int64_t ix = 0; ix < width; ++ix)
+        for (int k = 0; k < n; ++k) {
+          const P v = reinterpret_cast<const P*>(window + (iy * g.w + ix) * g.c)[k];
+          const P u = (v - high[k]) * scale[k] + shift[k];
+          if (iy == 0 && ix == 0) {
+            best[k] = activate<kind>(u, leak);
+            best_x[k] = v;
+            best_at[k] = Place{};
+            continue;
+          }
+          // What is above a best that a relu has made is as the relu would leave it.
+          const P next = kind == Activation::Kind::relu ? u : activate<kind>(u, leak);
+          if constexpr (records) {
+            const auto better = (next > best[k]) | (next != next);
+            best[k] = better ? next : best[k];
+            best_x[k] = better ? v : best_x[k];
+            best_at[k] = better ? Place{} + static_cast<int>(iy * width + ix) : best_at[k];
+          } else {
+            const P larger = next > best[k] ? next : best[k];
+            best[k] = next != next ? next : larger;
+          }
+        }
+    best.store(y + at);
+    if constexpr (!records) continue;
+    best_x.store(winner + at);
+    using Mask = typename Pack<T, true>::mask;
+    for (int k = 0; k < n; ++k) reinterpret_cast<Mask*>(place + at)[k] = __builtin_convertvector(best_at[k], Mask);
+  }
+}
+
+// dx of windows = scale * d - (x - high) * slope - offset, d being dy behind the activation for the winner and 0 for
+// the others.
+template <Activation::Kind kind, int n, int side, class T>
+void gradient_of_windows(const PoolGeometry& g, const T* dy, const uint8_t* place, const T* x, T* dx, const Strip& s,
+                         int64_t j, const Columns<T>& t, T leak) {
+  using P = typename Pack<T, true>::type;
+  using Mask = typename Pack<T, true>::mask;
+  using Place = typename Pack<T, true>::truth;
+  const int64_t height = side ? side : s.kernel.h, width = side ? side : s.kernel.w;
+  Packs<T, true, n> high(t.high + j), scale(t.scale + j), shift(t.shift + j), slope(t.slope + j), offset(t.offset + j);
+  P d[n] = {};
+  Place winner[n] = {};
+  for (int64_t o = 0; o < s.windows; ++o) {
+    const int64_t from = s.x_at + o * width * g.c + j, at = s.y_at + o * g.c + j;
+    for (int k = 0; s.covered && k < n; ++k) {
+      d[k] = reinterpret_cast<const P*>(dy + at)[k];
+      winner[k] = __builtin_convertvector(reinterpret_cast<const Mask*>(place + at)[k], Place);
+    }
+    for (int64_t iy = 0; iy < height; ++iy)
+      for (int64_t ix = 0; ix < width; ++ix)
+        for (int k = 0; k < n; ++k) {
+          const int64_t i = from + (iy * g.w + ix) * g.c;
+          const P v = reinterpret_cast<const P*>(x + i)[k] - high[k];
+          const P own = winner[k] == Place{} + static_cast<int>(iy * width + ix) ? d[k] : P{};
+          reinterpret_cast<P*>(dx + i)[k] =
+              scale[k] * behind<kind>(own, v * scale[k] + shift[k] > 0, leak) - v * slope[k] - offset[k];
+        }
+  }
+}
+
+}  // namespace
+
+void norm_max_pool(const NormPlan& plan, const NormSpec& spec, const PoolGeometry& g, const Tensor& gamma,
+                   const Tensor& beta, const Tensor& population, const Tensor& cells, const Tensor& x, const Tensor& y,
+                   const Tensor& place, const Tensor& winner) {
+  dispatch_floating("norm_max_pool", x.dtype(), [&]<class T>() {
+    const bool records = winner.defined();
+    const T *in = x.data<T>(), leak = static_cast<T>(spec.activation.slope);
+    T *out = y.mutable_data<T>(), *won = records ? winner.mutable_data<T>() : nullptr;
+    uint8_t* at = records ? place.mutable_data<uint8_t>() : nullptr;
+    const auto apply_block = [&](const Block& block, const Columns<T>& columns) {
+      with_activation(spec.activation.kind, [&]<Activation::Kind kind>() {
+        for_each_strip<T>(g, block, [&]<int n, int side>(const Strip& strip, int64_t j) {
+          if (!strip.covered) return;
+          if (records) max_of_windows<kind, true, n, side>(g, in, out, at, won, strip, j, columns, leak);
+          else max_of_windows<kind, false, n, side>(g, in, out, at, won, strip, j, columns, leak);
+        });
+      });
+    };
+    run_forward(Call<T>(plan, spec, gamma, beta, cells), plan_of_windows(plan, g), Population(population), cells,
+                std::span(&x, 1), apply_block);
+  });
+}
+
+void norm_max_pool_backward(const NormPlan& plan, const NormSpec& spec, const PoolGeometry& g, const Tensor& gamma,
+                            const Tensor& beta, const Tensor& cells, const Tensor& dgamma, const Tensor& dbeta,
+                            const Tensor& x, const Tensor& place, const Tensor& winner, const Tensor& dy,
+                            const Tensor& dx) {
+  dispatch_floating("norm_max_pool", x.dtype(), [&]<class T>() {
+    const T *in = x.data<T>(), *d = dy.data<T>(), *won = winner.data<T>(), leak = static_cast<T>(spec.activation.slope);
+    T* to = dx.defined() ? dx.mutable_data<T>() : nullptr;
+    const uint8_t* places = place.data<uint8_t>();
+    const NormPlan windows = plan_of_windows(plan, g);
+    const auto sum_block = [&](const Block& block, const Columns<T>& columns, double* sums, T* scratch) {
+      with_activation(spec.activation.kind, [&]<Activation::Kind kind>() {
+        for_each_chunk(windows, block, [&](const Chunk& chunk) {  // only winners have a gradient
+          add_sums<kind, false>(d, won, nullptr, chunk, g.c, columns, leak, scratch, sums);
+        });
+      });
+    };
+    const auto gradient_block = [&](const Block& block, const Columns<T>& columns) {
+      with_activation(spec.activation.kind, [&]<Activation::Kind kind>() {
+        for_each_strip<T>(g, block, [&]<int n, int side>(const Strip& strip, int64_t j) {
+          if (to) gradient_of_windows<kind, n, side>(g, d, places, in, to, strip, j, columns, leak);
+        });
+      });
+    };
+    Backward<T> backward({windows, spec, gamma, beta, cells});
+    backward.run(sum_block, gradient_block);
+    backward.affine_gradients(dgamma, dbeta);
+  });
+}
+
+NORMA_SIMD_END

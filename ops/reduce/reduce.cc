@@ -1,0 +1,119 @@
+#include "norma/ops/reduce/reduce.h"
+
+#include <limits>
+
+#include "norma/autograd/op.h"
+#include "norma/ops/elementwise/binary.h"
+
+namespace norma {
+namespace {
+
+// A reduction brought into the one form that kernels know.
+struct Plan {
+  Tensor x;      // [outer, n, inner], contiguous
+  Shape kept;    // the result's shape with the reduced axes as 1
+  Shape result;  // and as asked for
+  int64_t n;     // elements behind each result
+};
+
+Plan make_plan(const Op& op, const Tensor& x, const Shape& axes, bool keepdim, int64_t least = 1) {
+  const Shape& shape = x.shape();
+  unsigned reduced = axes.rank() == 0 ? (1u << x.rank()) - 1 : 0;
+  for (int64_t axis : axes) {
+    const unsigned bit = 1u << op.axis(x, axis);
+    op.check(!(reduced & bit), "axis {} stands twice in {}: shape {}", axis, axes, shape);
+    reduced |= bit;
+  }
+  Plan plan{{}, shape, {}, 1};
+  Shape order, tail;  // the axes with the reduced ones last
+  int64_t outer = 1, inner = 1;
+  bool together = true;  // no axis is kept between two that are reduced
+  for (int i = 0; i < x.rank(); ++i) {
+    if (reduced >> i & 1) {
+      together = together && inner == 1;
+      plan.n *= shape[i];
+      plan.kept[i] = 1;
+      tail.push_back(i);
+    } else {
+      (tail.rank() == 0 ? outer : inner) *= shape[i];
+      plan.result.push_back(shape[i]);
+      order.push_back(i);
+    }
+  }
+  for (int64_t axis : tail) order.push_back(axis);
+  if (keepdim) plan.result = plan.kept;
+  op.check(plan.n >= least, "{} elements to reduce, want at least {}: shape {}", plan.n, least, shape);
+  plan.x = together ? view::reshape(x, {outer, plan.n, inner})
+                    : view::reshape(view::permute(x, order), {outer * inner, plan.n, 1});
+  return plan;
+}
+
+Tensor run(Reduce f, double divisor, const Plan& plan) {
+  Tensor y(plan.result, plan.x.dtype(), plan.x.device());
+  kernel::reduce(f, divisor, plan.x, view::reshape(y, {plan.x.dim(0), plan.x.dim(2)}));
+  return y;
+}
+
+Tensor extreme(const char* name, Reduce f, const Tensor& x, const Shape& axes, bool keepdim) {
+  Op op(name);
+  op.check_same({x});
+  const Plan plan = make_plan(op, x, axes, keepdim);
+  Tensor y = run(f, 1, plan);
+  return op.record({x}, y, [x = op.save(x), y = op.save(y), kept = plan.kept](const Tensor& dy, Sink& dx) {
+    const Tensor hit = eq(x, view::reshape(y, kept)).to(dy.dtype());
+    dx.give(0, mul(hit, div(view::reshape(dy, kept), sum_to(hit, kept))));
+  });
+}
+
+Tensor total(const char* name, const Tensor& x, const Shape& axes, bool keepdim, bool average) {
+  const Op op(name);
+  op.check_same({x});
+  const Plan plan = make_plan(op, x, axes, keepdim, average);
+  const double n = average ? static_cast<double>(plan.n) : 1;
+  return op.record({x}, run(Reduce::sum, n, plan), [n, kept = plan.kept](const Tensor& dy, Sink& dx) {
+    dx.give(0, view::expand(view::reshape(n == 1 ? dy : div(dy, n), kept), dx.shape(0)));
+  });
+}
+
+}  // namespace
+
+Tensor sum(const Tensor& x, const Shape& axes, bool keepdim) { return total("sum", x, axes, keepdim, false); }
+Tensor mean(const Tensor& x, const Shape& axes, bool keepdim) { return total("mean", x, axes, keepdim, true); }
+Tensor max(const Tensor& x, const Shape& axes, bool keepdim) { return extreme("max", Reduce::max, x, axes, keepdim); }
+Tensor min(const Tensor& x, const Shape& axes, bool keepdim) { return extreme("min", Reduce::min, x, axes, keepdim); }
+
+Tensor var(const Tensor& x, const Shape& axes, int64_t correction, bool keepdim) {
+  Op op("var");
+  op.check_same({x});
+  Plan plan = make_plan(op, x, axes, keepdim, std::max<int64_t>(correction, 0) + 1);
+  const auto n = static_cast<double>(plan.n), freedom = static_cast<double>(plan.n - correction);
+  const Tensor average = view::reshape(run(Reduce::sum, n, plan), {plan.x.dim(0), 1, plan.x.dim(2)});
+  plan.x = square(sub(plan.x, average));
+  const Tensor y = run(Reduce::sum, freedom, plan);
+  return op.record({x}, y, [freedom, kept = plan.kept, x = op.save(x), axes](const Tensor& dy, Sink& dx) {
+    dx.give(0, mul(sub(x, mean(x, axes, true)), mul(view::reshape(dy, kept), 2 / freedom)));
+  });
+}
+
+Tensor logsumexp(const Tensor& x, const Shape& axes, bool keepdim) {
+  Op op("logsumexp");
+  op.check_same({x});
+  const Plan plan = make_plan(op, x, axes, keepdim);
+  const double finite = x.dtype() == f32 ? std::numeric_limits<float>::max() : std::numeric_limits<double>::max();
+  const Tensor values = x.detach(), top = clamp(max(values, axes, true), -finite, finite);
+  const Tensor y = view::reshape(add(log(sum(exp(sub(values, top)), axes, true)), top), plan.result);
+  return op.record({x}, y, [x = op.save(x), top = op.save(top), kept = plan.kept](const Tensor& dy, Sink& dx) {
+    const Tensor share = exp(sub(x, top));  // not exp(x - y), which loses the digits that y has lost
+    dx.give(0, mul(share, div(view::reshape(dy, kept), sum_to(share, kept))));
+  });
+}
+
+Tensor argmax(const Tensor& x, int64_t axis, bool keepdim) {
+  Op op("argmax");
+  const Plan plan = make_plan(op, x, {axis}, keepdim);
+  Tensor y(plan.result, i64, x.device());
+  kernel::argmax(plan.x, view::reshape(y, {plan.x.dim(0), plan.x.dim(2)}));
+  return y;
+}
+
+}  // namespace norma

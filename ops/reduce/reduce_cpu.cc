@@ -1,0 +1,75 @@
+// The loops of ops/reduce/reduce.h.
+#include "norma/core/simd/reduce.h"
+#include "norma/core/simd/vectors.h"
+#include "norma/ops/reduce/reduce.h"
+
+NORMA_SIMD_BEGIN
+
+static constexpr int64_t kGrain = 8192;
+
+void reduce(Reduce f, double divisor, const Tensor& x, const Tensor& y) {
+  dispatch_floating("reduce", x.dtype(), [&]<class T>() {
+    const auto run = [&]<class F>(F) {
+      const int64_t outer = x.dim(0), n = x.dim(1), inner = x.dim(2);
+      if (outer * inner == 0) return;
+      const T* from = x.data<T>();
+      T* to = y.mutable_data<T>();
+      // Parts: (outer index, range of n, tile of inner). Ranges are split only where there are few parts otherwise.
+      const int64_t tiles = (inner + kFoldTile - 1) / kFoldTile, width = std::min(inner, kFoldTile);
+      const int64_t ranges =
+          std::clamp<int64_t>(n * width / kGrain, 1, std::max<int64_t>(kMaxSlots / (outer * tiles), 1));
+      const Tensor partial = ranges > 1 ? empty({outer, ranges, inner}, f64) : Tensor();
+      double* part = ranges > 1 ? partial.mutable_data<double>() : nullptr;
+      const int64_t grain = std::max<int64_t>(kGrain * ranges / std::max<int64_t>(n * width, 1), 1);
+      parallel_for(outer * ranges * tiles, grain, [&](int64_t begin, int64_t end) {
+        double acc[kFoldTile];
+        for (int64_t item = begin; item < end; ++item) {
+          const int64_t column = item % tiles * kFoldTile, range = item / tiles % ranges, o = item / tiles / ranges;
+          const int64_t columns = std::min(kFoldTile, inner - column);
+          const int64_t first = n * range / ranges, last = n * (range + 1) / ranges;
+          const T* at = from + (o * n + first) * inner + column;
+          fold_tile<F>([=](int64_t i) { return at[i]; }, last - first, columns, inner, acc);
+          for (int64_t j = 0; j < columns; ++j) {
+            if (part) part[(o * ranges + range) * inner + column + j] = acc[j];
+            else to[o * inner + column + j] = static_cast<T>(acc[j] / divisor);
+          }
+        }
+      });
+      if (!part) return;
+      parallel_for(outer * inner, kGrain / ranges, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+          const double* at = part + i / inner * ranges * inner + i % inner;
+          double acc = at[0];
+          for (int64_t range = 1; range < ranges; ++range) acc = F::combine(acc, at[range * inner]);
+          to[i] = static_cast<T>(acc / divisor);
+        }
+      });
+    };
+    switch (f) {
+      case Reduce::sum: return run(Sum{});
+      case Reduce::max: return run(Max{});
+      case Reduce::min: return run(Min{});
+    }
+  });
+}
+
+void argmax(const Tensor& x, const Tensor& y) {
+  dispatch(x.dtype(), [&]<class T>() {
+    const T* from = x.data<T>();
+    int64_t* to = y.mutable_data<int64_t>();
+    const int64_t n = x.dim(1), inner = x.dim(2);
+    parallel_for(y.numel(), kGrain / n + 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const T* at = from + i / inner * n * inner + i % inner;
+        int64_t best = 0;
+        for (int64_t k = 1; k < n; ++k) {
+          const T value = at[k * inner], top = at[best * inner];
+          if (value > top || (value != value && top == top)) best = k;
+        }
+        to[i] = best;
+      }
+    });
+  });
+}
+
+NORMA_SIMD_END

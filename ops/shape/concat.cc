@@ -1,0 +1,55 @@
+#include "norma/ops/shape/concat.h"
+
+#include "norma/autograd/op.h"
+
+namespace norma {
+
+Tensor concat(const std::vector<Tensor>& tensors, int64_t axis) {
+  const Op op("concat");
+  op.check(!tensors.empty(), "wants at least one tensor");
+  const Tensor& first = tensors[0];
+  const int a = op.axis(first, axis);
+  int64_t extent = 0;
+  for (const Tensor& x : tensors) {
+    op.check(x.rank() == first.rank() && x.shape().with(a, 0) == first.shape().with(a, 0),
+             "shapes {} and {} differ in another axis than {}", first.shape(), x.shape(), a);
+    op.check(x.dtype() == first.dtype() && x.device() == first.device(), "{} ({}, {}) does not go with {} ({}, {})",
+             x.shape(), x.dtype(), x.device(), first.shape(), first.dtype(), first.device());
+    extent += x.shape()[a];
+  }
+  const Tensor y(first.shape().with(a, extent), first.dtype(), first.device());
+  int64_t at = 0;
+  for (const Tensor& x : tensors) {
+    view::slice(y, a, at, at + x.shape()[a]).copy_from(x);
+    at += x.shape()[a];
+  }
+  return op.record(tensors, y, [a, count = tensors.size()](const Tensor& dy, Sink& dx) {
+    int64_t start = 0;
+    for (size_t i = 0; i < count; ++i) {
+      const int64_t end = start + dx.shape(i)[a];
+      dx.give(i, view::slice(dy, a, start, end));
+      start = end;
+    }
+  });
+}
+
+Tensor pad(const Tensor& x, const std::vector<std::pair<int64_t, int64_t>>& pads, double value) {
+  const Op op("pad");
+  op.check(static_cast<int>(pads.size()) == x.rank(), "{} pairs of pads for shape {}", pads.size(), x.shape());
+  Shape before = x.shape(), shape = x.shape();
+  for (int i = 0; i < x.rank(); ++i) {
+    const auto [low, high] = pads[static_cast<size_t>(i)];
+    op.check(low >= 0 && high >= 0, "pads {} and {} of axis {}: want none below 0: shape {}", low, high, i, x.shape());
+    before[i] = low;
+    shape[i] += low + high;
+  }
+  const auto inside = [before, extents = x.shape()](Tensor y) {
+    for (int i = 0; i < y.rank(); ++i) y = view::slice(y, i, before[i], before[i] + extents[i]);
+    return y;
+  };
+  const Tensor y = full(shape, value, x.dtype(), x.device());
+  inside(y).copy_from(x);
+  return op.record({x}, y, [inside](const Tensor& dy, Sink& dx) { dx.give(0, inside(dy)); });
+}
+
+}  // namespace norma

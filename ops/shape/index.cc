@@ -1,0 +1,138 @@
+#include "norma/ops/shape/index.h"
+
+#include <algorithm>
+
+#include "norma/autograd/op.h"
+#include "norma/core/parallel.h"
+
+namespace norma {
+namespace {
+
+// [outer, n, inner]: the axes before `axis`, it, and those after it.
+Tensor in_three(const Tensor& x, int axis) {
+  Shape three = {1, x.shape()[axis], 1};
+  for (int i = 0; i < x.rank(); ++i)
+    if (i != axis) three[i < axis ? 0 : 2] *= x.shape()[i];
+  return view::reshape(x, three);
+}
+
+// The index of gather, of y's shape, or of index_select, [m], laid over y [outer, m, inner].
+Tensor index_in_three(const Tensor& index, int axis, const Tensor& y) {
+  if (index.shape() == y.shape()) return in_three(index, axis);
+  return view::expand(view::reshape(index, {1, -1, 1}), in_three(y, axis).shape());
+}
+
+Tensor pick(const Op& op, const Tensor& x, int axis, const Tensor& index, const Shape& shape) {
+  op.check(index.device() == x.device(), "the index is on {}, the tensor on {}", index.device(), x.device());
+  const Tensor picks = index.contiguous();
+  kernel::check_index(op.name(), picks, x.shape()[axis]);
+  const Tensor y(shape, x.dtype(), x.device());
+  kernel::gather(in_three(x.contiguous(), axis), index_in_three(picks, axis, y), in_three(y, axis));
+  return op.record({x}, y, [axis, saved = op.save(picks)](const Tensor& dy, Sink& dx) {
+    const auto [grad, add] = dx.into(0);
+    if (!add) grad.fill(0);
+    kernel::gather_backward(in_three(dy.contiguous(), axis), index_in_three(saved, axis, dy), in_three(grad, axis));
+  });
+}
+
+}  // namespace
+
+Tensor gather(const Tensor& x, int64_t axis, const Tensor& index) {
+  const Op op("gather");
+  const int a = op.axis(x, axis);
+  op.check(index.dtype() == i64, "the index is {}, want i64: shape {}", index.dtype(), index.shape());
+  op.check(index.rank() == x.rank() && index.shape().with(a, 0) == x.shape().with(a, 0),
+           "the index {} differs from {} in another axis than {}", index.shape(), x.shape(), a);
+  return pick(op, x, a, index, index.shape());
+}
+
+Tensor index_select(const Tensor& x, int64_t axis, const Tensor& index) {
+  const Op op("index_select");
+  const int a = op.axis(x, axis);
+  op.check(index.dtype() == i64 && index.rank() == 1, "the index is {} of shape {}, want i64 [m]", index.dtype(),
+           index.shape());
+  return pick(op, x, a, index, x.shape().with(a, index.numel()));
+}
+
+Tensor one_hot(const Tensor& index, int64_t classes, DType dtype) {
+  const Op op("one_hot");
+  op.check(index.dtype() == i64, "the index is {}, want i64: shape {}", index.dtype(), index.shape());
+  op.check(classes >= 0, "{} classes", classes);
+  const Tensor picks = index.contiguous();
+  kernel::check_index(op.name(), picks, classes);
+  Shape shape = index.shape();
+  shape.push_back(classes);
+  const Tensor y(shape, dtype, index.device());
+  kernel::one_hot(view::reshape(picks, {index.numel()}), view::reshape(y, {index.numel(), classes}));
+  return y;
+}
+
+namespace cpu {
+
+void check_index(const char* op, const Tensor& index, int64_t n) {
+  const int64_t* picks = index.data<int64_t>();
+  parallel_for(index.numel(), 1 << 15, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      if (picks[i] >= 0 && picks[i] < n) continue;
+      fail(op, "index {} at {} is outside of [0, {})", picks[i], index.shape().index_of(i), n);
+    }
+  });
+}
+
+void gather(const Tensor& x, const Tensor& index, const Tensor& y) {
+  const int64_t n = x.shape()[1], m = y.shape()[1], inner = y.shape()[2];
+  const Shape steps = index.strides();
+  const int64_t* picks = index.data<int64_t>();
+  dispatch(x.dtype(), [&]<class T>() {
+    const T* in = x.data<T>();
+    T* out = y.mutable_data<T>();
+    parallel_for(y.shape()[0] * m, std::max<int64_t>(1, 8192 / std::max<int64_t>(inner, 1)),
+                 [&](int64_t begin, int64_t end) {
+                   for (int64_t row = begin; row < end; ++row) {
+                     const int64_t* pick = picks + row / m * steps[0] + row % m * steps[1];
+                     const T* from = in + row / m * n * inner;
+                     T* to = out + row * inner;
+                     if (steps[2] == 0) std::copy_n(from + *pick * inner, inner, to);
+                     else
+                       for (int64_t k = 0; k < inner; ++k) to[k] = from[pick[k * steps[2]] * inner + k];
+                   }
+                 });
+  });
+}
+
+// Columns (o, k) are independent: each thread adds up its own, in the order of the index.
+void gather_backward(const Tensor& dy, const Tensor& index, const Tensor& dx) {
+  const int64_t n = dx.shape()[1], m = dy.shape()[1], inner = dy.shape()[2];
+  const Shape steps = index.strides();
+  const int64_t* picks = index.data<int64_t>();
+  dispatch_floating("gather", dy.dtype(), [&]<class T>() {
+    const T* from = dy.data<T>();
+    T* to = dx.mutable_data<T>();
+    parallel_for(dy.shape()[0] * inner, std::max<int64_t>(16, 8192 / std::max<int64_t>(m, 1)),
+                 [&](int64_t begin, int64_t end) {
+                   while (begin < end) {
+                     const int64_t o = begin / inner, first = begin % inner;
+                     const int64_t last = std::min(inner, first + end - begin);
+                     for (int64_t i = 0; i < m; ++i) {
+                       const int64_t* pick = picks + o * steps[0] + i * steps[1];
+                       const T* row = from + (o * m + i) * inner;
+                       for (int64_t k = first; k < last; ++k) to[(o * n + pick[k * steps[2]]) * inner + k] += row[k];
+                     }
+                     begin += last - first;
+                   }
+                 });
+  });
+}
+
+void one_hot(const Tensor& index, const Tensor& y) {
+  const int64_t classes = y.shape()[1];
+  const int64_t* picks = index.data<int64_t>();
+  dispatch(y.dtype(), [&]<class T>() {
+    T* out = y.mutable_data<T>();
+    std::fill_n(out, y.numel(), T(0));
+    for (int64_t i = 0; i < index.numel(); ++i) out[i * classes + picks[i]] = T(1);
+  });
+}
+
+}  // namespace cpu
+}  // namespace norma

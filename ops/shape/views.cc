@@ -1,0 +1,91 @@
+#include "norma/ops/shape/views.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "norma/autograd/op.h"
+#include "norma/core/backend.h"
+#include "norma/ops/elementwise/binary.h"
+
+namespace norma {
+namespace {
+
+Tensor reshaped(const Op& op, const Tensor& x, const Shape& shape) {
+  return op.record({x}, view::reshape(x, shape),
+                   [from = x.shape()](const Tensor& dy, Sink& dx) { dx.give(0, view::reshape(dy, from)); });
+}
+
+Tensor permuted(const Op& op, const Tensor& x, const Shape& axes) {
+  const Tensor y = view::permute(x, axes);
+  Shape back = axes;
+  for (int i = 0; i < x.rank(); ++i) back[op.axis(x, axes[i])] = i;
+  return op.record({x}, y, [back](const Tensor& dy, Sink& dx) { dx.give(0, view::permute(dy, back)); });
+}
+
+Tensor drop_axis(const Tensor& x, int axis) {
+  return Tensor(x.storage(), x.shape().without(axis), x.strides().without(axis), x.offset(), x.dtype());
+}
+
+Tensor insert_axis(const Tensor& x, int axis) {
+  Shape shape = x.shape(), strides = x.strides();
+  for (const auto& [to, value] : {std::pair(&shape, 1), {&strides, 0}}) {
+    to->push_back(value);
+    std::rotate(&(*to)[0] + axis, &(*to)[0] + x.rank(), &(*to)[0] + x.rank() + 1);
+  }
+  return Tensor(x.storage(), shape, strides, x.offset(), x.dtype());
+}
+
+}  // namespace
+
+Tensor reshape(const Tensor& x, const Shape& shape) { return reshaped(Op("reshape"), x, shape); }
+
+Tensor flatten(const Tensor& x) {
+  const Op op("reshape");
+  op.check(x.rank() >= 1, "flatten wants at least one axis: shape {}", x.shape());
+  const int64_t n = x.shape()[0];
+  return reshaped(op, x, {n, n == 0 ? x.shape().without(0).numel() : -1});
+}
+
+Tensor permute(const Tensor& x, const Shape& axes) { return permuted(Op("permute"), x, axes); }
+
+Tensor transpose(const Tensor& x, int64_t i, int64_t j) {
+  const Op op("transpose");
+  Shape axes = x.shape();
+  std::iota(&axes[0], &axes[0] + axes.rank(), 0);
+  std::swap(axes[op.axis(x, i)], axes[op.axis(x, j)]);
+  return permuted(op, x, axes);
+}
+
+Tensor slice(const Tensor& x, int64_t axis, int64_t start, int64_t stop, int64_t step) {
+  const Op op("slice");
+  const int a = op.axis(x, axis);
+  return op.record({x}, view::slice(x, a, start, stop, step), [=](const Tensor& dy, Sink& dx) {
+    const auto [grad, add] = dx.into(0);
+    const Tensor part = view::slice(grad, a, start, stop, step);
+    if (add) return backend(grad.device()).add_into(part, dy);
+    grad.fill(0);
+    part.copy_from(dy);
+  });
+}
+
+Tensor expand(const Tensor& x, const Shape& shape) {
+  const Op op("expand");
+  return op.record({x}, view::expand(x, shape),
+                   [from = x.shape()](const Tensor& dy, Sink& dx) { dx.give(0, sum_to(dy, from)); });
+}
+
+Tensor squeeze(const Tensor& x, int64_t axis) {
+  const Op op("squeeze");
+  const int a = op.axis(x, axis);
+  op.check(x.shape()[a] == 1, "axis {} has extent {}, want 1: shape {}", axis, x.shape()[a], x.shape());
+  return op.record({x}, drop_axis(x, a), [a](const Tensor& dy, Sink& dx) { dx.give(0, insert_axis(dy, a)); });
+}
+
+Tensor unsqueeze(const Tensor& x, int64_t axis) {
+  const Op op("unsqueeze");
+  op.check(axis >= -x.rank() - 1 && axis <= x.rank(), "axis {} is out of range for shape {}", axis, x.shape());
+  const int a = static_cast<int>(axis < 0 ? axis + x.rank() + 1 : axis);
+  return op.record({x}, insert_axis(x, a), [a](const Tensor& dy, Sink& dx) { dx.give(0, drop_axis(dy, a)); });
+}
+
+}  // namespace norma

@@ -1,0 +1,156 @@
+// The whole normalization family as test cases: every grouping, source, activation and residual, on random tensors.
+#pragma once
+
+#include "tests/ops/norm/norm_reference.h"
+
+namespace norma::test {
+
+struct Family {
+  std::string name;
+  Grouping grouping;
+  bool center = true;
+  bool leading = false;
+  bool per_set = false;  // gamma and beta [sets, C]
+};
+
+inline Tensor random_ids(int64_t n, int64_t count) {
+  Generator generator(11);
+  std::vector<int64_t> ids;
+  for (int64_t i = 0; i < n; ++i) ids.push_back(i < count ? i : generator.below(count));
+  return tensor(ids, {n});
+}
+
+inline int64_t divisor(int64_t channels) {
+  for (int64_t g : {5, 4, 3, 2})
+    if (channels % g == 0 && channels > g) return g;
+  return 1;
+}
+
+inline std::vector<Family> families(int64_t n, int64_t channels) {
+  const Channels some = Channels::groups(divisor(channels));
+  const int64_t labelled = std::max<int64_t>(1, n / 3);
+  return {{"batch", whole()},
+          {"ghost2", chunks(2)},
+          {"ghost5", chunks(5)},
+          {"domains", labels(random_ids(n, labelled), labelled)},
+          {"domains, own affine", labels(random_ids(n, labelled), labelled), true, false, true},
+          {"group", groups(some.count)},
+          {"layer", layer()},
+          {"features", features()},
+          {"instance", instance()},
+          {"half instance", instance(), true, true},
+          {"batch group", {Samples::whole(), Positions::all, some}},
+          {"ghost group", {Samples::chunks(3), Positions::all, some}},
+          {"batch, position by position", {Samples::whole(), Positions::each, Channels::each()}},
+          {"feature groups", {Samples::each(), Positions::each, some}},
+          {"rms", features(), false},
+          {"rms over the sample", layer(), false}};
+}
+
+// One call of the op with everything it takes, on random tensors.
+struct Case {
+  Shape shape;
+  Family family;
+  Statistics::Source source;
+  Activation activation;
+  bool residual;
+  DType dtype;
+  std::vector<Tensor> leaves;  // x, gamma, beta, (residual)
+  Statistics statistics{};
+  NormOptions options{};
+
+  bool feasible() const {
+    if (source == Statistics::Source::given || !family.center) return true;
+    int64_t sets = 0;
+    const auto ids = reference_sets(family.grouping.samples, shape[0], sets);
+    const int64_t channels = shape.back(), positions = shape.numel() / (shape[0] * channels);
+    const int64_t count =
+        family.leading || family.grouping.channels.count == 0 ? channels : family.grouping.channels.count;
+    for (int64_t set = 0; set < sets; ++set) {
+      const int64_t samples = std::count(ids.begin(), ids.end(), set);
+      if (samples * (family.grouping.positions == Positions::each ? 1 : positions) * (channels / count) == 1)
+        return false;
+    }
+    return true;
+  }
+
+  void make(uint64_t seed) {
+    Generator generator(seed);
+    const int64_t channels = shape.back(), lead = family.leading ? (channels + 1) / 2 : channels;
+    const auto leaf = [&](const Shape& s, double mean) {
+      Tensor x(s, dtype);
+      generator.fill_normal(x, mean, 1);
+      x = there(x);
+      x.set_requires_grad();
+      return x;
+    };
+    int64_t sets = 0;
+    reference_sets(family.grouping.samples, shape[0], sets);
+    const Shape affine = family.per_set ? Shape{sets, lead} : Shape{lead};
+    leaves = {leaf(shape, 0.5), leaf(affine, 1), leaf(affine, 0)};
+    if (residual) leaves.push_back(leaf(shape, 0));
+    options = {.eps = 1e-3, .activation = activation, .center = family.center, .leading = family.leading ? lead : -1};
+    const int64_t positions = shape.numel() / (shape[0] * channels);
+    const int64_t entries =
+        (family.grouping.positions == Positions::each && family.grouping.over_samples() ? positions : 1) *
+        (family.grouping.channels.count == 0 ? channels : family.grouping.channels.count);
+    Tensor mean({entries}, f64), var({entries}, f64);
+    generator.fill_normal(mean, 0.4, 0.2);
+    generator.fill_uniform(var, 0.5, 2);
+    if (family.leading && source != Statistics::Source::batch) {
+      mean = view::slice(mean, 0, 0, lead).clone();
+      var = view::slice(var, 0, 0, lead).clone();
+    }
+    statistics = {source, there(mean), there(var), 1.2, 0.3};
+  }
+
+  NormOptions with_residual(const std::vector<Tensor>& in) const {
+    NormOptions all = options;
+    if (residual) all.residual = {in[3]};
+    return all;
+  }
+  Tensor fused(const std::vector<Tensor>& in) const {
+    return norm(in[0], family.grouping, statistics, in[1], in[2], with_residual(in));
+  }
+  Tensor composed(const std::vector<Tensor>& in) const {  // on the CPU
+    Statistics host = statistics;
+    host.mean = host.mean.to(cpu_device);
+    host.var = host.var.to(cpu_device);
+    return reference_norm({in[0]}, family.grouping, host, in[1], in[2], with_residual(in))[0];
+  }
+  std::string str() const {
+    return fmt::format("{} {} source {} activation {} residual {} {}", family.name, shape, static_cast<int>(source),
+                       static_cast<int>(activation.kind), residual, dtype);
+  }
+};
+
+// Every combination of family, source, activation and residual, on `per_combination` of the shapes in turn.
+template <class F>
+int for_each_combination(const std::vector<Shape>& shapes, size_t per_combination, DType dtype, F f) {
+  int cases = 0;
+  size_t turn = 0;
+  const size_t count = families(2, 2).size();
+  for (size_t family = 0; family < count; ++family) {
+    for (auto source : {Statistics::Source::batch, Statistics::Source::given, Statistics::Source::renorm}) {
+      for (const Activation& activation : {Activation::none(), Activation::relu(), Activation::leaky_relu(0.2)}) {
+        for (bool residual : {false, true}) {
+          for (size_t k = 0, done = 0; k < shapes.size() && done < per_combination; ++k) {
+            const Shape& shape = shapes[turn++ % shapes.size()];
+            const Family chosen = families(shape[0], shape.back())[family];
+            if (!chosen.center && source == Statistics::Source::renorm) continue;  // renorm corrects a mean
+            Case c{shape, chosen, source, activation, residual, dtype, {}};
+            if (!c.feasible()) continue;
+            SCOPED_TRACE(c.str());
+            c.make(turn);
+            f(c);
+            ++done;
+            ++cases;
+          }
+        }
+      }
+    }
+  }
+  return cases;
+}
+
+}  // namespace norma::test

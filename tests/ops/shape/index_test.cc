@@ -1,0 +1,111 @@
+// gather, index_select, one_hot: against PyTorch, against finite differences, any thread count, and their errors.
+#include "norma/ops/shape/index.h"
+
+#include "norma/ops/elementwise/unary.h"
+#include "tests/golden.h"
+
+namespace norma {
+namespace {
+
+using namespace norma::test;
+
+TEST(Index, AgreesWithPyTorch) {
+  for_each_case("index", "gather", [](const GoldenCase& c) {
+    const Tensor x = c.leaf("x");
+    check_case(c, [&] { return gather(x, c.attrs["axis"], c["index"]); }, {{"x", x}});
+  });
+  for_each_case("index", "index_select", [](const GoldenCase& c) {
+    const Tensor x = c.leaf("x");
+    check_case(c, [&] { return index_select(x, c.attrs["axis"], c["index"]); }, {{"x", x}});
+  });
+  for_each_case("index", "one_hot", [](const GoldenCase& c) {
+    const Tensor y = one_hot(c["index"], c.attrs["classes"], c.dtype);
+    EXPECT_EQ(y.dtype(), c.dtype);
+    EXPECT_TRUE(close(y, c["y"]));
+  });
+}
+
+Tensor random_index(const Shape& shape, int64_t below) {
+  Generator generator(5);
+  std::vector<int64_t> values;
+  for (int64_t i = 0; i < shape.numel(); ++i) values.push_back(generator.below(below));
+  return there(tensor(values, shape));
+}
+
+TEST(Index, GradientsMatchFiniteDifferences) {
+  for (const Shape& shape : {Shape{1}, Shape{7}, Shape{3, 5, 2}, Shape{2, 1, 17}}) {
+    for (int axis = 0; axis < shape.rank(); ++axis) {
+      for (int64_t m : {1, 5, 33}) {
+        const Tensor wide = random_index(shape.with(axis, m), shape[axis]), flat = random_index({m}, shape[axis]);
+        const auto g = gradcheck([&](const auto& in) { return gather(tanh(in[0]), axis, wide); }, {random(shape)});
+        EXPECT_TRUE(g) << "gather " << shape.str() << axis << " " << g.message;
+        const auto s = gradcheck([&](const auto& in) { return index_select(in[0], axis, flat); }, {random(shape)});
+        EXPECT_TRUE(s) << "index_select " << shape.str() << axis << " " << s.message;
+      }
+    }
+  }
+}
+
+TEST(Index, TakesStridedInputsOfAnyDtype) {
+  const Tensor x = view::permute(random({4, 6}), {1, 0}), index = view::permute(random_index({4, 3}, 6), {1, 0});
+  EXPECT_TRUE(same_bits(gather(x, 0, index), gather(x.contiguous(), 0, index.contiguous())));
+  const Tensor picks = view::slice(arange(6), 0, 1, 6, 2);
+  EXPECT_EQ(index_select(arange(6), 0, picks).to_vector<int64_t>(), (std::vector<int64_t>{1, 3, 5}));
+  EXPECT_EQ(index_select(tensor<uint8_t>({9, 8}), 0, tensor<int64_t>({1, 1, 0})).to_vector<uint8_t>(),
+            (std::vector<uint8_t>{8, 8, 9}));
+  EXPECT_EQ(one_hot(view::permute(tensor<int64_t>({0, 1, 1, 0}, {2, 2}), {1, 0}), 2, boolean).to_vector<int64_t>(),
+            (std::vector<int64_t>{1, 0, 0, 1, 0, 1, 1, 0}));
+}
+
+TEST(Index, TakesEmptyTensors) {
+  const Tensor none({0}, i64);
+  EXPECT_EQ(index_select(zeros({3, 2}), 0, none).shape(), (Shape{0, 2}));
+  EXPECT_EQ(index_select(zeros({3, 0}), 0, tensor<int64_t>({2, 1})).shape(), (Shape{2, 0}));
+  EXPECT_EQ(gather(zeros({0}), 0, none).shape(), Shape{0});
+  EXPECT_EQ(one_hot(none, 0).shape(), (Shape{0, 0}));
+  expect_error([] { index_select(zeros({0, 2}), 0, tensor<int64_t>({0})); }, "index 0 at [0] is outside of [0, 0)");
+}
+
+TEST(IndexThreads, BitsDoNotDependOnTheThreadCount) {
+  const Tensor x = random({2, 50, 70}), seed = random({2, 3000, 70}, 8), picks = random_index({3000}, 50);
+  std::vector<Tensor> gradients;
+  const int before = num_threads();
+  for (int threads : {1, 2, 5}) {
+    set_num_threads(threads);
+    Tensor leaf = x.clone();
+    leaf.set_requires_grad();
+    Tape tape;
+    tape.backward(index_select(leaf, 1, picks), {.seed = seed});
+    gradients.push_back(leaf.grad());
+  }
+  set_num_threads(before);
+  EXPECT_TRUE(same_bits(gradients[0], gradients[1]));
+  EXPECT_TRUE(same_bits(gradients[0], gradients[2]));
+}
+
+TEST(Index, RejectsBadArguments) {
+  const Tensor x = zeros({4, 10});
+  Tensor index = zeros({4, 2}, i64);
+  index.mutable_data<int64_t>()[6] = 12;
+  expect_error([&] { gather(x, 1, index); }, "[gather] index 12 at [3, 0] is outside of [0, 10)");
+  expect_error([&] { one_hot(index, 12); }, "[one_hot] index 12 at [3, 0] is outside of [0, 12)");
+  expect_error(
+      [&] {
+        index_select(x, 0, tensor<int64_t>({0, -1}));
+      },
+      "[index_select] index -1 at [1] is outside of [0, 4)");
+  expect_error([&] { gather(x, 0, index); }, "[gather] the index [4, 2] differs from [4, 10] in another axis than 0");
+  expect_error([&] { gather(x, 1, zeros({4, 2})); }, "[gather] the index is f32, want i64: shape [4, 2]");
+  expect_error([&] { gather(x, 2, index); }, "[gather] axis 2 is out of range for shape [4, 10]");
+  expect_error([&] { index_select(x, 0, index); }, "[index_select] the index is i64 of shape [4, 2], want i64 [m]");
+  expect_error([&] { one_hot(x, 3); }, "[one_hot] the index is f32, want i64: shape [4, 10]");
+  expect_error([&] { one_hot(index, -1); }, "[one_hot] -1 classes");
+
+  Tensor large = zeros({1 << 18}, i64);  // several slots: the first offence is reported
+  large.mutable_data<int64_t>()[100000] = 5;
+  large.mutable_data<int64_t>()[200000] = 6;
+  expect_error([&] { index_select(x, 0, large); }, "index 5 at [100000]");
+}
+
+}  // namespace
+}  // namespace norma
