@@ -1,6 +1,6 @@
 #include "norma/cuda/launch.h"
+#include "norma/ops/norm/cell_math.h"
 #include "norma/ops/norm/moments.h"
-#include "norma/ops/norm/running_stats.h"
 
 namespace norma::cuda {
 namespace {

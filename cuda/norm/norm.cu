@@ -30,7 +30,7 @@ namespace {
 
 template <class T>
 void measure_pieces(const Work<T>& work, size_t tensor, const T* x, Sums* partial) {  // mean and m2
-  work.for_each_tile(tensor, [=] __device__(const Call<T>& call, const Tile& tile) {
+  work.for_each_tile(tensor, [=] __device__(const Passes<T>& call, const Tile& tile) {
     Moment moment{};
     if (tile.row < tile.end) {
       const T shift = x[tile.row * call.channels + tile.c];
@@ -49,7 +49,7 @@ void measure_pieces(const Work<T>& work, size_t tensor, const T* x, Sums* partia
 }
 
 template <class T>
-__device__ void store_moment(const Call<T>& call, int64_t cell, const Moment& moment, double* cells) {
+__device__ void store_moment(const Passes<T>& call, int64_t cell, const Moment& moment, double* cells) {
   cells[kCellCount * call.cells() + cell] = moment.count;
   cells[kCellMean * call.cells() + cell] = moment.mean;
   cells[kCellM2 * call.cells() + cell] = moment.m2;
@@ -59,18 +59,18 @@ template <class T>
 void merge_pieces(const Work<T>& work, const Sums* partial, double* cells) {
   work.combine(
       work.call.cells(), work.pieces_a_set() * work.call.group_size, CellItems<T>(),
-      [=] __device__(const Call<T>& call, int64_t cell, int64_t k) {
+      [=] __device__(const Passes<T>& call, int64_t cell, int64_t k) {
         const Tile item = CellItems<T>::at(call, cell, k);
-        return Moment{static_cast<double>(item.end), partial[item.place].plain, partial[item.place].product};
+        return Moment{{static_cast<double>(item.end), partial[item.place].plain, partial[item.place].product}};
       },
-      [=] __device__(const Call<T>& call, int64_t cell, const Moment& moment) {
+      [=] __device__(const Passes<T>& call, int64_t cell, const Moment& moment) {
         store_moment(call, cell, moment, cells);
       });
 }
 
 // Where a cell is some channels of one row: its elements lie together.
 template <class T>
-void measure_rows(const Call<T>& call, const T* x, double* cells) {
+void measure_rows(const Passes<T>& call, const T* x, double* cells) {
   for_each_row("norm", call.cells(), call.group_size, [=] __device__(int64_t cell, const Lane& lane) {
     const T *from = x + cell * call.group_size, shift = from[0];
     double s = 0, q = 0;
@@ -95,41 +95,39 @@ void measure(const Work<T>& work, std::span<const Tensor> xs, const Tensor& cell
   merge_pieces(work, partial, to);
 }
 
-// Completes the cells from their moments, or from the population (f64 [2, entries]).
-void solve(const NormSpec& spec, const Tensor& population, const Tensor& cells) {
+// Completes the cells from their moments, or from the population.
+void solve(const NormCall& call) {
+  const Tensor &population = call.population, &cells = call.cells;
   const int64_t n = cells.dim(1), entries = population.defined() ? population.dim(1) : 1;
   const double *mean = population.defined() ? population.cuda_data<double>() : nullptr, *var = mean + entries;
   double* to = cells.mutable_cuda_data<double>();
-  const Statistics::Source source = spec.source;
-  const double eps = spec.eps, r_max = spec.r_max, d_max = spec.d_max;
-  const bool center = spec.center;
+  const Statistics::Source source = call.source;
+  const double eps = call.eps, r_max = call.r_max, d_max = call.d_max;
+  const bool center = call.center;
   for_each("norm", n, [=] __device__(int64_t i) {
     double &count = to[kCellCount * n + i], &own_mean = to[kCellMean * n + i], &m2 = to[kCellM2 * n + i];
-    double r = 1, d = 0, about = 0;
+    double variance = 0;
     if (source == Statistics::Source::given) {
       count = m2 = 0;
       own_mean = center ? mean[i % entries] : 0;
-      about = var[i % entries];
+      variance = var[i % entries];
     } else {
-      about = m2 / (count > 1 ? count : 1) + (center ? 0 : own_mean * own_mean);
+      variance = cell_variance(count, own_mean, m2, center);
       if (!center) own_mean = 0;
     }
-    const double rstd = 1 / std::sqrt(about + eps);
-    if (source == Statistics::Source::renorm) {
-      const double deviation = std::sqrt(var[i % entries] + eps), ratio = 1 / (rstd * deviation),
-                   away = (own_mean - mean[i % entries]) / deviation;
-      r = ratio < 1 / r_max ? 1 / r_max : ratio > r_max ? r_max : ratio;
-      d = away < -d_max ? -d_max : away > d_max ? d_max : away;
-    }
-    to[kCellInv * n + i] = rstd * r;
+    const double rstd = cell_rstd(variance, eps);
+    RenormCorrection correction = {1, 0};
+    if (source == Statistics::Source::renorm)
+      correction = renorm_correction(own_mean, rstd, mean[i % entries], var[i % entries], eps, r_max, d_max);
+    to[kCellInv * n + i] = rstd * correction.r;
     to[kCellRstd * n + i] = rstd;
-    to[kCellOffset * n + i] = d;
+    to[kCellOffset * n + i] = correction.d;
   });
 }
 
 template <class T>
 void normalize(const Work<T>& work, size_t tensor, const T* x, const T* residual, T* y, uint8_t* mask) {
-  work.for_each_tile(tensor, [=] __device__(const Call<T>& call, const Tile& tile) {
+  work.for_each_tile(tensor, [=] __device__(const Passes<T>& call, const Tile& tile) {
     if (tile.row >= tile.end) return;
     Column<T> column(call, call.row_sets ? tile.row : tile.set, tile.c);
     for (int64_t row = tile.row; row < tile.end; row += tile.step) {
@@ -155,7 +153,7 @@ struct Gradients {
 // The sums of dy and dy (x - mean); where rows are sets, what they add to dbeta and dgamma.
 template <class T>
 void sum_pieces(const Work<T>& work, size_t tensor, const Gradients<T>& g, Sums* partial) {
-  work.for_each_tile(tensor, [=] __device__(const Call<T>& call, const Tile& tile) {
+  work.for_each_tile(tensor, [=] __device__(const Passes<T>& call, const Tile& tile) {
     Sums sums{};
     if (tile.row < tile.end) {
       Column<T> column(call, call.row_sets ? tile.row : tile.set, tile.c);
@@ -177,16 +175,16 @@ template <class T>
 void total_pieces(const Work<T>& work, const Sums* partial, Sums* totals) {
   work.combine(
       work.call.cells(), work.pieces_a_set() * work.call.group_size, CellItems<T>(),
-      [=] __device__(const Call<T>& call, int64_t cell, int64_t k) {
+      [=] __device__(const Passes<T>& call, int64_t cell, int64_t k) {
         const Tile item = CellItems<T>::at(call, cell, k);
         const double weight = call.weight(item.set, item.c) * call.part(kCellInv, cell);
         return Sums{weight * partial[item.place].plain, weight * partial[item.place].product};
       },
-      [=] __device__(const Call<T>&, int64_t cell, const Sums& sums) { totals[cell] = sums; });
+      [=] __device__(const Passes<T>&, int64_t cell, const Sums& sums) { totals[cell] = sums; });
 }
 
 template <class T>
-void total_rows(const Call<T>& call, const Gradients<T>& g, Sums* totals) {
+void total_rows(const Passes<T>& call, const Gradients<T>& g, Sums* totals) {
   for_each_row("norm", call.cells(), call.group_size, [=] __device__(int64_t cell, const Lane& lane) {
     const int64_t row = cell / call.groups, first = cell % call.groups * call.group_size;
     Sums sums{};
@@ -208,11 +206,11 @@ void affine_gradients(const Work<T>& work, const Sums* partial, double* dgamma, 
   const int64_t times = work.call.channels / work.call.affine_channels;  // more than once where positions are channels
   work.combine(
       sets * work.call.affine_size(), pieces / sets * times,
-      [=] __device__(const Call<T>& call, int64_t entry) {
+      [=] __device__(const Passes<T>& call, int64_t entry) {
         const int64_t* begin = call.set_begin + entry / call.affine_size();
         return (call.affine_per_set ? begin[1] - begin[0] : pieces) * times;
       },
-      [=] __device__(const Call<T>& call, int64_t entry, int64_t k) {
+      [=] __device__(const Passes<T>& call, int64_t entry, int64_t k) {
         const int64_t first = call.affine_per_set ? call.set_begin[entry / call.affine_size()] : 0,
                       piece = call.set_pieces[first + k / times],
                       c = k % times * call.affine_channels + entry % call.affine_size(),
@@ -221,7 +219,7 @@ void affine_gradients(const Work<T>& work, const Sums* partial, double* dgamma, 
         if (call.row_sets) return from;
         return Sums{from.plain, call.part(kCellInv, cell) * from.product + call.part(kCellOffset, cell) * from.plain};
       },
-      [=] __device__(const Call<T>&, int64_t entry, const Sums& sums) {
+      [=] __device__(const Passes<T>&, int64_t entry, const Sums& sums) {
         if (dgamma) dgamma[entry] = sums.product;
         if (dbeta) dbeta[entry] = sums.plain;
       });
@@ -229,7 +227,7 @@ void affine_gradients(const Work<T>& work, const Sums* partial, double* dgamma, 
 
 template <class T>
 void gradient(const Work<T>& work, size_t tensor, const Gradients<T>& g, const Sums* totals) {
-  work.for_each_tile(tensor, [=] __device__(const Call<T>& call, const Tile& tile) {
+  work.for_each_tile(tensor, [=] __device__(const Passes<T>& call, const Tile& tile) {
     if (tile.row >= tile.end) return;
     const bool passes = tile.c >= call.normalized;
     double slope = 0, offset = 0;
@@ -239,7 +237,8 @@ void gradient(const Work<T>& work, size_t tensor, const Gradients<T>& g, const S
       const double count = call.part(kCellCount, cell), rstd = call.part(kCellRstd, cell),
                    inverse = 1 / (count > 1 ? count : 1);
       slope = totals[cell].product * inverse * rstd * rstd;
-      offset = (call.center ? totals[cell].plain * inverse : 0) - column.low * slope;
+      offset = offset_from_high<T>(call.center ? gradient_offset(totals[cell].plain, inverse) : 0, slope,
+                                   call.part(kCellMean, cell));
     };
     Column<T> column(call, call.row_sets ? tile.row : tile.set, tile.c);
     prepare(tile.set, column);
@@ -258,30 +257,30 @@ void gradient(const Work<T>& work, size_t tensor, const Gradients<T>& g, const S
 }
 
 template <class T>
-void backward(const Work<T>& work, const NormSpec& spec, const Tensor& dgamma, const Tensor& dbeta,
-              const NormGradients& tensors) {
-  const Device device = tensors.x[0].device();
+void backward(const Work<T>& work, std::span<const Tensor> x, const NormCall& call, const NormGradients& to) {
   const auto target = [](std::span<const Tensor> all, size_t t) -> T* {
     return all.empty() || !all[t].defined() ? nullptr : all[t].mutable_cuda_data<T>();
   };
   PoolVector<Gradients<T>> gradients;
-  for (size_t t = 0; t < tensors.x.size(); ++t) {
-    T *dx = target(tensors.dx, t), *dresidual = target(tensors.dresidual, t);
-    gradients.push_back({tensors.dy[t].cuda_data<T>(), tensors.x[t].cuda_data<T>(),
-                         tensors.mask.empty() ? nullptr : tensors.mask[t].cuda_data<uint8_t>(), dx, dresidual,
-                         dx && tensors.add_dx[t], dresidual && tensors.add_dresidual[t]});
+  for (size_t t = 0; t < x.size(); ++t) {
+    T *dx = target(to.dx, t), *dresidual = target(to.dresidual, t);
+    gradients.push_back({to.dy[t].cuda_data<T>(), x[t].cuda_data<T>(),
+                         to.mask.empty() ? nullptr : to.mask[t].cuda_data<uint8_t>(), dx, dresidual, dx && to.add_dx[t],
+                         dresidual && to.add_dresidual[t]});
   }
+  const Device device = x[0].device();
   const Tensor memory = work.template partial<Sums>(device), totals({work.call.cells(), 2}, f64, device);
   Sums *partial = reinterpret_cast<Sums*>(memory.mutable_cuda_data<double>()),
        *total = reinterpret_cast<Sums*>(totals.mutable_cuda_data<double>());
   for (size_t t = 0; t < gradients.size(); ++t) sum_pieces(work, t, gradients[t], partial);
   if (work.call.row_sets) total_rows(work.call, gradients[0], total);
   else total_pieces(work, partial, total);
+  const Tensor &dgamma = to.affine.dgamma, &dbeta = to.affine.dbeta;
   const auto wanted = [](const Tensor& d) { return d.defined() ? d.mutable_cuda_data<double>() : nullptr; };
   if (dgamma.defined() || dbeta.defined()) affine_gradients(work, partial, wanted(dgamma), wanted(dbeta));
-  if (spec.comm && work.call.measured) {
+  if (call.comm && call.measured()) {
     const Tensor host = totals.to(cpu_device);
-    sum_over_workers(*spec.comm, std::span(host.mutable_data<double>(), static_cast<size_t>(host.numel())));
+    sum_over_workers(*call.comm, std::span(host.mutable_data<double>(), static_cast<size_t>(host.numel())));
     totals.copy_from(host);
   }
   for (size_t t = 0; t < gradients.size(); ++t) gradient(work, t, gradients[t], total);
@@ -289,32 +288,24 @@ void backward(const Work<T>& work, const NormSpec& spec, const Tensor& dgamma, c
 
 }  // namespace
 
-void norm_forward(const NormPlan& plan, const NormSpec& spec, const Tensor& gamma, const Tensor& beta,
-                  const Tensor& population, const Tensor& cells, const NormTensors& tensors) {
-  dispatch_floating("norm", tensors.x[0].dtype(), [&]<class T>() {
-    const Work<T> work(plan, spec, gamma, beta, cells);
-    if (work.call.measured) measure(work, tensors.x, cells);
-    if (spec.comm) reduce_norm_cells(*spec.comm, cells);
-    solve(spec, population, cells);
-    for (size_t t = 0; t < tensors.x.size(); ++t)
-      normalize(work, t, tensors.x[t].cuda_data<T>(),
-                tensors.residual.empty() ? nullptr : tensors.residual[t].cuda_data<T>(),
-                tensors.y[t].mutable_cuda_data<T>(),
-                tensors.mask.empty() ? nullptr : tensors.mask[t].mutable_cuda_data<uint8_t>());
+void norm_forward(std::span<const Tensor> x, const NormCall& call, const NormOutputs& to) {
+  dispatch_floating("norm", x[0].dtype(), [&]<class T>() {
+    const Work<T> work(call);
+    if (call.measured()) measure(work, x, call.cells);
+    if (call.comm) merge_over_workers(*call.comm, call.cells);
+    solve(call);
+    for (size_t t = 0; t < x.size(); ++t)
+      normalize(work, t, x[t].cuda_data<T>(), to.residual.empty() ? nullptr : to.residual[t].cuda_data<T>(),
+                to.y[t].mutable_cuda_data<T>(), to.mask.empty() ? nullptr : to.mask[t].mutable_cuda_data<uint8_t>());
   });
 }
 
-void norm_backward(const NormPlan& plan, const NormSpec& spec, const Tensor& gamma, const Tensor& beta,
-                   const Tensor& cells, const Tensor& dgamma, const Tensor& dbeta, const NormGradients& tensors) {
-  dispatch_floating("norm", tensors.x[0].dtype(), [&]<class T>() {
-    backward<T>({plan, spec, gamma, beta, cells}, spec, dgamma, dbeta, tensors);
-  });
+void norm_backward(std::span<const Tensor> x, const NormCall& call, const NormGradients& to) {
+  dispatch_floating("norm", x[0].dtype(), [&]<class T>() { backward(Work<T>(call), x, call, to); });
 }
 
-void norm_moments(const NormPlan& plan, const Tensor& cells, std::span<const Tensor> xs) {
-  dispatch_floating("moments", xs[0].dtype(), [&]<class T>() {
-    measure<T>({plan, NormSpec{}, {}, {}, cells}, xs, cells);
-  });
+void norm_moments(std::span<const Tensor> x, const NormCall& call) {
+  dispatch_floating("moments", x[0].dtype(), [&]<class T>() { measure(Work<T>(call), x, call.cells); });
 }
 
 }  // namespace norma::cuda

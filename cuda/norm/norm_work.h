@@ -1,27 +1,25 @@
-// How the work of cuda/norm/norm.cu is cut up. Rows of channels are cut into pieces of one set each; a block takes some
-// columns of a piece, a thread one column. What is summed by piece and column is then combined by cell, or by channel,
-// in an order that depends on the shapes alone. Not a public header.
+// How the work of cuda/norm/norm.cu is cut up. Rows of channels are cut into pieces of one set each (NormBlocks); a
+// CUDA block takes some columns of a piece, a thread one column. What is summed by piece and column is then combined by
+// cell, or by channel, in an order that depends on the shapes alone. Not a public header.
 #pragma once
 
+#include <numeric>
+
 #include "norma/cuda/launch.h"
-#include "norma/ops/norm/norm.h"
+#include "norma/ops/norm/cell_math.h"
+#include "norma/ops/norm/kernels.h"
 
 namespace norma::cuda {
 
-// Elements whose deviations from `mean` have the sum of squares m2; merged by Chan's rule.
-struct Moment {
-  double count, mean, m2;
+struct Moment : CellMoments {
   __device__ Moment operator+(const Moment& other) const {
-    const double both = count + other.count;
-    if (both == 0) return {};
-    const double delta = other.mean - mean, weight = other.count / both;
-    return {both, mean + delta * weight, m2 + other.m2 + delta * delta * count * weight};
+    return count + other.count == 0 ? Moment{} : Moment{merge_moments(*this, other)};
   }
 };
 // Of n elements whose deviations from `shift` have the sums s and q (of squares).
 __device__ inline Moment shifted(double n, double shift, double s, double q) {
   const double m2 = q - s * s / n;
-  return {n, shift + s / n, m2 > 0 ? m2 : 0};
+  return {{n, shift + s / n, m2 > 0 ? m2 : 0}};
 }
 
 struct Sums {
@@ -33,9 +31,9 @@ struct Piece {  // consecutive rows of one tensor in one set
   int64_t first_row, rows, set;
 };
 
-// What every kernel of a call knows.
+// What every kernel of a call of norm knows.
 template <class T>
-struct Call : NormDims {
+struct Passes : NormDims {
   bool affine_per_set, measured, center;
   Activation::Kind kind;
   T leak;
@@ -59,7 +57,7 @@ struct Tile {
 };
 
 template <class T, class F>
-__global__ void tile_kernel(Call<T> call, int64_t first_piece, F f) {
+__global__ void tile_kernel(Passes<T> call, int64_t first_piece, F f) {
   const int64_t tiles = (call.channels + call.width - 1) / call.width, lane = threadIdx.x / call.width;
   const int64_t piece = first_piece + blockIdx.x / tiles,
                 c = blockIdx.x % tiles * call.width + threadIdx.x % call.width;
@@ -71,7 +69,7 @@ __global__ void tile_kernel(Call<T> call, int64_t first_piece, F f) {
 
 // Thread (i, lane) combines make(call, i, k) for k = lane, lane + lanes, ... below count(call, i).
 template <class T, class Count, class Make, class Store>
-__global__ void combine_kernel(Call<T> call, int64_t n, Count count, Make make, Store store) {
+__global__ void combine_kernel(Passes<T> call, int64_t n, Count count, Make make, Store store) {
   const int64_t i = int64_t{blockIdx.x} * call.width + threadIdx.x % call.width;
   decltype(make(call, i, i)) sum{};
   for (int64_t k = threadIdx.x / call.width, end = i < n ? count(call, i) : 0; k < end; k += call.lanes)
@@ -87,49 +85,40 @@ Tensor on_device(PoolVector<int64_t> table, Device device);
 template <class T>
 class Work {
  public:
-  Call<T> call;
+  Passes<T> call;
 
-  Work(const NormPlan& plan, const NormSpec& spec, const Tensor& gamma, const Tensor& beta, const Tensor& cells) {
+  explicit Work(const NormCall& of) {
+    const NormPlan& plan = of.plan;
     static_cast<NormDims&>(call) = plan;
-    call.affine_per_set = (gamma.defined() && gamma.rank() == 2) || (beta.defined() && beta.rank() == 2);
-    call.measured = spec.source != Statistics::Source::given;
-    call.center = spec.center;
-    call.kind = spec.activation.kind;
-    call.leak = static_cast<T>(spec.activation.slope);
-    call.parts = cells.cuda_data<double>();
-    call.gamma = gamma.defined() ? gamma.cuda_data<T>() : nullptr;
-    call.beta = beta.defined() ? beta.cuda_data<T>() : nullptr;
+    call.affine_per_set = of.affine_per_set();
+    call.measured = of.measured();
+    call.center = of.center;
+    call.kind = of.activation.kind;
+    call.leak = static_cast<T>(of.activation.slope);
+    call.parts = of.cells.cuda_data<double>();
+    call.gamma = of.gamma.defined() ? of.gamma.cuda_data<T>() : nullptr;
+    call.beta = of.beta.defined() ? of.beta.cuda_data<T>() : nullptr;
     call.width = width_for(plan.channels);
-    int64_t all = 0, longest = 0;
-    for (int64_t rows : plan.rows) all += rows;
-    const int64_t most = std::clamp<int64_t>(all * tiles() / 2048, 4 * kThreads / call.width, 4096);  // rows of a piece
-    PoolVector<int64_t> pieces, sets;
-    const auto cut = [&](int64_t row, int64_t rows, int64_t set) {
-      const int64_t parts = (rows + most - 1) / most;
-      for (int64_t i = 0; i < parts; ++i) {
-        const int64_t first = row + rows * i / parts, count = row + rows * (i + 1) / parts - first;
-        pieces.insert(pieces.end(), {first, count, set});
-        sets.push_back(set);
-        longest = std::max(longest, count);
-      }
-    };
-    for (size_t t = 0; t < plan.rows.size(); ++t) {
-      tensor_begin_.push_back(static_cast<int64_t>(sets.size()));
-      if (plan.row_sets) cut(0, plan.rows[t], 0);
-      for (const NormPlan::Run& run : plan.runs)
-        if (run.tensor == static_cast<int64_t>(t)) cut(run.first_row, run.rows, run.set);
+    const int64_t all = std::accumulate(plan.rows.begin(), plan.rows.end(), int64_t{0});
+    const NormBlocks blocks =
+        NormBlocks::by_rows(plan, std::clamp<int64_t>(all * tiles() / 2048, 4 * kThreads / call.width, 4096));
+    int64_t longest = 0;
+    PoolVector<int64_t> table;
+    tensor_begin_.assign(plan.rows.size() + 1, 0);
+    for (const NormPlan::Run& run : blocks.runs) {
+      table.insert(table.end(), {run.first_row, run.rows, run.set});
+      longest = std::max(longest, run.rows);
+      ++tensor_begin_[run.tensor + 1];
     }
-    const int64_t count = static_cast<int64_t>(sets.size());
-    tensor_begin_.push_back(count);
+    std::partial_sum(tensor_begin_.begin(), tensor_begin_.end(), tensor_begin_.begin());
     call.lanes = lanes_for(longest, call.width);
-    const Buckets by_set(count, plan.row_sets ? 1 : plan.sets, [&](int64_t i) { return sets[static_cast<size_t>(i)]; });
-    pieces.insert(pieces.end(), by_set.begin.begin(), by_set.begin.end());
-    pieces.insert(pieces.end(), by_set.items.begin(), by_set.items.end());
-    memory_ = on_device(std::move(pieces), cells.device());
+    table.insert(table.end(), blocks.of_set.begin.begin(), blocks.of_set.begin.end());
+    table.insert(table.end(), blocks.of_set.items.begin(), blocks.of_set.items.end());
+    memory_ = on_device(std::move(table), of.cells.device());
     const int64_t* to = memory_.cuda_data<int64_t>();
     call.pieces = reinterpret_cast<const Piece*>(to);
-    call.set_begin = to + 3 * count;
-    call.set_pieces = call.set_begin + by_set.begin.size();
+    call.set_begin = to + 3 * pieces();
+    call.set_pieces = call.set_begin + blocks.of_set.begin.size();
   }
 
   int64_t pieces() const { return tensor_begin_.back(); }
@@ -152,7 +141,7 @@ class Work {
   template <class Count, class Make, class Store>
   void combine(int64_t n, int64_t items, Count count, Make make, Store store) const {
     if (n == 0) return;
-    Call<T> own = call;
+    Passes<T> own = call;
     own.width = std::min(width_for(n), kThreads / lanes_for(items, 1));
     own.lanes = lanes_for(items, own.width);
     launch("norm", static_cast<unsigned>((n + own.width - 1) / own.width), static_cast<unsigned>(own.width * own.lanes),
@@ -169,46 +158,40 @@ class Work {
 // What a cell is made of, for combine(): the results of its set's pieces in its channels.
 template <class T>
 struct CellItems {
-  __device__ int64_t operator()(const Call<T>& call, int64_t cell) const {
+  __device__ int64_t operator()(const Passes<T>& call, int64_t cell) const {
     const int64_t set = cell / call.groups;
     return (call.set_begin[set + 1] - call.set_begin[set]) * call.group_size;
   }
   // The piece and the channel of item k.
-  __device__ static Tile at(const Call<T>& call, int64_t cell, int64_t k) {
+  __device__ static Tile at(const Passes<T>& call, int64_t cell, int64_t k) {
     const int64_t set = cell / call.groups, piece = call.set_pieces[call.set_begin[set] + k / call.group_size];
     const int64_t c = cell % call.groups * call.group_size + k % call.group_size;
     return {set, c, 0, call.pieces[piece].rows, 1, piece * call.channels + c};
   }
 };
 
-// What a column of a set needs: y = (x - high) * scale + shift before the activation. `high` is the mean rounded to T,
-// so that the difference keeps its digits; what the rounding left is in `shift`.
+// What a column of a set needs of its cell.
 template <class T>
-struct Column {
-  T high, scale, shift;
-  double low;  // mean - high
-  __device__ Column(const Call<T>& call, int64_t set, int64_t c) : high(0), scale(1), shift(0), low(0) {
+struct Column : ForwardColumn<T> {
+  double low = 0;  // mean - high
+  __device__ Column(const Passes<T>& call, int64_t set, int64_t c) : ForwardColumn<T>{0, 1, 0} {
     if (c >= call.normalized) return;  // passes through
     const int64_t cell = set * call.groups + c / call.group_size;
-    const double mean = call.part(kCellMean, cell), gamma = call.weight(set, c),
-                 weight = gamma * call.part(kCellInv, cell);
-    high = static_cast<T>(mean);
-    low = mean - high;
-    scale = static_cast<T>(weight);
-    shift = static_cast<T>((call.beta ? call.beta[call.affine(set, c)] : 0) + gamma * call.part(kCellOffset, cell) -
-                           low * weight);
+    const double mean = call.part(kCellMean, cell), beta = call.beta ? call.beta[call.affine(set, c)] : 0;
+    low = low_part<T>(mean);
+    static_cast<ForwardColumn<T>&>(*this) =
+        forward_column<T>(mean, call.part(kCellInv, cell), call.part(kCellOffset, cell), call.weight(set, c), beta);
   }
-  __device__ T operator()(T x) const { return (x - high) * scale + shift; }
 };
 
 template <class T>
-__device__ T activate(const Call<T>& call, T v) {
+__device__ T activate(const Passes<T>& call, T v) {
   if (call.kind == Activation::Kind::relu) return v < 0 ? T(0) : v;
   return call.kind == Activation::Kind::none || v > 0 ? v : call.leak * v;
 }
 // dy behind the activation.
 template <class T>
-__device__ T behind(const Call<T>& call, T dy, T x, const uint8_t* mask, int64_t i, const Column<T>& column) {
+__device__ T behind(const Passes<T>& call, T dy, T x, const uint8_t* mask, int64_t i, const Column<T>& column) {
   if (call.kind == Activation::Kind::none || (mask ? mask[i] != 0 : column(x) > 0)) return dy;
   return call.kind == Activation::Kind::relu ? T(0) : call.leak * dy;
 }

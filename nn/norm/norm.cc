@@ -65,7 +65,7 @@ void Norm::reset_population() {
 }
 
 NormOptions Norm::options(const Activation& f) const {
-  return {.eps = eps, .activation = f, .center = center, .leading = half ? (channels_ + 1) / 2 : -1};
+  return {.eps = eps, .activation = f, .center = center, .normalized_channels = half ? (channels_ + 1) / 2 : -1};
 }
 
 Tensor Norm::operator()(Conv2d& conv, const Tensor& x, const Tensor& residual) {

@@ -1,9 +1,8 @@
 #include "norma/ops/norm/conv2d_norm.h"
 
-#include <cmath>
-
 #include "norma/autograd/op.h"
 #include "norma/ops/conv/kernels.h"
+#include "norma/ops/norm/cell_math.h"
 #include "norma/ops/norm/norm_max_pool.h"
 
 namespace norma {
@@ -25,7 +24,7 @@ Tensor conv2d_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, co
   const Shape out = {g.n, g.oh, g.ow, g.oc}, channels = {g.oc};
   const cpu::ConvKernel* kernel = cpu::vectorised(g, f32, g.oc);
   const auto fits = [](const Tensor& p, const Shape& shape) { return !p.defined() || p.shape() == shape; };
-  if (!kernel || after.leading >= 0 || grouping.samples.kind != Samples::Kind::whole ||
+  if (!kernel || after.normalized_channels >= 0 || grouping.samples.kind != Samples::Kind::whole ||
       grouping.positions != Positions::all || !fits(statistics.mean, channels) || !fits(statistics.var, channels) ||
       !fits(gamma, channels) || !fits(beta, channels) || after.residual.size() > 1 ||
       (max_pool && (*max_pool != Pair(2) || !after.residual.empty() || g.oh < 2 || g.ow < 2)))
@@ -34,18 +33,20 @@ Tensor conv2d_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, co
   op.check_same({x, weight, bias, gamma, beta, residual});
   op.check(fits(residual, out), "residual {} for output {}", residual.defined() ? residual.shape() : Shape{}, out);
 
-  // (y - high) scale + shift: the columns of the norm kernel.
-  const Tensor columns({3, g.oc}), mean = statistics.mean.to(f64).contiguous(),
-                                   var = statistics.var.to(f64).contiguous();
+  const auto values = [&](const Tensor& p, double otherwise) {  // f64 [C_out]
+    return p.defined() ? p.to(f64).contiguous() : full(channels, otherwise, f64);
+  };
+  const Tensor columns({3, g.oc}), mean = values(after.center ? statistics.mean : Tensor(), 0),
+                                   var = values(statistics.var, 1), weights = values(gamma, 1),
+                                   biases = values(beta, 0);
   float* to = columns.mutable_data<float>();
   for (int64_t c = 0; c < g.oc; ++c) {
-    const double center = after.center ? mean.data<double>()[c] : 0;
-    const double scale = (gamma.defined() ? gamma.contiguous().data<float>()[c] : 1) *
-                         (1 / std::sqrt(var.data<double>()[c] + after.eps));
-    to[c] = static_cast<float>(center);
-    to[g.oc + c] = static_cast<float>(scale);
-    to[2 * g.oc + c] =
-        static_cast<float>((beta.defined() ? beta.contiguous().data<float>()[c] : 0) - (center - to[c]) * scale);
+    const ForwardColumn<float> column =
+        forward_column<float>(mean.data<double>()[c], cell_rstd(var.data<double>()[c], after.eps), 0,
+                              weights.data<double>()[c], biases.data<double>()[c]);
+    to[c] = column.high;
+    to[g.oc + c] = column.scale;
+    to[2 * g.oc + c] = column.shift;
   }
   const Tensor y(max_pool ? Shape{g.n, g.oh / 2, g.ow / 2, g.oc} : out), in = x.contiguous(), w = weight.contiguous(),
                                                                          b = bias.defined() ? bias.contiguous() : bias;

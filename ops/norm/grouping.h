@@ -15,10 +15,7 @@
 //   Batch Group Norm                whole        all        groups(G)    Zhou et al. 2020
 #pragma once
 
-#include <span>
-
 #include "norma/core/communicator.h"
-#include "norma/core/memory.h"
 #include "norma/core/tensor.h"
 
 namespace norma {
@@ -67,49 +64,5 @@ inline Grouping instance() { return {Samples::each()}; }
 inline Grouping groups(int64_t count) { return {Samples::each(), Positions::all, Channels::groups(count)}; }
 inline Grouping layer() { return {Samples::each(), Positions::all, Channels::all()}; }
 inline Grouping features() { return {Samples::each(), Positions::each, Channels::all()}; }
-
-// A grouping applied to shapes: what the kernels work from. The samples x positions of each tensor are rows of
-// `channels` elements, contiguous; a row belongs to one of `sets` row sets, a channel to one of `groups` groups of
-// `group_size`; cell (set, group) has number set * groups + group. Where every position is by itself, the positions
-// become samples (if so are the samples) or channels (if not), so that kernels never see that case: `channels` is then
-// P * C, `affine_channels` still C.
-struct NormDims {  // what fits into a kernel's arguments
-  int64_t channels = 0, affine_channels = 0;
-  int64_t sets = 0, groups = 0, group_size = 0;
-  int64_t normalized = 0;  // channels below this are normalized, those above pass through (half instance norm)
-  bool row_sets = false;   // every row is a set of its own; runs is then empty
-
-  constexpr int64_t cells() const { return sets * groups; }
-  constexpr int64_t affine_size() const { return affine_channels < normalized ? affine_channels : normalized; }
-};
-struct NormPlan : NormDims {
-  struct Run {  // consecutive rows of one tensor in one set
-    int64_t tensor, first_row, rows, set;
-  };
-  PoolVector<int64_t> rows;       // of each tensor
-  PoolVector<Run> runs;           // by set
-  PoolVector<int64_t> set_begin;  // [sets + 1] into runs
-  PoolVector<int64_t> set_rows;   // rows of a set; empty if row_sets
-
-  int64_t rows_of(int64_t set) const { return row_sets ? 1 : set_rows[static_cast<size_t>(set)]; }
-  int64_t elements(int64_t set) const { return rows_of(set) * group_size; }  // of each cell of the set
-};
-
-// The numbers [0, n) by their key in [0, keys): those of key k are items[begin[k]] to items[begin[k + 1] - 1], in
-// order.
-struct Buckets {
-  PoolVector<int64_t> begin, items;
-  template <class F>
-  Buckets(int64_t n, int64_t keys, F&& key) : begin(static_cast<size_t>(keys) + 2, 0), items(static_cast<size_t>(n)) {
-    for (int64_t i = 0; i < n; ++i) ++begin[static_cast<size_t>(key(i)) + 2];
-    for (size_t k = 2; k < begin.size(); ++k) begin[k] += begin[k - 1];
-    for (int64_t i = 0; i < n; ++i) items[static_cast<size_t>(begin[static_cast<size_t>(key(i)) + 1]++)] = i;
-    begin.pop_back();
-  }
-};
-
-// Checks the grouping against the shapes (all of one rank >= 2, one C; the same N unless the samples are taken whole).
-// `leading` >= 0: only the first `leading` channels are normalized, each by itself. Errors are in the name of `op`.
-NormPlan plan_norm(const char* op, const Grouping& grouping, std::span<const Tensor> xs, int64_t leading = -1);
 
 }  // namespace norma

@@ -1,8 +1,8 @@
 #include "norma/ops/norm/moments.h"
 
 #include "norma/ops/elementwise/binary.h"
-#include "norma/ops/norm/norm.h"
-#include "norma/ops/norm/running_stats.h"
+#include "norma/ops/norm/cell_math.h"
+#include "norma/ops/norm/kernels.h"
 #include "norma/ops/reduce/reduce.h"
 
 namespace norma {
@@ -18,11 +18,10 @@ Moments moments(const std::vector<Tensor>& xs, const Grouping& grouping) {
           "wants floating inputs of one dtype on one device, not {} {}", x.dtype(), x.shape());
     inputs.push_back(x.contiguous());
   }
-  const NormPlan plan = plan_norm("moments", grouping, inputs);
-  const Tensor cells = zeros({kNormCellParts, plan.cells()}, f64, xs[0].device());
-  if (plan.sets > 0) kernel::norm_moments(plan, cells, inputs);
-  if (grouping.samples.comm) reduce_norm_cells(*grouping.samples.comm, cells);
-  return moments_of_cells(cells, plan);
+  const NormCall call(plan_norm("moments", grouping, inputs), xs[0].device());
+  if (call.plan.sets > 0) kernel::norm_moments(inputs, call);
+  if (grouping.samples.comm) merge_over_workers(*grouping.samples.comm, call.cells);
+  return call.moments();
 }
 
 Moments merge(const Moments& a, const Moments& b) {

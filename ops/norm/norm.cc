@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "norma/autograd/op.h"
+#include "norma/ops/norm/kernels.h"
 
 namespace norma {
 namespace {
@@ -45,7 +46,7 @@ void check_cell_sizes(const Op& op, const NormPlan& plan, const Grouping& groupi
 
 }  // namespace
 
-void reduce_norm_cells(Communicator& comm, const Tensor& cells) {
+void merge_over_workers(Communicator& comm, const Tensor& cells) {
   const int64_t n = cells.dim(1);
   const Tensor own = view::slice(cells.to(cpu_device), 0, 0, 3).clone(), all({comm.size(), 3, n}, f64);
   const auto span_of = [](const Tensor& x) {
@@ -65,29 +66,28 @@ void sum_over_workers(Communicator& comm, std::span<double> values) {
   for (size_t i = 0; i < all.size(); ++i) values[i % values.size()] += all[i];
 }
 
-Moments moments_of_cells(const Tensor& cells, const NormPlan& plan) {
-  const Tensor own = view::slice(cells, 0, kCellCount, kCellM2 + 1).clone();
-  const auto part = [&](NormCellPart k) {
-    return view::reshape(view::slice(own, 0, k, k + 1), {plan.sets, plan.groups});
-  };
-  return {part(kCellCount), part(kCellMean), part(kCellM2)};
-}
-
 Tensor norm(const Tensor& x, const Grouping& grouping, const Statistics& statistics, const Tensor& gamma,
             const Tensor& beta, const NormOptions& options) {
   return norm(std::vector<Tensor>{x}, grouping, statistics, gamma, beta, options)[0];
 }
 
-NormArguments::NormArguments(const Op& op, const std::vector<Tensor>& xs, const Grouping& grouping,
-                             const Statistics& statistics, const Tensor& gamma, const Tensor& beta,
-                             const NormOptions& options) {
-  for (const Tensor& x : xs) op.check_same({xs[0], x, gamma, beta});
-  plan = plan_norm(op.name(), grouping, xs, options.leading);
-  check_affine(op, "gamma", gamma, plan, grouping);
-  check_affine(op, "beta", beta, plan, grouping);
-  op.check(!gamma.defined() || !beta.defined() || gamma.rank() == beta.rank(), "gamma is {}, beta is {}",
-           gamma.defined() ? gamma.shape() : Shape{}, beta.defined() ? beta.shape() : Shape{});
-  op.check(options.eps >= 0, "eps {} is negative", options.eps);
+NormCall::NormCall(const Op& op, const std::vector<Tensor>& xs, const Grouping& grouping, const Statistics& statistics,
+                   const Tensor& gamma_, const Tensor& beta_, const NormOptions& options)
+    : source(statistics.source),
+      activation(options.activation),
+      eps(options.eps),
+      center(options.center),
+      r_max(statistics.r_max),
+      d_max(statistics.d_max),
+      keep_moments(options.moments != nullptr),
+      comm(measured() ? grouping.samples.comm : nullptr) {
+  for (const Tensor& x : xs) op.check_same({xs[0], x, gamma_, beta_});
+  plan = plan_norm(op.name(), grouping, xs, options.normalized_channels);
+  check_affine(op, "gamma", gamma_, plan, grouping);
+  check_affine(op, "beta", beta_, plan, grouping);
+  op.check(!gamma_.defined() || !beta_.defined() || gamma_.rank() == beta_.rank(), "gamma is {}, beta is {}",
+           gamma_.defined() ? gamma_.shape() : Shape{}, beta_.defined() ? beta_.shape() : Shape{});
+  op.check(eps >= 0, "eps {} is negative", eps);
   op.check(options.residual.empty() || options.residual.size() == xs.size(), "{} residuals for {} inputs",
            options.residual.size(), xs.size());
   for (size_t i = 0; i < options.residual.size(); ++i) {
@@ -95,30 +95,78 @@ NormArguments::NormArguments(const Op& op, const std::vector<Tensor>& xs, const 
     op.check(options.residual[i].shape() == xs[i].shape(), "residual {} for input {}", options.residual[i].shape(),
              xs[i].shape());
   }
-  const bool given = statistics.source == Statistics::Source::given;
-  if (statistics.source == Statistics::Source::renorm)
-    op.check(statistics.r_max >= 1 && statistics.d_max >= 0, "renorm wants r_max >= 1 and d_max >= 0, not {} and {}",
-             statistics.r_max, statistics.d_max);
-  if (!given && options.center && !grouping.samples.comm) check_cell_sizes(op, plan, grouping, xs[0].shape());
+  if (source == Statistics::Source::renorm)
+    op.check(r_max >= 1 && d_max >= 0, "renorm wants r_max >= 1 and d_max >= 0, not {} and {}", r_max, d_max);
+  if (measured() && center && !comm) check_cell_sizes(op, plan, grouping, xs[0].shape());
 
-  spec = {.source = statistics.source,
-          .activation = options.activation,
-          .eps = options.eps,
-          .center = options.center,
-          .r_max = statistics.r_max,
-          .d_max = statistics.d_max,
-          .keep_moments = options.moments != nullptr,
-          .comm = given ? nullptr : grouping.samples.comm};
   population = population_of(op, statistics, plan);
   cells = Tensor({kNormCellParts, plan.cells()}, f64, xs[0].device());
-  weight = gamma.defined() ? gamma.contiguous() : gamma;
-  bias = beta.defined() ? beta.contiguous() : beta;
+  if (gamma_.defined()) gamma = gamma_.contiguous().detach();
+  if (beta_.defined()) beta = beta_.contiguous().detach();
 }
+
+NormCall::NormCall(NormPlan plan_, Device device)
+    : plan(std::move(plan_)), cells(zeros({kNormCellParts, plan.cells()}, f64, device)) {}
+
+std::vector<Saved> NormCall::save(const Op& op) {
+  population = {};  // which only the forward pass reads
+  return {op.save(gamma), op.save(beta), op.save(cells)};
+}
+
+AffineGradients::AffineGradients(const NormCall& of, const Sink& sink, size_t first) : call(of), first_input(first) {
+  if (sink.wants(first)) dgamma = zeros(call.gamma.shape(), f64, call.gamma.device());
+  if (sink.wants(first + 1)) dbeta = zeros(call.beta.shape(), f64, call.beta.device());
+}
+
+void AffineGradients::give(Sink& sink) const {
+  if (dgamma.defined()) sink.give(first_input, dgamma.to(call.gamma.dtype()));
+  if (dbeta.defined()) sink.give(first_input + 1, dbeta.to(call.beta.dtype()));
+}
+
+Moments NormCall::moments() const {
+  const Tensor own = view::slice(cells, 0, kCellCount, kCellM2 + 1).clone();
+  const auto part = [&](NormCellPart k) {
+    return view::reshape(view::slice(own, 0, k, k + 1), {plan.sets, plan.groups});
+  };
+  return {part(kCellCount), part(kCellMean), part(kCellM2)};
+}
+
+namespace {
+
+// The gradient of norm(): inputs are the xs, gamma, beta, and the residuals.
+struct NormRule {
+  NormCall call;
+  std::vector<Saved> x, mask, parameters;
+  bool residuals;
+
+  void operator()(std::span<const Tensor> dys, Sink& sink) const {
+    const size_t count = x.size();
+    const std::vector<Tensor> inputs(x.begin(), x.end()), masks(mask.begin(), mask.end());
+    std::vector<Tensor> dy, dx, dresidual;
+    std::vector<char> add_dx, add_dresidual;
+    const auto want = [&](size_t input, const Tensor& d, std::vector<Tensor>& grads, std::vector<char>& adds) {
+      const Sink::Target to = sink.wants(input) ? sink.over(input, d) : Sink::Target{};
+      grads.push_back(to.grad);
+      adds.push_back(to.add);
+    };
+    for (size_t i = 0; i < count; ++i) {
+      want(i, dys[i], dx, add_dx);
+      if (residuals) want(count + 2 + i, dys[i], dresidual, add_dresidual);
+      dy.push_back(dys[i].defined() ? dys[i].contiguous() : zeros_like(inputs[i]));
+    }
+    const AffineGradients affine(call, sink, count);
+    if (call.plan.sets > 0)
+      kernel::norm_backward(inputs, call, {masks, dy, dx, dresidual, add_dx, add_dresidual, affine});
+    affine.give(sink);
+  }
+};
+
+}  // namespace
 
 std::vector<Tensor> norm(const std::vector<Tensor>& xs, const Grouping& grouping, const Statistics& statistics,
                          const Tensor& gamma, const Tensor& beta, const NormOptions& options) {
   const Op op("norm");
-  NormArguments with(op, xs, grouping, statistics, gamma, beta, options);
+  NormCall call(op, xs, grouping, statistics, gamma, beta, options);
   const bool keeps_mask = !options.residual.empty() && options.activation.kind != Activation::Kind::none;
   std::vector<Tensor> inputs, residuals, outputs, masks;
   for (size_t i = 0; i < xs.size(); ++i) {
@@ -127,49 +175,19 @@ std::vector<Tensor> norm(const std::vector<Tensor>& xs, const Grouping& grouping
     if (!options.residual.empty()) residuals.push_back(options.residual[i].contiguous());
     if (keeps_mask) masks.emplace_back(xs[i].shape(), u8, xs[i].device());
   }
-  if (with.plan.sets > 0)
-    kernel::norm_forward(with.plan, with.spec, with.weight, with.bias, with.population, with.cells,
-                         {inputs, residuals, outputs, masks});
-  if (options.moments && statistics.source != Statistics::Source::given)
-    *options.moments = moments_of_cells(with.cells, with.plan);
+  if (call.plan.sets > 0) kernel::norm_forward(inputs, call, {residuals, outputs, masks});
+  if (options.moments && call.measured()) *options.moments = call.moments();
 
-  std::vector<Tensor> recorded = xs;  // then gamma, beta, residuals
+  std::vector<Tensor> recorded = xs;
   recorded.push_back(gamma);
   recorded.push_back(beta);
   recorded.insert(recorded.end(), options.residual.begin(), options.residual.end());
   if (!Op::records(recorded)) return outputs;
-  std::vector<Saved> saved_x, saved_mask;
-  for (const Tensor& x : inputs) saved_x.push_back(op.save(x));
-  for (const Tensor& mask : masks) saved_mask.push_back(op.save(mask));
-  op.record_all(recorded, outputs,
-                [plan = std::move(with.plan), spec = with.spec, saved_x, saved_mask, gamma = op.save(with.weight),
-                 beta = op.save(with.bias), cells = op.save(with.cells),
-                 residuals = !residuals.empty()](std::span<const Tensor> dys, Sink& sink) {
-                  const size_t count = saved_x.size();
-                  std::vector<Tensor> x(saved_x.begin(), saved_x.end()), mask(saved_mask.begin(), saved_mask.end()), dy,
-                      dx, dresidual;
-                  std::vector<char> add_dx, add_dresidual;
-                  const auto want = [&](size_t input, const Tensor& d, std::vector<Tensor>& grads,
-                                        std::vector<char>& adds) {
-                    const Sink::Target to = sink.wants(input) ? sink.over(input, d) : Sink::Target{};
-                    grads.push_back(to.grad);
-                    adds.push_back(to.add);
-                  };
-                  for (size_t i = 0; i < count; ++i) {
-                    want(i, dys[i], dx, add_dx);
-                    if (residuals) want(count + 2 + i, dys[i], dresidual, add_dresidual);
-                    dy.push_back(dys[i].defined() ? dys[i].contiguous() : zeros_like(x[i]));
-                  }
-                  const auto parameter = [&](size_t i, const Tensor& p) {
-                    return sink.wants(count + i) ? zeros(p.shape(), f64, p.device()) : Tensor();
-                  };
-                  const Tensor dgamma = parameter(0, gamma), dbeta = parameter(1, beta);
-                  if (plan.sets > 0)
-                    kernel::norm_backward(plan, spec, gamma, beta, cells, dgamma, dbeta,
-                                          {x, mask, dy, dx, dresidual, add_dx, add_dresidual});
-                  if (dgamma.defined()) sink.give(count, dgamma.to(gamma->dtype()));
-                  if (dbeta.defined()) sink.give(count + 1, dbeta.to(beta->dtype()));
-                });
+  NormRule rule{{}, {}, {}, call.save(op), !residuals.empty()};
+  for (const Tensor& x : inputs) rule.x.push_back(op.save(x));
+  for (const Tensor& mask : masks) rule.mask.push_back(op.save(mask));
+  rule.call = std::move(call);
+  op.record_all(recorded, outputs, std::move(rule));
   return outputs;
 }
 

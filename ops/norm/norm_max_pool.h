@@ -13,15 +13,25 @@ namespace norma {
 Tensor norm_max_pool(const Tensor& x, const Grouping& grouping, const Statistics& statistics, const Tensor& gamma,
                      const Tensor& beta, const Pool2dOptions& pool, const NormOptions& options = {});
 
-// Fills y and cells; and, undefined where no gradient is wanted, of the winner of each window its place (u8, row-major)
-// and its x.
-NORMA_SIMD_KERNEL(norm_max_pool, const NormPlan& plan, const NormSpec& spec, const PoolGeometry& geometry,
-                  const Tensor& gamma, const Tensor& beta, const Tensor& population, const Tensor& cells,
-                  const Tensor& x, const Tensor& y, const Tensor& place, const Tensor& winner)
-// dgamma, dbeta as of norm_backward. dx may be undefined: not wanted.
-NORMA_SIMD_KERNEL(norm_max_pool_backward, const NormPlan& plan, const NormSpec& spec, const PoolGeometry& geometry,
-                  const Tensor& gamma, const Tensor& beta, const Tensor& cells, const Tensor& dgamma,
-                  const Tensor& dbeta, const Tensor& x, const Tensor& place, const Tensor& winner, const Tensor& dy,
-                  const Tensor& dx)
+// --- For the kernels.
+
+struct NormCall;
+struct AffineGradients;
+
+struct PooledOutputs {
+  const Tensor& y;
+  // Of each window's winner its place in the window (u8, row-major) and its x; undefined where no gradient is wanted.
+  const Tensor &place, &winner;
+};
+struct PooledGradients {
+  const Tensor &place, &winner, &dy;
+  const Tensor& dx;  // may be undefined: not wanted
+  const AffineGradients& affine;
+};
+// Fills y, place, winner, and the call's cells.
+NORMA_SIMD_KERNEL(norm_max_pool, const Tensor& x, const NormCall& call, const PoolGeometry& geometry,
+                  const PooledOutputs& to)
+NORMA_SIMD_KERNEL(norm_max_pool_backward, const Tensor& x, const NormCall& call, const PoolGeometry& geometry,
+                  const PooledGradients& to)
 
 }  // namespace norma

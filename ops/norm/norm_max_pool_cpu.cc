@@ -1,11 +1,11 @@
 // The CPU kernel of ops/norm/norm_max_pool.h: norm's passes, with windows in the place of rows.
+#include "norma/ops/norm/cpu_passes.h"
 #include "norma/ops/norm/norm_max_pool.h"
-#include "norma/ops/norm/norm_passes.h"
 
 NORMA_SIMD_BEGIN
 namespace {
 
-using namespace norm_rows;
+using namespace norm_kernel;
 
 // The plan of y's rows: of the same sets, a row a window instead of one a pixel.
 NormPlan plan_of_windows(NormPlan plan, const PoolGeometry& g) {
@@ -28,7 +28,7 @@ struct Strip {
 // window covers, and n vectors of channels from j on, until all are covered: the last vector may overlap another. Side:
 // 2 where windows are 2 x 2, else 0.
 template <class T, class F>
-void for_each_strip(const PoolGeometry& g, const Block& block, F&& f) {
+void for_each_strip(const PoolGeometry& g, const NormBlock& block, F&& f) {
   constexpr int64_t size = Pack<T, true>::size;
   const int64_t row = g.w * g.c, right = g.w - g.ow * g.kernel.w, below = g.h - g.oh * g.kernel.h;
   const auto all_channels = [&](const Strip& strip) {
@@ -40,9 +40,9 @@ void for_each_strip(const PoolGeometry& g, const Block& block, F&& f) {
     for (; j + 2 * size <= g.c; j += 2 * size) some.template operator()<2>(j);
     for (; j < g.c; j += size) some.template operator()<1>(std::min(j, g.c - size));
   };
-  for (const NormPlan::Run* run = block.runs; run < block.runs + block.count; ++run) {
-    const int64_t end = run->first_row + run->rows;
-    for (int64_t at = run->first_row, count; at < end; at += count) {
+  for (const NormPlan::Run& run : block.runs) {
+    const int64_t end = run.first_row + run.rows;
+    for (int64_t at = run.first_row, count; at < end; at += count) {
       const int64_t ox = at % g.ow, oy = at / g.ow % g.oh, image = at / g.ow / g.oh * g.h * row,
                     top = image + oy * g.kernel.h * row;
       count = std::min(g.ow - ox, end - at);
@@ -130,54 +130,49 @@ void gradient_of_windows(const PoolGeometry& g, const T* dy, const uint8_t* plac
 
 }  // namespace
 
-void norm_max_pool(const NormPlan& plan, const NormSpec& spec, const PoolGeometry& g, const Tensor& gamma,
-                   const Tensor& beta, const Tensor& population, const Tensor& cells, const Tensor& x, const Tensor& y,
-                   const Tensor& place, const Tensor& winner) {
+void norm_max_pool(const Tensor& x, const NormCall& call, const PoolGeometry& g, const PooledOutputs& to) {
   dispatch_floating("norm_max_pool", x.dtype(), [&]<class T>() {
-    const bool records = winner.defined();
-    const T *in = x.data<T>(), leak = static_cast<T>(spec.activation.slope);
-    T *out = y.mutable_data<T>(), *won = records ? winner.mutable_data<T>() : nullptr;
-    uint8_t* at = records ? place.mutable_data<uint8_t>() : nullptr;
-    const auto apply_block = [&](const Block& block, const Columns<T>& columns) {
-      with_activation(spec.activation.kind, [&]<Activation::Kind kind>() {
+    const bool records = to.winner.defined();
+    const T *in = x.data<T>(), leak = static_cast<T>(call.activation.slope);
+    T *y = to.y.mutable_data<T>(), *winner = records ? to.winner.mutable_data<T>() : nullptr;
+    uint8_t* place = records ? to.place.mutable_data<uint8_t>() : nullptr;
+    const auto apply_block = [&](const NormBlock& block, const Columns<T>& columns) {
+      with_activation(call.activation, [&]<Activation::Kind kind>() {
         for_each_strip<T>(g, block, [&]<int n, int side>(const Strip& strip, int64_t j) {
           if (!strip.covered) return;
-          if (records) max_of_windows<kind, true, n, side>(g, in, out, at, won, strip, j, columns, leak);
-          else max_of_windows<kind, false, n, side>(g, in, out, at, won, strip, j, columns, leak);
+          if (records) max_of_windows<kind, true, n, side>(g, in, y, place, winner, strip, j, columns, leak);
+          else max_of_windows<kind, false, n, side>(g, in, y, place, winner, strip, j, columns, leak);
         });
       });
     };
-    run_forward(Call<T>(plan, spec, gamma, beta, cells), plan_of_windows(plan, g), Population(population), cells,
-                std::span(&x, 1), apply_block);
+    run_forward(Passes<T>(call), plan_of_windows(call.plan, g), {&x, 1}, apply_block);
   });
 }
 
-void norm_max_pool_backward(const NormPlan& plan, const NormSpec& spec, const PoolGeometry& g, const Tensor& gamma,
-                            const Tensor& beta, const Tensor& cells, const Tensor& dgamma, const Tensor& dbeta,
-                            const Tensor& x, const Tensor& place, const Tensor& winner, const Tensor& dy,
-                            const Tensor& dx) {
+void norm_max_pool_backward(const Tensor& x, const NormCall& call, const PoolGeometry& g, const PooledGradients& to) {
   dispatch_floating("norm_max_pool", x.dtype(), [&]<class T>() {
-    const T *in = x.data<T>(), *d = dy.data<T>(), *won = winner.data<T>(), leak = static_cast<T>(spec.activation.slope);
-    T* to = dx.defined() ? dx.mutable_data<T>() : nullptr;
-    const uint8_t* places = place.data<uint8_t>();
-    const NormPlan windows = plan_of_windows(plan, g);
-    const auto sum_block = [&](const Block& block, const Columns<T>& columns, double* sums, T* scratch) {
-      with_activation(spec.activation.kind, [&]<Activation::Kind kind>() {
-        for_each_chunk(windows, block, [&](const Chunk& chunk) {  // only winners have a gradient
-          add_sums<kind, false>(d, won, nullptr, chunk, g.c, columns, leak, scratch, sums);
+    NormCall windows = call;
+    windows.plan = plan_of_windows(call.plan, g);
+    const T *in = x.data<T>(), *dy = to.dy.data<T>(), leak = static_cast<T>(call.activation.slope);
+    T* dx = to.dx.defined() ? to.dx.mutable_data<T>() : nullptr;
+    const uint8_t* place = to.place.data<uint8_t>();
+    // Only winners have a gradient.
+    const GradientData<T> winners = {dy, to.winner.data<T>(), nullptr, nullptr, nullptr, false, false, leak};
+    const auto sum_block = [&](const NormBlock& block, const Columns<T>& columns, double* sums, T* accumulators) {
+      with_activation(call.activation, [&]<Activation::Kind kind>() {
+        for_each_row_list(windows.plan, block, [&](const RowList& list) {
+          add_sums<kind, false>(winners, list, g.c, columns, accumulators, sums);
         });
       });
     };
-    const auto gradient_block = [&](const Block& block, const Columns<T>& columns) {
-      with_activation(spec.activation.kind, [&]<Activation::Kind kind>() {
+    const auto gradient_block = [&](const NormBlock& block, const Columns<T>& columns) {
+      with_activation(call.activation, [&]<Activation::Kind kind>() {
         for_each_strip<T>(g, block, [&]<int n, int side>(const Strip& strip, int64_t j) {
-          if (to) gradient_of_windows<kind, n, side>(g, d, places, in, to, strip, j, columns, leak);
+          if (dx) gradient_of_windows<kind, n, side>(g, dy, place, in, dx, strip, j, columns, leak);
         });
       });
     };
-    Backward<T> backward({windows, spec, gamma, beta, cells});
-    backward.run(sum_block, gradient_block);
-    backward.affine_gradients(dgamma, dbeta);
+    run_backward<T>(windows, to.affine, sum_block, gradient_block);
   });
 }
 

@@ -311,7 +311,7 @@ struct NormCase {
   std::string name;
   Grouping grouping;
   bool center = true;
-  int64_t leading = -1, sets = 0;  // sets: of gamma and beta
+  int64_t normalized_channels = -1, sets = 0;  // sets: of gamma and beta
 };
 
 TEST_F(Parity, Norm) {
@@ -337,8 +337,9 @@ TEST_F(Parity, Norm) {
         for (const Activation& activation : {Activation::none(), Activation::relu(), Activation::leaky_relu(0.2)}) {
           const bool residual = activation.kind != Activation::Kind::none, large = shape.rank() == 3;
           if (large && source != Statistics::Source::batch) continue;
-          const int64_t channels = shape.back(), affine = c.leading >= 0 ? c.leading : channels;
-          const NormPlan plan = plan_norm("norm", c.grouping, std::vector<Tensor>{Tensor(shape)}, c.leading);
+          const int64_t channels = shape.back(), affine = c.normalized_channels >= 0 ? c.normalized_channels : channels;
+          const NormPlan plan =
+              plan_norm("norm", c.grouping, std::vector<Tensor>{Tensor(shape)}, c.normalized_channels);
           Inputs in = {random(shape), random(c.sets > 0 ? Shape{c.sets, affine} : Shape{affine}, 2),
                        random(c.sets > 0 ? Shape{c.sets, affine} : Shape{affine}, 3)};
           if (residual) in.push_back(random(shape, 4));
@@ -348,7 +349,10 @@ TEST_F(Parity, Norm) {
               [&](const Inputs& x) {
                 const Tensor mean = random({plan.groups}, 5).to(x[0].device()),
                              var = positive({plan.groups}).to(x[0].device());
-                NormOptions o = {.eps = 1e-3, .activation = activation, .center = c.center, .leading = c.leading};
+                NormOptions o = {.eps = 1e-3,
+                                 .activation = activation,
+                                 .center = c.center,
+                                 .normalized_channels = c.normalized_channels};
                 if (residual) o.residual = {x[3]};
                 return norm(x[0], c.grouping, {source, mean, var, 1.2, 0.3}, x[1], x[2], o);
               },

@@ -26,7 +26,7 @@ TEST(Norm, ConfiguredLayersNormalizeAsTheirGroupingsSay) {
   EXPECT_TRUE(same(LayerNorm(4), norm(x, features(), {}, {}, {})));
   EXPECT_TRUE(same(LayerNorm(4, LayerNormOver::sample), norm(x, layer(), {}, {}, {})));
   EXPECT_TRUE(same(InstanceNorm(4), norm(x, instance(), {}, {}, {})));
-  EXPECT_TRUE(same(HalfInstanceNorm(4), norm(x, instance(), {}, {}, {}, {.leading = 2})));
+  EXPECT_TRUE(same(HalfInstanceNorm(4), norm(x, instance(), {}, {}, {}, {.normalized_channels = 2})));
   EXPECT_TRUE(same(RMSNorm(4), norm(x, features(), {}, {}, {}, {.eps = 1e-6, .center = false})));
   EXPECT_TRUE(same(FrozenBatchNorm(4), norm(x, whole(), Statistics::given(zeros({4}), ones({4})), {}, {})));
 }

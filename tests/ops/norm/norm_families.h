@@ -9,7 +9,7 @@ struct Family {
   std::string name;
   Grouping grouping;
   bool center = true;
-  bool leading = false;
+  bool half = false;
   bool per_set = false;  // gamma and beta [sets, C]
 };
 
@@ -65,7 +65,7 @@ struct Case {
     const auto ids = reference_sets(family.grouping.samples, shape[0], sets);
     const int64_t channels = shape.back(), positions = shape.numel() / (shape[0] * channels);
     const int64_t count =
-        family.leading || family.grouping.channels.count == 0 ? channels : family.grouping.channels.count;
+        family.half || family.grouping.channels.count == 0 ? channels : family.grouping.channels.count;
     for (int64_t set = 0; set < sets; ++set) {
       const int64_t samples = std::count(ids.begin(), ids.end(), set);
       if (samples * (family.grouping.positions == Positions::each ? 1 : positions) * (channels / count) == 1)
@@ -76,7 +76,7 @@ struct Case {
 
   void make(uint64_t seed) {
     Generator generator(seed);
-    const int64_t channels = shape.back(), lead = family.leading ? (channels + 1) / 2 : channels;
+    const int64_t channels = shape.back(), lead = family.half ? (channels + 1) / 2 : channels;
     const auto leaf = [&](const Shape& s, double mean) {
       Tensor x(s, dtype);
       generator.fill_normal(x, mean, 1);
@@ -89,7 +89,8 @@ struct Case {
     const Shape affine = family.per_set ? Shape{sets, lead} : Shape{lead};
     leaves = {leaf(shape, 0.5), leaf(affine, 1), leaf(affine, 0)};
     if (residual) leaves.push_back(leaf(shape, 0));
-    options = {.eps = 1e-3, .activation = activation, .center = family.center, .leading = family.leading ? lead : -1};
+    options = {
+        .eps = 1e-3, .activation = activation, .center = family.center, .normalized_channels = family.half ? lead : -1};
     const int64_t positions = shape.numel() / (shape[0] * channels);
     const int64_t entries =
         (family.grouping.positions == Positions::each && family.grouping.over_samples() ? positions : 1) *
@@ -97,7 +98,7 @@ struct Case {
     Tensor mean({entries}, f64), var({entries}, f64);
     generator.fill_normal(mean, 0.4, 0.2);
     generator.fill_uniform(var, 0.5, 2);
-    if (family.leading && source != Statistics::Source::batch) {
+    if (family.half && source != Statistics::Source::batch) {
       mean = view::slice(mean, 0, 0, lead).clone();
       var = view::slice(var, 0, 0, lead).clone();
     }

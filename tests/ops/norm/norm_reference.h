@@ -34,13 +34,13 @@ inline std::vector<Tensor> reference_norm(const std::vector<Tensor>& xs, const G
                                           const NormOptions& options) {
   const DType dtype = xs[0].dtype();
   const int64_t n = xs[0].dim(0), channels = xs[0].dim(-1);
-  if (options.leading >= 0 &&
-      options.leading < channels) {  // half instance norm: normalize one part, pass the other on
+  if (options.normalized_channels >= 0 &&
+      options.normalized_channels < channels) {  // half instance norm: normalize one part, pass the other on
     std::vector<Tensor> heads, ys;
-    for (const Tensor& x : xs) heads.push_back(slice(x, -1, 0, options.leading));
+    for (const Tensor& x : xs) heads.push_back(slice(x, -1, 0, options.normalized_channels));
     heads = reference_norm(heads, grouping, statistics, gamma, beta, {.eps = options.eps, .center = options.center});
     for (size_t i = 0; i < xs.size(); ++i) {
-      Tensor y = concat({heads[i], slice(xs[i], -1, options.leading, channels)}, -1);
+      Tensor y = concat({heads[i], slice(xs[i], -1, options.normalized_channels, channels)}, -1);
       if (!options.residual.empty()) y = y + options.residual[i];
       if (options.activation.kind == Activation::Kind::relu) y = relu(y);
       if (options.activation.kind == Activation::Kind::leaky_relu) y = leaky_relu(y, options.activation.slope);

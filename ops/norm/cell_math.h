@@ -1,0 +1,98 @@
+// The arithmetic of a cell, each formula once, for the CPU and the CUDA kernels of the norm family: from moments to the
+// columns of numbers that the passes over x multiply by, both ways. Scalars in double; loops over them are the
+// kernels'. No op.
+//
+// With M elements in the cell, s = sqrt(var + eps) and rstd = 1 / s, the two passes over x compute
+//
+//   y  = (x - high) scale + shift                  high: the mean, rounded to x's dtype so that x - high keeps its
+//   digits dx = scale dy - (x - high) slope - offset
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "norma/core/host_device.h"
+
+namespace norma {
+
+// The variance by which a cell is divided: about its mean, or without centering about 0.
+NORMA_HOST_DEVICE inline double cell_variance(double count, double mean, double m2, bool center) {
+  return m2 / (count > 1 ? count : 1) + (center ? 0 : mean * mean);
+}
+
+NORMA_HOST_DEVICE inline double cell_rstd(double variance, double eps) { return 1 / std::sqrt(variance + eps); }
+
+// Batch renorm's correction towards a population (Ioffe 2017): y = gamma (xhat r + d) + beta.
+struct RenormCorrection {
+  double r, d;
+};
+NORMA_HOST_DEVICE inline RenormCorrection renorm_correction(double mean, double rstd, double population_mean,
+                                                            double population_var, double eps, double r_max,
+                                                            double d_max) {
+  const double s = std::sqrt(population_var + eps), r = 1 / (rstd * s), d = (mean - population_mean) / s;
+  return {r < 1 / r_max ? 1 / r_max : r > r_max ? r_max : r, d < -d_max ? -d_max : d > d_max ? d_max : d};
+}
+
+// What the rounding of the mean to T left.
+template <class T>
+NORMA_HOST_DEVICE inline double low_part(double mean) {
+  return mean - static_cast<T>(mean);
+}
+
+// high, scale and shift: y = gamma ((x - mean) inv + offset) + beta in terms of x - high.
+template <class T>
+struct ForwardColumn {
+  T high, scale, shift;
+  NORMA_HOST_DEVICE T operator()(T x) const { return (x - high) * scale + shift; }
+};
+template <class T>
+NORMA_HOST_DEVICE inline ForwardColumn<T> forward_column(double mean, double inv, double offset, double gamma = 1,
+                                                         double beta = 0) {
+  const double weight = gamma * inv;
+  return {static_cast<T>(mean), static_cast<T>(weight),
+          static_cast<T>(beta + gamma * offset - low_part<T>(mean) * weight)};
+}
+
+// slope and offset, in double and about the mean itself, from the sums over the cell of g = gamma inv dy and of
+// g (x - mean). `share` is 1 / M, or 0 for what has no part in the gradient: both where statistics are given, the
+// offset without centering.
+NORMA_HOST_DEVICE inline double gradient_slope(double sum_of_g_x, double share, double rstd) {
+  return sum_of_g_x * (share * rstd * rstd);
+}
+NORMA_HOST_DEVICE inline double gradient_offset(double sum_of_g, double share) { return sum_of_g * share; }
+// That offset in terms of x - high.
+template <class T>
+NORMA_HOST_DEVICE inline double offset_from_high(double offset, double slope, double mean) {
+  return offset - low_part<T>(mean) * slope;
+}
+
+// Count, mean and sum of squared deviations of two disjoint sets of elements together (Chan et al. 1979); of which
+// at least one must hold an element.
+struct CellMoments {
+  double count, mean, m2;
+};
+NORMA_HOST_DEVICE inline CellMoments merge_moments(const CellMoments& a, const CellMoments& b) {
+  const double count = a.count + b.count, delta = b.mean - a.mean, weight = b.count / count;
+  return {count, a.mean + delta * weight, a.m2 + b.m2 + delta * delta * a.count * weight};
+}
+
+// Moves the population of one group, row * groups + g, towards what the cells of that row say: the mean of their means,
+// and of their variances corrected by M / (M - 1). False where none holds two elements: nothing moves then.
+NORMA_HOST_DEVICE inline bool follow_group(int64_t row, int64_t rows, int64_t g, int64_t groups, int64_t sets,
+                                           const double* count, const double* mean, const double* m2,
+                                           double weight_of_new, double* own_mean, double* own_var) {
+  double mean_sum = 0, var_sum = 0, cells = 0;
+  for (int64_t i = row * groups + g; i < sets * groups; i += rows * groups) {
+    if (count[i] < 2) continue;
+    mean_sum += mean[i];
+    var_sum += m2[i] / (count[i] - 1);
+    ++cells;
+  }
+  if (cells == 0) return false;
+  double &a = own_mean[row * groups + g], &b = own_var[row * groups + g];
+  a = (1 - weight_of_new) * a + weight_of_new * mean_sum / cells;
+  b = (1 - weight_of_new) * b + weight_of_new * var_sum / cells;
+  return true;
+}
+
+}  // namespace norma

@@ -1,0 +1,230 @@
+// The cells of a norm on the CPU, as arrays: loops over the formulae of ops/norm/cell_math.h that vectorise, from
+// moments to what the passes over the elements multiply by. No element of x is read here. Not a public header.
+#pragma once
+
+#include <algorithm>
+#include <utility>
+
+#include "norma/core/simd/vectors.h"
+#include "norma/ops/norm/cell_math.h"
+#include "norma/ops/norm/kernels.h"
+
+NORMA_SIMD_BEGIN
+namespace norm_kernel {
+
+// A thread's scratch memory of n values, kept from call to call; `which` tells buffers that are in use together apart.
+template <class T, int which>
+T* scratch(int64_t n) {
+  static thread_local PoolVector<T> room;
+  if (std::ssize(room) < n) room.resize(n);
+  return room.data();
+}
+
+// The data of a list's i-th tensor; null where there is none.
+template <class T>
+const T* data_of(std::span<const Tensor> list, int64_t i) {
+  return list.empty() ? nullptr : list[i].data<T>();
+}
+template <class T>
+T* mutable_data_of(std::span<const Tensor> list, int64_t i) {
+  return list.empty() || !list[i].defined() ? nullptr : list[i].mutable_data<T>();
+}
+
+// The rows of NormCall::cells (NormCellPart) by name, of n cells.
+struct CellArrays {
+  double *count, *mean, *m2, *inv, *rstd, *offset;
+  CellArrays(double* cells, int64_t n) {
+    for (double** part : {&count, &mean, &m2, &inv, &rstd, &offset}) *part = std::exchange(cells, cells + n);
+  }
+  // The gradient only reads them.
+  explicit CellArrays(const NormCall& call)
+      : CellArrays(const_cast<double*>(call.cells.data<double>()), call.plan.cells()) {}
+};
+
+// inv, rstd and offset of n cells from their moments; without centering, the mean becomes 0.
+template <bool center>
+void solve_measured(int64_t n, const double* __restrict count, double* __restrict mean, const double* __restrict m2,
+                    double eps, double* __restrict inv, double* __restrict rstd, double* __restrict offset) {
+  constexpr double keep = center ? 1 : 0;
+  for (int64_t i = 0; i < n; ++i) {
+    inv[i] = rstd[i] = cell_rstd(cell_variance(count[i], mean[i], m2[i], center), eps);
+    mean[i] *= keep;
+    offset[i] = 0;
+  }
+}
+
+// Completes cells [begin, end) from their moments, or from the population.
+inline void solve_cells(const NormCall& call, const CellArrays& cells, int64_t begin, int64_t end) {
+  if (call.measured()) {
+    const auto solve = call.center ? solve_measured<true> : solve_measured<false>;
+    solve(end - begin, cells.count + begin, cells.mean + begin, cells.m2 + begin, call.eps, cells.inv + begin,
+          cells.rstd + begin, cells.offset + begin);
+  }
+  if (call.source == Statistics::Source::batch) return;
+  const int64_t entries = call.population.numel() / 2;  // which divide the cells
+  const double *mean = call.population.data<double>(), *var = mean + entries;
+  for (int64_t i = begin; i < end; ++i) {
+    if (call.measured()) {
+      const RenormCorrection correction = renorm_correction(cells.mean[i], cells.rstd[i], mean[i % entries],
+                                                            var[i % entries], call.eps, call.r_max, call.d_max);
+      cells.inv[i] *= correction.r;
+      cells.offset[i] = correction.d;
+    } else {
+      cells.count[i] = cells.m2[i] = cells.offset[i] = 0;
+      cells.mean[i] = call.center ? mean[i % entries] : 0;
+      cells.inv[i] = cells.rstd[i] = cell_rstd(var[i % entries], call.eps);
+    }
+  }
+}
+
+// A value for each channel of a set.
+struct ChannelStatistics {
+  const double *mean, *inv, *offset;
+};
+
+// From the sums of dy and dy (x - high) of n channels: those of g = gamma inv dy and of g (x - mean), and what they add
+// to dgamma and dbeta.
+template <class T>
+void weigh_sums(int64_t n, const ChannelStatistics& s, const double* __restrict gamma, const double* __restrict sum,
+                const double* __restrict sum_x, double* __restrict of_g, double* __restrict of_g_x,
+                double* __restrict dgamma, double* __restrict dbeta) {
+  const double* __restrict mean = s.mean, * __restrict inv = s.inv, * __restrict offset = s.offset;
+  for (int64_t c = 0; c < n; ++c) {
+    const double about_mean = sum_x[c] - low_part<T>(mean[c]) * sum[c], weight = gamma[c] * inv[c];
+    of_g[c] = weight * sum[c];
+    of_g_x[c] = weight * about_mean;
+    dgamma[c] += inv[c] * about_mean + offset[c] * sum[c];
+    dbeta[c] += sum[c];
+  }
+}
+
+// In place, from the sums over n cells of g (x - mean) and of g, the slope and offset of their gradient.
+inline void solve_gradients(int64_t n, const double* __restrict count, const double* __restrict rstd, bool measured,
+                            bool center, double* __restrict slope, double* __restrict offset) {
+  const double of_slope = measured ? 1 : 0, of_offset = measured && center ? 1 : 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const double share = 1 / (count[i] > 1 ? count[i] : 1);
+    slope[i] = gradient_slope(slope[i], of_slope * share, rstd[i]);
+    offset[i] = gradient_offset(offset[i], of_offset * share);
+  }
+}
+
+// Calls f.operator()<kSize>() for a group size; 0: any other. Loops over a size that the compiler knows vectorise.
+template <class F>
+void with_group_size(int64_t size, F&& f) {
+  if (size == 2) f.template operator()<2>();
+  else if (size == 4) f.template operator()<4>();
+  else if (size == 8) f.template operator()<8>();
+  else if (size == 16) f.template operator()<16>();
+  else f.template operator()<0>();
+}
+
+// The values of n groups, each for all of its channels.
+inline void spread_groups(const double* __restrict values, int64_t n, int64_t group_size, double* __restrict to) {
+  with_group_size(group_size, [=]<int64_t kSize>() {
+    const int64_t size = kSize > 0 ? kSize : group_size;
+    for (int64_t g = 0; g < n; ++g)
+      for (int64_t c = 0; c < size; ++c) to[g * size + c] = values[g];
+  });
+}
+
+// The sums of n groups over their channels.
+inline void sum_groups(const double* __restrict values, int64_t n, int64_t group_size, double* __restrict to) {
+  with_group_size(group_size, [=]<int64_t kSize>() {
+    const int64_t size = kSize > 0 ? kSize : group_size;
+    for (int64_t g = 0; g < n; ++g) {
+      double sum = 0;
+      for (int64_t c = 0; c < size; ++c) sum += values[g * size + c];
+      to[g] = sum;
+    }
+  });
+}
+
+// Count, mean and sum of squared deviations of each of C channels, which all have seen as many elements.
+struct ChannelMoments {
+  double count = 0;
+  double* mean;  // [C]
+  double* m2;    // [C]
+
+  // Merges `n` elements a channel, by Chan's rule: get(c) gives their mean and sum of squared deviations.
+  template <class F>
+  NORMA_INLINE void merge(int64_t channels, double n, F&& get) {
+    const double both = count + n, weight = n / both, cross = count * weight;
+    double* __restrict to_mean = mean, * __restrict to_m2 = m2;
+    for (int64_t c = 0; c < channels; ++c) {
+      const auto [other_mean, other_m2] = get(c);
+      const double delta = other_mean - to_mean[c];
+      to_mean[c] += delta * weight;
+      to_m2[c] += other_m2 + delta * delta * cross;
+    }
+    count = both;
+  }
+  struct Part {
+    double mean, m2;
+  };
+  void merge(int64_t channels, double n, const double* __restrict means, const double* __restrict m2s) {
+    merge(channels, n, [=](int64_t c) NORMA_INLINE { return Part{means[c], m2s[c]}; });
+  }
+  // Of elements whose deviations from `shift` have the sums s and q (of squares).
+  template <class T>
+  void merge_shifted(int64_t channels, double n, const T* __restrict shift, const T* __restrict s,
+                     const T* __restrict q) {
+    merge(channels, n, [=, inverse = 1 / n](int64_t c) NORMA_INLINE {
+      const double sum = s[c], square = q[c] - sum * sum * inverse;
+      return Part{shift[c] + sum * inverse, square > 0 ? square : 0};
+    });
+  }
+};
+
+// The cells of a set from the moments of its channels, merged group by group.
+inline void store_cells(const NormPlan& plan, const ChannelMoments& channel, const CellArrays& cells, int64_t set) {
+  const int64_t first = set * plan.groups;
+  if (plan.group_size == 1) {
+    std::fill_n(cells.count + first, plan.groups, channel.count);
+    std::copy_n(channel.mean, plan.groups, cells.mean + first);
+    std::copy_n(channel.m2, plan.groups, cells.m2 + first);
+    return;
+  }
+  // All channels count alike: the mean of the means, and the squares of what is between them.
+  with_group_size(plan.group_size, [&]<int64_t kSize>() {
+    const int64_t size = kSize > 0 ? kSize : plan.group_size;
+    const double inverse = 1 / static_cast<double>(size), rows = channel.count;
+    double *__restrict count = cells.count + first, *__restrict to_mean = cells.mean + first,
+                       *__restrict to_m2 = cells.m2 + first;
+    for (int64_t g = 0; g < plan.groups; ++g) {
+      const double *means = channel.mean + g * size, *m2s = channel.m2 + g * size;
+      double away = 0, m2 = 0, between = 0;
+      for (int64_t c = 0; c < size; ++c) away += means[c] - means[0];
+      const double mean = means[0] + away * inverse;
+      for (int64_t c = 0; c < size; ++c) {
+        m2 += m2s[c];
+        between += (means[c] - mean) * (means[c] - mean);
+      }
+      count[g] = rows * static_cast<double>(size);
+      to_mean[g] = mean;
+      to_m2[g] = m2 + rows * between;
+    }
+  });
+}
+
+// dgamma and dbeta, where they are wanted, from parts [2, C] of them. Each part is a set's (`per_set`), or they are to
+// be added, as are the positions where these are channels.
+inline void sum_affine_gradients(const NormPlan& plan, bool per_set, std::span<const double> parts,
+                                 const AffineGradients& affine) {
+  const int64_t channels = plan.channels, size = plan.affine_size();
+  for (int64_t half = 0; half < 2; ++half) {
+    const Tensor& out = half == 0 ? affine.dgamma : affine.dbeta;
+    if (!out.defined()) continue;
+    double* to = out.mutable_data<double>();
+    std::fill_n(to, out.numel(), 0.0);
+    for (int64_t part = 0; part < std::ssize(parts) / (2 * channels); ++part) {
+      const double* from = parts.data() + (part * 2 + half) * channels;
+      double* set = to + (per_set ? part * size : 0);
+      for (int64_t at = 0; at < plan.normalized; at += plan.affine_channels)
+        for (int64_t c = 0; c < size; ++c) set[c] += from[at + c];
+    }
+  }
+}
+
+}  // namespace norm_kernel
+NORMA_SIMD_END

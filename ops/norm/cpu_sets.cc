@@ -1,0 +1,62 @@
+// The norm family's CPU kernel where sets share rows: the passes of ops/norm/cpu_passes.h with the element loops of
+// ops/norm/cpu_tiles.h. Where each row is a set of its own (layer norm over features), ops/norm/cpu_row_sets.cc does
+// it.
+#include "norma/ops/norm/cpu_passes.h"
+#include "norma/ops/norm/cpu_row_sets.h"
+
+NORMA_SIMD_BEGIN
+
+using namespace norm_kernel;
+
+void norm_forward(std::span<const Tensor> x, const NormCall& call, const NormOutputs& to) {
+  dispatch_floating("norm", x[0].dtype(), [&]<class T>() {
+    if (call.plan.row_sets) return row_sets_forward<T>(x[0], call, to);
+    const auto apply_block = [&](const NormBlock& block, const Columns<T>& columns) {
+      with_activation(call.activation, [&]<Activation::Kind kind>() {
+        for_each_row_list(call.plan, block, [&](const RowList& list) {
+          const int64_t t = list.tensor;
+          const ForwardData<T> data = {x[t].data<T>(), data_of<T>(to.residual, t), to.y[t].mutable_data<T>(),
+                                       mutable_data_of<uint8_t>(to.mask, t), static_cast<T>(call.activation.slope)};
+          apply<kind>(data, list, columns);
+        });
+      });
+    };
+    run_forward(Passes<T>(call), call.plan, x, apply_block);
+  });
+}
+
+void norm_backward(std::span<const Tensor> x, const NormCall& call, const NormGradients& to) {
+  dispatch_floating("norm", x[0].dtype(), [&]<class T>() {
+    if (call.plan.row_sets) return row_sets_backward<T>(x[0], call, to);
+    // Calls f.operator()<kind, masked>(data, list) for the rows of a block.
+    const auto for_each_list = [&](const NormBlock& block, auto&& f) {
+      with_activation(call.activation, [&]<Activation::Kind kind>() {
+        for_each_row_list(call.plan, block, [&](const RowList& list) {
+          const auto data = gradient_data<T>(x, call, to, list.tensor);
+          if (data.mask) f.template operator()<kind, true>(data, list);
+          else f.template operator()<kind, false>(data, list);
+        });
+      });
+    };
+    const auto sum_block = [&](const NormBlock& block, const Columns<T>& columns, double* sums, T* accumulators) {
+      for_each_list(block, [&]<Activation::Kind kind, bool masked>(const GradientData<T>& data, const RowList& list) {
+        add_sums<kind, masked>(data, list, call.plan.channels, columns, accumulators, sums);
+      });
+    };
+    const auto gradient_block = [&](const NormBlock& block, const Columns<T>& columns) {
+      for_each_list(block, [&]<Activation::Kind kind, bool masked>(const GradientData<T>& data, const RowList& list) {
+        apply_gradient<kind, masked>(data, list, columns);
+      });
+    };
+    run_backward<T>(call, to.affine, sum_block, gradient_block);
+  });
+}
+
+void norm_moments(std::span<const Tensor> x, const NormCall& call) {
+  dispatch_floating("moments", x[0].dtype(), [&]<class T>() {
+    if (call.plan.row_sets) return row_sets_moments<T>(x[0], call);
+    measure_blocks<T>(Passes<T>(call), cut_into_blocks(call.plan), x);
+  });
+}
+
+NORMA_SIMD_END

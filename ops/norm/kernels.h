@@ -1,0 +1,81 @@
+// What the ops of the norm family (ops/norm/norm.h, ops/norm/norm_max_pool.h) and their kernels, for the CPU and for
+// CUDA, have in common. Not for users of the library.
+#pragma once
+
+#include "norma/autograd/op.h"
+#include "norma/ops/norm/norm.h"
+#include "norma/ops/norm/plan.h"
+
+namespace norma {
+
+// What the forward pass leaves for the gradient: `cells`, f64 [kNormCellParts, sets * groups], a row for each of these.
+enum NormCellPart : int64_t {
+  kCellCount,   // elements
+  kCellMean,    // 0 without centering
+  kCellM2,      // sum of squared deviations from the cell's own mean
+  kCellInv,     // y = gamma ((x - mean) inv + offset) + beta
+  kCellRstd,    // 1 / s
+  kCellOffset,  // renorm's d
+  kNormCellParts
+};
+
+// What the kernels of both directions are told: the arguments of norm(), checked and made ready.
+struct NormCall {
+  NormCall() = default;
+  NormCall(const Op& op, const std::vector<Tensor>& xs, const Grouping& grouping, const Statistics& statistics,
+           const Tensor& gamma, const Tensor& beta, const NormOptions& options);
+  // The same for the moments alone: no parameters, no population, nothing done to the cells' moments.
+  NormCall(NormPlan plan, Device device);
+
+  NormPlan plan;
+  Statistics::Source source = Statistics::Source::batch;
+  Activation activation{};
+  double eps = 0;
+  bool center = true;
+  double r_max = 0, d_max = 0;
+  bool keep_moments = true;      // the caller reads counts and M2 from the cells
+  Communicator* comm = nullptr;  // merges the moments of several workers; null: this one only
+  Tensor gamma, beta;            // contiguous; undefined: 1, 0
+  Tensor population;             // f64 [2, G or sets * G], mean then var; undefined for the source batch
+  Tensor cells;                  // which the forward pass fills
+
+  bool measured() const { return source != Statistics::Source::given; }
+  bool affine_per_set() const { return (gamma.defined() && gamma.rank() == 2) || (beta.defined() && beta.rank() == 2); }
+  Moments moments() const;  // a copy of those of the cells
+  // For a rule that keeps the call: what must not be written to until then.
+  std::vector<Saved> save(const Op& op);
+};
+
+// The gradients of gamma and beta, inputs `first_input` and the next of an op. Of their shapes, in f64, undefined where
+// not wanted; kernels assign them.
+struct AffineGradients {
+  const NormCall& call;
+  size_t first_input;
+  Tensor dgamma, dbeta;
+  AffineGradients(const NormCall& call, const Sink& sink, size_t first_input);
+  void give(Sink& sink) const;
+};
+
+// Lists have one entry for each x, or none.
+struct NormOutputs {
+  std::span<const Tensor> residual, y, mask;  // mask: u8, where the pre-activation is positive (with residual only)
+};
+struct NormGradients {
+  // Undefined dx, dresidual: not wanted. One of the two may be dy itself: all sums come before the first write.
+  std::span<const Tensor> mask, dy, dx, dresidual;
+  std::span<const char> add_dx, add_dresidual;
+  const AffineGradients& affine;
+};
+
+// Fills y, mask and the call's cells.
+NORMA_SIMD_KERNEL(norm_forward, std::span<const Tensor> x, const NormCall& call, const NormOutputs& to)
+NORMA_SIMD_KERNEL(norm_backward, std::span<const Tensor> x, const NormCall& call, const NormGradients& to)
+// Fills only the counts, means and M2 of the cells.
+NORMA_SIMD_KERNEL(norm_moments, std::span<const Tensor> x, const NormCall& call)
+
+// Merges the cells of all workers (Chan's rule, by rank).
+void merge_over_workers(Communicator& comm, const Tensor& cells);
+// Adds up each value over the workers, by rank.
+void sum_over_workers(Communicator& comm, std::span<double> values);
+
+}  // namespace norma

@@ -1,0 +1,178 @@
+#include "norma/ops/norm/plan.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace norma {
+namespace {
+
+// The set of each of n samples, and how many sets there are.
+PoolVector<int64_t> sets_of_samples(const char* op, const Samples& samples, int64_t n, int64_t& sets) {
+  PoolVector<int64_t> result(n, 0);
+  switch (samples.kind) {
+    case Samples::Kind::whole:
+    case Samples::Kind::across: sets = 1; break;
+    case Samples::Kind::each:
+      std::iota(result.begin(), result.end(), 0);
+      sets = n;
+      break;
+    case Samples::Kind::chunks: {
+      const int64_t k = samples.size;
+      sets = (n + k - 1) / k;
+      while (k > 1 && sets > 1 && n / sets < 2) --sets;
+      // The first n % sets chunks are longer by one.
+      for (int64_t set = 0, sample = 0; set < sets; ++set)
+        for (int64_t i = 0; i < n / sets + (set < n % sets); ++i) result[sample++] = set;
+      break;
+    }
+    case Samples::Kind::labels: {
+      check(samples.ids.dim(0) == n, op, "{} sample labels for a batch of {}", samples.ids.dim(0), n);
+      const int64_t* ids = samples.ids.data<int64_t>();
+      for (int64_t i = 0; i < n; ++i) {
+        check(ids[i] >= 0 && ids[i] < samples.size, op, "sample label {} at index {} is outside of [0, {})", ids[i], i,
+              samples.size);
+        result[i] = ids[i];
+      }
+      sets = samples.size;
+    }
+  }
+  return result;
+}
+
+void check_inputs(const char* op, const Grouping& grouping, std::span<const Tensor> xs) {
+  check(!xs.empty(), op, "wants at least one input");
+  const Shape& first = xs[0].shape();
+  const bool any_batch =
+      grouping.samples.kind == Samples::Kind::whole || grouping.samples.kind == Samples::Kind::across;
+  for (const Tensor& x : xs) {
+    check(x.rank() >= 2 && x.dim(-1) >= 1, op, "wants [N, ..., C] with C >= 1: input {}", x.shape());
+    check(x.dim(-1) == first.back(), op, "inputs differ in channels: {} and {}", first, x.shape());
+    check(any_batch || x.dim(0) == first[0], op, "inputs differ in samples under {}: {} and {}", grouping.str(), first,
+          x.shape());
+  }
+  check(grouping.positions == Positions::all || xs.size() == 1, op,
+        "with every position by itself only one input can be given, not {}", xs.size());
+}
+
+void plan_channels(const char* op, const Grouping& grouping, const Shape& shape, int64_t normalized_channels,
+                   NormPlan& plan) {
+  plan.affine_channels = plan.channels = shape.back();
+  plan.groups = grouping.channels.count == 0 ? plan.channels : grouping.channels.count;
+  check(plan.channels % plan.groups == 0, op, "{} channels do not divide into {} groups: input {}", plan.channels,
+        plan.groups, shape);
+  plan.group_size = plan.channels / plan.groups;
+  plan.normalized = plan.channels;
+  if (normalized_channels < 0) return;
+  plan.normalized = plan.groups = normalized_channels;  // channels that pass through have no cells
+  check(plan.normalized <= plan.channels && plan.group_size == 1, op,
+        "the first {} channels, each by itself, of input {}", plan.normalized, shape);
+}
+
+// The runs of all tensors, by set.
+void plan_runs(const char* op, const Samples& samples, std::span<const Tensor> xs, NormPlan& plan) {
+  PoolVector<NormPlan::Run> runs;  // by place
+  for (int64_t t = 0; t < std::ssize(xs); ++t) {
+    const int64_t n = xs[t].dim(0), rows_per_sample = n > 0 ? plan.rows[t] / n : 0;
+    const PoolVector<int64_t> set_of = sets_of_samples(op, samples, n, plan.sets);
+    runs.reserve(runs.size() + n);
+    for (int64_t i = 0; i < n; ++i) {
+      NormPlan::Run* last = runs.empty() ? nullptr : &runs.back();
+      const bool extends = last && last->tensor == t && last->set == set_of[i];
+      if (extends) last->rows += rows_per_sample;
+      else runs.push_back({t, i * rows_per_sample, rows_per_sample, set_of[i]});
+    }
+  }
+  Buckets by_set(std::ssize(runs), plan.sets, [&](int64_t i) { return runs[i].set; });
+  plan.set_begin = std::move(by_set.begin);
+  plan.set_rows.assign(plan.sets, 0);
+  plan.runs.reserve(runs.size());
+  for (int64_t i : by_set.items) {
+    plan.runs.push_back(runs[i]);
+    plan.set_rows[runs[i].set] += runs[i].rows;
+  }
+}
+
+}  // namespace
+
+NormPlan plan_norm(const char* op, const Grouping& grouping, std::span<const Tensor> xs, int64_t normalized_channels) {
+  check_inputs(op, grouping, xs);
+  const Shape& first = xs[0].shape();
+  NormPlan plan;
+  plan_channels(op, grouping, first, normalized_channels, plan);
+
+  const bool each_position = grouping.positions == Positions::each;
+  const bool each_sample = grouping.samples.kind == Samples::Kind::each;
+  const int64_t positions = first.rank() > 2 && first[0] > 0 ? first.numel() / (first[0] * first.back()) : 1;
+  if (each_position && !each_sample) {  // positions become channels
+    plan.channels *= positions;
+    plan.groups *= positions;
+    check(normalized_channels < 0, op, "pass-through channels are not defined for {}", grouping.str());
+    plan.normalized = plan.channels;
+  }
+  for (const Tensor& x : xs) plan.rows.push_back(x.numel() / plan.channels);
+
+  if (each_sample && normalized_channels < 0 && xs.size() == 1 && (each_position || positions == 1)) {
+    plan.row_sets = true;
+    plan.sets = plan.rows[0];
+  } else {
+    plan_runs(op, grouping.samples, xs, plan);
+  }
+  return plan;
+}
+
+NormBlocks NormBlocks::by_place(const NormPlan& plan, int64_t parts) {
+  PoolVector<int64_t> before(plan.rows.size(), 0);  // rows before each tensor
+  for (size_t t = 1; t < before.size(); ++t) before[t] = before[t - 1] + plan.rows[t - 1];
+  const int64_t all = before.back() + plan.rows.back();
+  PoolVector<NormPlan::Run> cut;
+  PoolVector<int64_t> keys;  // of the part and the set
+  cut.reserve(plan.runs.size() + parts);
+  keys.reserve(plan.runs.size() + parts);
+  int64_t part = 0, part_begin = 0, part_end = 0;  // rows, counted over all tensors
+  for (const NormPlan::Run& run : plan.runs) {
+    int64_t row = before[run.tensor] + run.first_row;
+    for (int64_t end = row + run.rows; row < end; row = std::min(end, part_end)) {
+      if (row < part_begin || row >= part_end) {
+        part = row * parts / all;
+        part_begin = (all * part + parts - 1) / parts;
+        part_end = (all * (part + 1) + parts - 1) / parts;
+      }
+      cut.push_back({run.tensor, row - before[run.tensor], std::min(end, part_end) - row, run.set});
+      keys.push_back(part * plan.sets + run.set);
+    }
+  }
+  const Buckets ordered(std::ssize(cut), parts * plan.sets, [&](int64_t i) { return keys[i]; });
+  NormBlocks blocks;
+  blocks.runs.reserve(cut.size());
+  for (int64_t i : ordered.items) blocks.runs.push_back(cut[i]);
+  for (int64_t key = 0; key < parts * plan.sets; ++key)
+    if (const size_t count = ordered[key].size(); count > 0)
+      blocks.list.push_back({key % plan.sets, {blocks.runs.data() + ordered.begin[key], count}});
+  blocks.index(plan.sets);
+  return blocks;
+}
+
+NormBlocks NormBlocks::by_rows(const NormPlan& plan, int64_t rows) {
+  NormBlocks blocks;
+  const auto cut = [&](const NormPlan::Run& run) {
+    const int64_t parts = (run.rows + rows - 1) / rows;
+    for (int64_t i = 0; i < parts; ++i) {
+      const int64_t begin = run.rows * i / parts, end = run.rows * (i + 1) / parts;
+      blocks.runs.push_back({run.tensor, run.first_row + begin, end - begin, run.set});
+    }
+  };
+  for (int64_t t = 0; t < std::ssize(plan.rows); ++t) {
+    if (plan.row_sets) cut({t, 0, plan.rows[t], 0});
+    for (const NormPlan::Run& run : plan.runs)
+      if (run.tensor == t) cut(run);
+  }
+  for (const NormPlan::Run& run : blocks.runs) blocks.list.push_back({run.set, {&run, 1}});
+  blocks.index(plan.row_sets ? 1 : plan.sets);
+  return blocks;
+}
+
+void NormBlocks::index(int64_t sets) {
+  of_set = Buckets(std::ssize(list), sets, [&](int64_t i) { return list[i].set; });
+}
+
+}  // namespace norma
