@@ -1,6 +1,6 @@
 #!/bin/sh
 # check.sh LEVEL OBJECT...: the code of these objects that is compiled for LEVEL, avx2 or avx512, is in the namespace
-# norma::cpu::LEVEL, and all other code runs on any CPU: no function of theirs that the linker may choose for the whole
+# of that name in norma::cpu, and all other code runs on any CPU: no function of theirs that the linker may choose for the whole
 # program uses AVX (its instructions begin with v). And the level does use its registers.
 level=$1
 shift
