@@ -30,8 +30,10 @@ class Tensor final : public Base {
 };
 struct Pair { int h, w; };
 inline int area(Pair size) { return size.h * size.w; }
+namespace cpu::base {}
 namespace view { int slice(int first); }
 NORMA_KERNEL(softmax, const Tensor& x)
+NORMA_SIMD_KERNEL(relu, const Tensor& x)
 TEST(Tensors, HaveShapes) {}
 }  // namespace norma
 EOF
@@ -69,10 +71,10 @@ accepts <<'EOF'
 See core/tensor.h, norma/core/tensor.h. In core/simd; core/*.h, core/<file>.h, ops/norm/norm.{h,cc}.
 See tensor.h's class and simd/math.h; bench/step is a program.
 Elsewhere: /usr/include/core/none.h, https://example.org/core/none.h, build/release/core/none, <fmt/format.h> includes.
-Members: Tensor::rank, norma::Tensor::layout, Tensor::shared_size, Tensor::Layout::torch, view::slice, cuda::softmax.
+Members: Tensor::rank, norma::Tensor::layout, Tensor::shared_size, Tensor::Layout::torch, view::slice, cpu::softmax, cuda::softmax, cpu::base::relu.
 Of others: std::vector, torch::nn::Linear, at::native.
 Of formulas: x / h, a size.h times size.w; x_max, var_b.
-Calls rank(), slice(): made of shared_size; Tensors.HaveShapes tests it.
+Calls slice() of core/tensor.h, `view::slice` in `core/tensor.h`, rank(), slice(): made of shared_size; Tensors.HaveShapes tests it.
 EOF
 refuses <<'EOF'
 core/none.h => core/none.h
@@ -93,8 +95,11 @@ Tensor::first => Tensor::first: Tensor declares no first
 Tensor::Layout::caffe => Tensor::Layout::caffe: Layout declares no caffe
 view::reshape => view::reshape: view declares no reshape
 view::first => view::first: view declares no first
-kernel::relu => kernel::relu: kernel declares no relu
-valid() => function valid()
+kernel::gelu => kernel::gelu: kernel declares no gelu
+cpu::relu => cpu::relu: cpu declares no relu
+main() of core/tensor.h => main in core/tensor.h
+`main` in `core/tensor.h` => main in core/tensor.h
+none_such() => function none_such()
 the shared_rank of => word shared_rank in any code
 Tensors.HaveNoShapes => test Tensors.HaveNoShapes
 EOF
@@ -111,9 +116,10 @@ at() {
     check || fail "refuses in $1: $3"
   fi
 }
+mark='#'  # in place of which a comment would begin here, too
 for file in CMakeLists.txt cmake/norma.cmake scripts/run.sh bench/plot.py; do
-  at "$file" 1 "x = 1 # see core/none.h" "there is no core/none.h"
-  at "$file" 1 "x = 1 # see core/tensor.h"
+  at "$file" 1 "x = 1 $mark see core/none.h" "there is no core/none.h"
+  at "$file" 1 "x = 1 $mark see core/tensor.h"
 done
 at scripts/test 2 $'#!/usr/bin/env bash\n# see core/none.h' "there is no core/none.h"
 at bench/plot.py 2 $'x = "# core/none.h"\n"""core/none.h"""' "there is no core/none.h"
