@@ -4,7 +4,7 @@
 #include "norma/ops/conv/im2col.h"
 
 #include "norma/core/parallel.h"
-#include "norma/ops/linalg/gemm.h"
+#include "norma/ops/gemm.h"
 
 namespace norma::cpu {
 namespace {

@@ -3,7 +3,6 @@
 #include "norma/autograd/op.h"
 #include "norma/core/strided.h"
 #include "norma/ops/elementwise/binary_functions.h"
-#include "norma/ops/reduce/reduce.h"
 
 namespace norma {
 namespace {
@@ -63,16 +62,6 @@ NORMA_EACH_BINARY(NORMA_BINARY)
   Tensor name(const Tensor& a, double b) { return compare(#name, Compare::name, a, b); }
 NORMA_EACH_COMPARE(NORMA_COMPARE)
 #undef NORMA_COMPARE
-
-Tensor sum_to(const Tensor& x, const Shape& shape) {
-  if (x.shape() == shape) return x;
-  check(broadcastable_to(shape, x.shape()), "sum_to", "{} does not broadcast to {}", shape, x.shape());
-  const int extra = x.rank() - shape.rank();
-  Shape axes;
-  for (int i = 0; i < x.rank(); ++i)
-    if (i < extra || shape[i - extra] != x.shape()[i]) axes.push_back(i);
-  return view::reshape(sum(x.detach(), axes), shape);
-}
 
 namespace cpu {
 namespace {

@@ -4,7 +4,7 @@
 #include "norma/core/parallel.h"
 #include "norma/ops/conv/kernels.h"
 #include "norma/ops/elementwise/binary.h"
-#include "norma/ops/linalg/gemm.h"
+#include "norma/ops/gemm.h"
 
 namespace norma {
 namespace {

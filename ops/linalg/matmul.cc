@@ -3,7 +3,7 @@
 #include "norma/autograd/op.h"
 #include "norma/core/parallel.h"
 #include "norma/ops/elementwise/binary.h"
-#include "norma/ops/linalg/gemm.h"
+#include "norma/ops/gemm.h"
 
 namespace norma {
 namespace {

@@ -116,4 +116,16 @@ Tensor argmax(const Tensor& x, int64_t axis, bool keepdim) {
   return y;
 }
 
+// Declared in ops/elementwise/binary.h, whose gradients call it; defined here, since it is a sum, and sums are made of
+// what that header declares.
+Tensor sum_to(const Tensor& x, const Shape& shape) {
+  if (x.shape() == shape) return x;
+  check(broadcastable_to(shape, x.shape()), "sum_to", "{} does not broadcast to {}", shape, x.shape());
+  const int extra = x.rank() - shape.rank();
+  Shape axes;
+  for (int i = 0; i < x.rank(); ++i)
+    if (i < extra || shape[i - extra] != x.shape()[i]) axes.push_back(i);
+  return view::reshape(sum(x.detach(), axes), shape);
+}
+
 }  // namespace norma

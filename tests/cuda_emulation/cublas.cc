@@ -1,7 +1,7 @@
 #include <cublas_v2.h>
 
 #include "engine.h"
-#include "norma/ops/linalg/gemm.h"
+#include "norma/ops/gemm.h"
 
 struct cublasContext {
   cudaStream_t stream = nullptr;

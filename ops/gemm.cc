@@ -1,4 +1,4 @@
-#include "norma/ops/linalg/gemm.h"
+#include "norma/ops/gemm.h"
 
 #include <cblas.h>
 

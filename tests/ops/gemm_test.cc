@@ -1,5 +1,5 @@
 // Matrix products against three plain loops: transposes, leading dimensions, empty extents, every way of cutting.
-#include "norma/ops/linalg/gemm.h"
+#include "norma/ops/gemm.h"
 
 #include "tests/golden.h"
 
