@@ -97,7 +97,7 @@ class Passes {
   // Whether each set is to be done in one go by one task.
   bool one_go() const {
     return !call.comm && plan.sets >= kEnoughSets &&
-           plan.set_rows[0] * plan.channels * static_cast<int64_t>(sizeof(T)) <= kSetBytes;
+           plan.rows_of(0) * plan.channels * static_cast<int64_t>(sizeof(T)) <= kSetBytes;
   }
   TaskScratch<T> task_scratch() const { return {plan.channels, width}; }
 

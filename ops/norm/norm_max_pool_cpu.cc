@@ -11,7 +11,6 @@ using namespace norm_kernel;
 NormPlan plan_of_windows(NormPlan plan, const PoolGeometry& g) {
   const auto resize = [&](int64_t& rows) { rows = rows / (g.h * g.w) * (g.oh * g.ow); };
   for (int64_t& rows : plan.rows) resize(rows);
-  for (int64_t& rows : plan.set_rows) resize(rows);
   for (NormPlan::Run& run : plan.runs) resize(run.first_row), resize(run.rows);
   return plan;
 }

@@ -1,42 +1,43 @@
 #include "norma/ops/norm/plan.h"
 
 #include <algorithm>
-#include <numeric>
 
 namespace norma {
 namespace {
 
-// The set of each of n samples, and how many sets there are.
-PoolVector<int64_t> sets_of_samples(const char* op, const Samples& samples, int64_t n, int64_t& sets) {
-  PoolVector<int64_t> result(n, 0);
+// Calls f(first, count, set) for the runs of consecutive samples of one set, of n samples. Gives the number of sets.
+template <class F>
+int64_t for_each_sample_run(const char* op, const Samples& samples, int64_t n, F&& f) {
   switch (samples.kind) {
     case Samples::Kind::whole:
-    case Samples::Kind::across: sets = 1; break;
+    case Samples::Kind::across:
+      if (n > 0) f(0, n, 0);
+      return 1;
     case Samples::Kind::each:
-      std::iota(result.begin(), result.end(), 0);
-      sets = n;
-      break;
+      for (int64_t i = 0; i < n; ++i) f(i, 1, i);
+      return n;
     case Samples::Kind::chunks: {
       const int64_t k = samples.size;
-      sets = (n + k - 1) / k;
+      int64_t sets = (n + k - 1) / k;
       while (k > 1 && sets > 1 && n / sets < 2) --sets;
-      // The first n % sets chunks are longer by one.
-      for (int64_t set = 0, sample = 0; set < sets; ++set)
-        for (int64_t i = 0; i < n / sets + (set < n % sets); ++i) result[sample++] = set;
-      break;
+      for (int64_t set = 0, first = 0, count; set < sets; ++set, first += count)
+        f(first, count = n / sets + (set < n % sets), set);  // the first n % sets chunks are longer by one
+      return sets;
     }
     case Samples::Kind::labels: {
       check(samples.ids.dim(0) == n, op, "{} sample labels for a batch of {}", samples.ids.dim(0), n);
       const int64_t* ids = samples.ids.data<int64_t>();
-      for (int64_t i = 0; i < n; ++i) {
+      for (int64_t i = 0; i < n; ++i)
         check(ids[i] >= 0 && ids[i] < samples.size, op, "sample label {} at index {} is outside of [0, {})", ids[i], i,
               samples.size);
-        result[i] = ids[i];
+      for (int64_t first = 0, end; first < n; first = end) {
+        end = std::find_if(ids + first, ids + n, [&](int64_t id) { return id != ids[first]; }) - ids;
+        f(first, end - first, ids[first]);
       }
-      sets = samples.size;
+      return samples.size;
     }
   }
-  return result;
+  return 0;  // not reached
 }
 
 void check_inputs(const char* op, const Grouping& grouping, std::span<const Tensor> xs) {
@@ -72,24 +73,15 @@ void plan_channels(const char* op, const Grouping& grouping, const Shape& shape,
 void plan_runs(const char* op, const Samples& samples, std::span<const Tensor> xs, NormPlan& plan) {
   PoolVector<NormPlan::Run> runs;  // by place
   for (int64_t t = 0; t < std::ssize(xs); ++t) {
-    const int64_t n = xs[t].dim(0), rows_per_sample = n > 0 ? plan.rows[t] / n : 0;
-    const PoolVector<int64_t> set_of = sets_of_samples(op, samples, n, plan.sets);
-    runs.reserve(runs.size() + n);
-    for (int64_t i = 0; i < n; ++i) {
-      NormPlan::Run* last = runs.empty() ? nullptr : &runs.back();
-      const bool extends = last && last->tensor == t && last->set == set_of[i];
-      if (extends) last->rows += rows_per_sample;
-      else runs.push_back({t, i * rows_per_sample, rows_per_sample, set_of[i]});
-    }
+    const int64_t n = xs[t].dim(0), rows = n > 0 ? plan.rows[t] / n : 0;  // of a sample
+    plan.sets = for_each_sample_run(op, samples, n, [&](int64_t first, int64_t count, int64_t set) {
+      runs.push_back({t, first * rows, count * rows, set});
+    });
   }
   Buckets by_set(std::ssize(runs), plan.sets, [&](int64_t i) { return runs[i].set; });
   plan.set_begin = std::move(by_set.begin);
-  plan.set_rows.assign(plan.sets, 0);
   plan.runs.reserve(runs.size());
-  for (int64_t i : by_set.items) {
-    plan.runs.push_back(runs[i]);
-    plan.set_rows[runs[i].set] += runs[i].rows;
-  }
+  for (int64_t i : by_set.items) plan.runs.push_back(runs[i]);
 }
 
 }  // namespace
@@ -126,18 +118,12 @@ NormBlocks NormBlocks::by_place(const NormPlan& plan, int64_t parts) {
   const int64_t all = before.back() + plan.rows.back();
   PoolVector<NormPlan::Run> cut;
   PoolVector<int64_t> keys;  // of the part and the set
-  cut.reserve(plan.runs.size() + parts);
-  keys.reserve(plan.runs.size() + parts);
-  int64_t part = 0, part_begin = 0, part_end = 0;  // rows, counted over all tensors
   for (const NormPlan::Run& run : plan.runs) {
-    int64_t row = before[run.tensor] + run.first_row;
-    for (int64_t end = row + run.rows; row < end; row = std::min(end, part_end)) {
-      if (row < part_begin || row >= part_end) {
-        part = row * parts / all;
-        part_begin = (all * part + parts - 1) / parts;
-        part_end = (all * (part + 1) + parts - 1) / parts;
-      }
-      cut.push_back({run.tensor, row - before[run.tensor], std::min(end, part_end) - row, run.set});
+    const int64_t first = before[run.tensor], end = first + run.first_row + run.rows;
+    for (int64_t row = first + run.first_row, next; row < end; row = next) {
+      const int64_t part = row * parts / all;
+      next = std::min(end, (all * (part + 1) + parts - 1) / parts);
+      cut.push_back({run.tensor, row - first, next - row, run.set});
       keys.push_back(part * plan.sets + run.set);
     }
   }

@@ -49,13 +49,16 @@ struct NormPlan : NormDims {
   PoolVector<int64_t> rows;       // of each tensor
   PoolVector<Run> runs;           // by set
   PoolVector<int64_t> set_begin;  // [sets + 1] into runs
-  PoolVector<int64_t> set_rows;   // rows of a set; empty if row_sets
 
-  int64_t rows_of(int64_t set) const { return row_sets ? 1 : set_rows[set]; }
-  int64_t elements(int64_t set) const { return rows_of(set) * group_size; }  // of each cell of the set
   std::span<const Run> runs_of(int64_t set) const {
     return {runs.data() + set_begin[set], static_cast<size_t>(set_begin[set + 1] - set_begin[set])};
   }
+  int64_t rows_of(int64_t set) const {
+    int64_t sum = row_sets;
+    for (const Run& run : row_sets ? std::span<const Run>() : runs_of(set)) sum += run.rows;
+    return sum;
+  }
+  int64_t elements(int64_t set) const { return rows_of(set) * group_size; }  // of each cell of the set
 };
 
 // Checks the grouping against the shapes (all of one rank >= 2, one C; the same N unless the samples are taken whole).
