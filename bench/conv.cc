@@ -1,5 +1,5 @@
-// Convolutions by shape and algorithm: forward pass, data gradient, weight gradient, in GF/s counted as the direct
-// algorithm's multiplications and additions, whatever the algorithm does. Everything is interleaved, medians are taken.
+// Convolutions by shape and algorithm: forward, backward_input and backward_weight, in GF/s counted as the definition's
+// multiplications and additions, whatever the algorithm does. Everything is interleaved, medians are taken.
 // bench/peers/conv_torch.py has the same shapes.
 #include <fmt/format.h>
 
@@ -21,7 +21,7 @@ struct Case {
   int64_t n, size, in, out, kernel, stride, padding, groups;
 
   ConvGeometry geometry(ConvAlgorithm algorithm) const {
-    const int64_t o = (size + 2 * padding - kernel) / stride + 1;
+    const int64_t o = WindowAxis{kernel, stride, padding}.outputs(size);
     return {n, size, size, in, o, o, out, kernel, kernel, stride, padding, 1, groups, algorithm};
   }
 };
@@ -43,15 +43,14 @@ const std::vector<Case> kCases = {
     {"3x3 depthwise C=256 14x14", 32, 14, 256, 256, 3, 1, 1, 256},
 };
 const std::vector<std::pair<std::string, ConvAlgorithm>> kAlgorithms = {
-    {"automatic", ConvAlgorithm::automatic}, {"im2col", ConvAlgorithm::im2col},
-    {"direct", ConvAlgorithm::direct},       {"winograd", ConvAlgorithm::winograd},
-    {"winograd2", ConvAlgorithm::winograd2}, {"reference", ConvAlgorithm::reference},  // only on request
+    {"automatic", ConvAlgorithm::automatic}, {"im2col", ConvAlgorithm::im2col},       {"direct", ConvAlgorithm::direct},
+    {"winograd", ConvAlgorithm::winograd},   {"winograd2", ConvAlgorithm::winograd2},
 };
 
 struct Candidate {
   std::string name;
   ConvGeometry geometry;
-  std::vector<double> seconds[3];  // forward, data, weights
+  std::vector<double> seconds[3];  // forward, backward_input, backward_weight
 };
 
 double median(std::vector<double> values) {
@@ -70,13 +69,13 @@ int main(int argc, char** argv) {
   app.add_option("--threads", threads, "threads (default: all cores)");
   app.add_option("--seconds", budget, "seconds for each shape");
   app.add_option("--only", only, "shapes whose name contains this");
-  app.add_option("--algorithm", algorithm, "this one only (default: all but reference)");
+  app.add_option("--algorithm", algorithm, "this one only (default: all)");
   CLI11_PARSE(app, argc, argv);
   if (threads > 0) set_num_threads(threads);
 
   nlohmann::json rows = nlohmann::json::array();
-  fmt::print("GF/s, {} threads\n{:<28} {:<11} {:>8} {:>8} {:>8}\n", num_threads(), "", "algorithm", "forward", "data",
-             "weights");
+  fmt::print("GF/s, {} threads\n{:<28} {:<11} {:>8} {:>8} {:>8}\n", num_threads(), "", "algorithm", "forward", "input",
+             "weight");
   for (const Case& shape : kCases) {
     if (shape.name.find(only) == std::string::npos) continue;
     const ConvGeometry g = shape.geometry(ConvAlgorithm::automatic);
@@ -86,12 +85,12 @@ int main(int argc, char** argv) {
     const Tensor y = empty_like(dy), dx = empty_like(x), dw = empty_like(w);
     const std::function<void(const ConvGeometry&)> directions[3] = {
         [&](const ConvGeometry& by) { kernel::conv2d_forward(by, x, w, {}, y); },
-        [&](const ConvGeometry& by) { kernel::conv2d_data(by, dy, w, dx, false); },
-        [&](const ConvGeometry& by) { kernel::conv2d_weights(by, x, dy, dw, false); }};
+        [&](const ConvGeometry& by) { kernel::conv2d_backward_input(by, dy, w, dx, false); },
+        [&](const ConvGeometry& by) { kernel::conv2d_backward_weight(by, x, dy, dw, false); }};
 
     std::vector<Candidate> list;
     for (const auto& [name, value] : kAlgorithms) {
-      if (algorithm.empty() ? name == "reference" : name != algorithm) continue;
+      if (!algorithm.empty() && name != algorithm) continue;
       try {  // those that cannot do it say so
         conv2d(view::slice(x, 0, 0, 1), w, {}, {shape.stride, shape.padding, 1, shape.groups, value});
         list.push_back({name, shape.geometry(value), {}});

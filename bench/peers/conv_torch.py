@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What bench/conv measures, in PyTorch: GF/s of convolutions, forward, data gradient and weight gradient, from images in
+"""What bench/conv measures, in PyTorch: GF/s of convolutions, forward, backward_input and backward_weight, from images in
 channels_last and in plain NCHW memory; of the two the faster counts, for each direction by itself.
 """
 import argparse
@@ -26,7 +26,7 @@ LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_
 
 
 def directions(case, order):
-    """-> forward, data gradient, weight gradient, as functions; multiplications and additions in each"""
+    """-> forward, backward_input, backward_weight, as functions; multiplications and additions in each"""
     n, size, cin, cout, k, stride, padding, groups = case
     generator = torch.Generator().manual_seed(1)
 

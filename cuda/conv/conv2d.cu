@@ -6,11 +6,6 @@
 namespace norma::cuda {
 namespace {
 
-// Where output o's tap k reads, along one axis.
-__device__ inline int64_t source(int64_t o, int64_t k, int64_t stride, int64_t padding, int64_t dilation) {
-  return o * stride - padding + k * dilation;
-}
-
 void forward(const ConvGeometry& g, const double* x, const double* weight, const double* bias, double* y) {
   const int64_t channels = g.c / g.groups, filters = g.oc / g.groups;
   for_each("conv2d", g.n * g.oh * g.ow * g.oc, [=] __device__(int64_t i) {
@@ -18,8 +13,7 @@ void forward(const ConvGeometry& g, const double* x, const double* weight, const
     double sum = bias ? bias[o] : 0;
     for (int64_t ky = 0; ky < g.kh; ++ky)
       for (int64_t kx = 0; kx < g.kw; ++kx) {
-        const int64_t iy = source(oy, ky, g.stride.h, g.padding.h, g.dilation.h),
-                      ix = source(ox, kx, g.stride.w, g.padding.w, g.dilation.w);
+        const int64_t iy = g.rows().input(oy, ky), ix = g.columns().input(ox, kx);
         if (iy < 0 || iy >= g.h || ix < 0 || ix >= g.w) continue;
         const double* from = x + ((n * g.h + iy) * g.w + ix) * g.c + o / filters * channels;
         const double* w = weight + ((o * g.kh + ky) * g.kw + kx) * channels;
@@ -29,7 +23,7 @@ void forward(const ConvGeometry& g, const double* x, const double* weight, const
   });
 }
 
-void data(const ConvGeometry& g, const double* dy, const double* weight, double* dx, bool add) {
+void backward_input(const ConvGeometry& g, const double* dy, const double* weight, double* dx, bool add) {
   const int64_t channels = g.c / g.groups, filters = g.oc / g.groups;
   for_each("conv2d", g.n * g.h * g.w * g.c, [=] __device__(int64_t i) {
     const int64_t c = i % g.c, ix = i / g.c % g.w, iy = i / g.c / g.w % g.h, n = i / g.c / g.w / g.h;
@@ -50,16 +44,15 @@ void data(const ConvGeometry& g, const double* dy, const double* weight, double*
   });
 }
 
-void weights(const ConvGeometry& g, const double* x, const double* dy, double* dw, bool add) {
+void backward_weight(const ConvGeometry& g, const double* x, const double* dy, double* dw, bool add) {
   const int64_t channels = g.c / g.groups, filters = g.oc / g.groups;
   for_each("conv2d", g.oc * g.kh * g.kw * channels, [=] __device__(int64_t i) {
     const int64_t kx = i / channels % g.kw, ky = i / channels / g.kw % g.kh, o = i / channels / g.kw / g.kh,
                   c = o / filters * channels + i % channels;
     double sum = add ? dw[i] : 0;
     for (int64_t pixel = 0; pixel < g.n * g.oh * g.ow; ++pixel) {
-      const int64_t n = pixel / g.ow / g.oh,
-                    iy = source(pixel / g.ow % g.oh, ky, g.stride.h, g.padding.h, g.dilation.h),
-                    ix = source(pixel % g.ow, kx, g.stride.w, g.padding.w, g.dilation.w);
+      const int64_t n = pixel / g.ow / g.oh, iy = g.rows().input(pixel / g.ow % g.oh, ky),
+                    ix = g.columns().input(pixel % g.ow, kx);
       if (iy >= 0 && iy < g.h && ix >= 0 && ix < g.w)
         sum += dy[pixel * g.oc + o] * x[((n * g.h + iy) * g.w + ix) * g.c + c];
     }
@@ -91,23 +84,25 @@ void conv2d_forward(ConvGeometry g, const Tensor& x, const Tensor& weight, const
   if (bias.defined()) add_bias(bias.cuda_data<float>(), g.oc, y);
 }
 
-void conv2d_data(ConvGeometry g, const Tensor& dy, const Tensor& weight, const Tensor& dx, bool add) {
+void conv2d_backward_input(ConvGeometry g, const Tensor& dy, const Tensor& weight, const Tensor& dx, bool add) {
   if (dx.numel() == 0) return;
   if (dx.dtype() == f64)
-    return data(g, dy.cuda_data<double>(), weight.cuda_data<double>(), dx.mutable_cuda_data<double>(), add);
-  accumulate(dx, add,
-             [&](float* to) { conv2d_cudnn(ConvPass::data, g, to, weight.cuda_data<float>(), dy.cuda_data<float>()); });
+    return backward_input(g, dy.cuda_data<double>(), weight.cuda_data<double>(), dx.mutable_cuda_data<double>(), add);
+  accumulate(dx, add, [&](float* to) {
+    conv2d_cudnn(ConvPass::backward_input, g, to, weight.cuda_data<float>(), dy.cuda_data<float>());
+  });
 }
 
-void conv2d_weights(ConvGeometry g, const Tensor& x, const Tensor& dy, const Tensor& dw, bool add) {
+void conv2d_backward_weight(ConvGeometry g, const Tensor& x, const Tensor& dy, const Tensor& dw, bool add) {
   if (dw.dtype() == f64)
-    return weights(g, x.cuda_data<double>(), dy.cuda_data<double>(), dw.mutable_cuda_data<double>(), add);
+    return backward_weight(g, x.cuda_data<double>(), dy.cuda_data<double>(), dw.mutable_cuda_data<double>(), add);
   if (dy.numel() == 0) {
     if (!add) dw.fill(0);
     return;
   }
-  accumulate(dw, add,
-             [&](float* to) { conv2d_cudnn(ConvPass::weights, g, x.cuda_data<float>(), to, dy.cuda_data<float>()); });
+  accumulate(dw, add, [&](float* to) {
+    conv2d_cudnn(ConvPass::backward_weight, g, x.cuda_data<float>(), to, dy.cuda_data<float>());
+  });
 }
 
 }  // namespace norma::cuda

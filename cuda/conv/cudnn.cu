@@ -73,17 +73,17 @@ Descriptor tensor(int64_t id, int64_t alignment, const std::array<int64_t, 4>& s
 // sides gives another number of outputs, the input is cut off, or padded more.
 struct Extent {
   int64_t size, padding_after;
-  Extent(int64_t in, int64_t out, int64_t kernel, int64_t stride, int64_t padding, int64_t dilation) {
-    const int64_t reach = (out - 1) * stride + dilation * (kernel - 1) + 1 - padding;
-    const bool usual = (in + 2 * padding - dilation * (kernel - 1) - 1) / stride + 1 == out;
-    size = usual ? in : std::min(in, reach);
-    padding_after = usual ? padding : std::max<int64_t>(0, reach - in);
+  Extent(const WindowAxis& axis, int64_t in, int64_t out) {
+    const int64_t read = axis.inputs(out) + axis.padding;  // with the padding behind the input, not that before it
+    const bool usual = axis.outputs(in) == out;
+    size = usual ? in : std::min(in, read);
+    padding_after = usual ? axis.padding : std::max<int64_t>(0, read - in);
   }
 };
-Extent rows(const ConvGeometry& g) { return {g.h, g.oh, g.kh, g.stride.h, g.padding.h, g.dilation.h}; }
-Extent columns(const ConvGeometry& g) { return {g.w, g.ow, g.kw, g.stride.w, g.padding.w, g.dilation.w}; }
+Extent rows(const ConvGeometry& g) { return {g.rows(), g.h, g.oh}; }
+Extent columns(const ConvGeometry& g) { return {g.columns(), g.w, g.ow}; }
 
-struct Plan {
+struct ExecutionPlan {
   Descriptor descriptor;
   int64_t workspace;
 };
@@ -100,7 +100,7 @@ bool acceptable(const Descriptor& config, bool exact) {
   });
 }
 
-Plan make_plan(cudnnHandle_t handle, ConvPass pass, const ConvGeometry& g, int64_t alignment, bool exact) {
+ExecutionPlan make_plan(cudnnHandle_t handle, ConvPass pass, const ConvGeometry& g, int64_t alignment, bool exact) {
   const Extent h = rows(g), w = columns(g);
   const int64_t channels = g.c / g.groups;
   const Descriptor x = tensor(kX, alignment, {g.n, h.size, w.size, g.c}, g.w * g.c, g.h * g.w * g.c),
@@ -178,7 +178,7 @@ Plan make_plan(cudnnHandle_t handle, ConvPass pass, const ConvGeometry& g, int64
 struct Cache {
   std::mutex mutex;
   cudnnHandle_t handle = nullptr;
-  std::map<std::array<int64_t, 19>, Plan> plans;
+  std::map<std::array<int64_t, 19>, ExecutionPlan> plans;
 };
 
 }  // namespace
@@ -217,8 +217,8 @@ void conv2d_cudnn(ConvPass pass, const ConvGeometry& g, const float* x, const fl
   auto found = cache.plans.find(key);
   if (found == cache.plans.end())
     found = cache.plans.emplace(key, make_plan(cache.handle, pass, g, alignment, exact)).first;
-  const Plan& plan = found->second;
-  if (pass == ConvPass::data && (rows(g).size < g.h || columns(g).size < g.w))  // what no output has read
+  const ExecutionPlan& plan = found->second;
+  if (pass == ConvPass::backward_input && (rows(g).size < g.h || columns(g).size < g.w))  // what no output has read
     check_cuda("conv2d", cudaMemsetAsync(const_cast<float*>(x), 0,
                                          static_cast<size_t>(g.n * g.h * g.w * g.c) * sizeof(float), own.stream));
   const Tensor workspace({plan.workspace}, u8, {Device::Kind::cuda, own.device});

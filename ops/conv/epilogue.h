@@ -1,4 +1,4 @@
-// What the vectorised convolution kernels do to a vector of outputs before they store it: see ConvEpilogue.
+// How the vectorised convolution kernels store a vector of outputs: as it is, or after the ConvEpilogue of kernels.h.
 #pragma once
 
 #include "norma/core/simd/vectors.h"
@@ -17,15 +17,15 @@ NORMA_INLINE inline void write(float* to, Vec value, int64_t n, bool add) {
   else store(to, add ? load(to, n) + value : value, n);
 }
 
-// Without an epilogue: y (+)= the outputs. Of a vector of channels, from the first of which on n are left.
+// Without an epilogue: y (+)= the outputs. For one vector of output channels; n channels are left from its first on.
 struct Plain {
   int64_t n;
   bool add;
   NORMA_INLINE void operator()(float* to, Vec value) const { write(to, value, n, add); }
 };
 
-// An epilogue, of one vector of output channels, the first of which is `channel`; n are left from there on. Rounds as
-// the norm kernel does: the same bits as by two ops.
+// With an epilogue. For the vector of output channels that begins at `channel`; n channels are left from there on.
+// Rounds as the norm kernel does: the same bits as by two ops.
 template <Activation::Kind kind, bool residual>
 class Epilogue {
  public:
@@ -43,7 +43,8 @@ class Epilogue {
     write(to, activate(v), n_, false);
   }
 
-  // For a maximum: into what is there, unless this is the `first` of its window. A NaN wins.
+  // The same for a max-pool: `to` becomes the larger of itself and the output, unless this is the `first` output of its
+  // window. A NaN wins.
   NORMA_INLINE void pool(float* to, Vec value, bool first) const {
     const Vec v = activate((value - high_) * scale_ + shift_), best = first ? v : get(to);
     write(to, (v > best) | (v != v) ? v : best, n_, false);
@@ -63,7 +64,7 @@ class Epilogue {
   std::ptrdiff_t from_y_;
 };
 
-// Calls f.operator()<E>() with the Epilogue that is meant.
+// Calls f.operator()<E>() with the Epilogue that `e` asks for.
 template <class F>
 void with_epilogue(const ConvEpilogue& e, F&& f) {
   using Kind = Activation::Kind;

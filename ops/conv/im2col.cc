@@ -12,22 +12,19 @@ namespace {
 constexpr int64_t kBlockElements = 1 << 16;   // of the column matrix: what a cache holds, except that
 constexpr int64_t kBlockPixels = 128;         // with fewer output pixels a product is busy packing the weight
 constexpr int64_t kSlotWork = 1 << 18;        // multiply-adds that are worth waking a thread
-constexpr int64_t kBufferElements = 1 << 20;  // of all slots' weight gradients; but eight slots there are
+constexpr int64_t kBufferElements = 1 << 20;  // of the weight's gradient in all slots; but eight slots there are
 
+// The sizes of the column matrix, and how its making is cut up.
 struct Layout {
-  explicit Layout(const ConvGeometry& g)
-      : channels(g.c / g.groups),
-        filters(g.oc / g.groups),
-        depth(g.kh * g.kw * channels),
-        rows(g.n * g.oh),
-        block(std::max(kBlockElements / depth, kBlockPixels) / g.ow + 1),
-        grain(std::max(kSlotWork / (g.oc * depth), kBlockPixels) / g.ow + 1),
-        pointwise(g.kh == 1 && g.kw == 1 && g.padding == Pair(0) && g.oh == g.h && g.ow == g.w) {}
-  int64_t channels, filters;  // of a group
-  int64_t depth;              // columns of the matrix
-  int64_t rows;               // output rows of all images
-  int64_t block, grain;       // output rows that are unfolded at a time; that a slot should have
-  bool pointwise;             // x is the column matrix
+  const ConvGeometry& g;
+  const int64_t channels = g.c / g.groups, filters = g.oc / g.groups;  // of a group
+  const int64_t depth = g.kh * g.kw * channels;                        // columns of the matrix
+  const int64_t rows = g.n * g.oh;                                     // output rows of all images
+  // Output rows whose columns are made at a time, and those that a slot should have.
+  const int64_t block = std::max(kBlockElements / depth, kBlockPixels) / g.ow + 1;
+  const int64_t grain = std::max(kSlotWork / (g.oc * depth), kBlockPixels) / g.ow + 1;
+  // x is the column matrix.
+  const bool pointwise = g.kh == 1 && g.kw == 1 && g.padding == Pair(0) && g.oh == g.h && g.ow == g.w;
 };
 
 // Walks the column matrix of output rows [begin, end) in runs that are contiguous in it and in x. Calls
@@ -35,15 +32,15 @@ struct Layout {
 template <class Inside, class Outside>
 void for_runs(const ConvGeometry& g, int64_t group, int64_t begin, int64_t end, int64_t low, int64_t high,
               Inside&& inside, Outside&& outside) {
-  const int64_t channels = g.c / g.groups, taps = g.groups == 1 && g.dilation.w == 1 ? g.kw : 1;
+  const int64_t channels = g.c / g.groups, taps = g.groups == 1 && g.dilation.w == 1 ? g.kw : 1;  // of a run
   int64_t place = 0;
   for (int64_t row = begin; row < end; ++row) {
-    const int64_t image = row / g.oh, top = row % g.oh * g.stride.h - g.padding.h;
+    const int64_t image = row / g.oh, oy = row % g.oh;
     for (int64_t ox = 0; ox < g.ow; ++ox) {
       for (int64_t ky = 0; ky < g.kh; ++ky) {
-        const int64_t iy = top + ky * g.dilation.h;
+        const int64_t iy = g.rows().input(oy, ky);
         for (int64_t kx = 0; kx < g.kw; kx += taps, place += taps * channels) {
-          const int64_t ix = ox * g.stride.w - g.padding.w + kx * g.dilation.w;
+          const int64_t ix = g.columns().input(ox, kx);
           const int64_t first = iy < low || iy >= high ? taps : std::clamp<int64_t>(-ix, 0, taps);
           const int64_t last = std::clamp<int64_t>(g.w - ix, first, taps);
           if (first > 0) outside(place, first * channels);
@@ -62,16 +59,17 @@ void for_runs(const ConvGeometry& g, int64_t group, int64_t begin, int64_t end, 
 template <class T>
 class Columns {
  public:
-  Columns(const ConvGeometry& g, const Layout& layout)
-      : g_(g),
+  explicit Columns(const Layout& layout)
+      : g_(layout.g),
         layout_(layout),
-        memory_({layout.pointwise ? 0 : std::min(layout.block, layout.rows) * g.ow * layout.depth}, dtype_of<T>()),
+        memory_({layout.pointwise ? 0 : std::min(layout.block, layout.rows) * g_.ow * layout.depth}, dtype_of<T>()),
         data_(memory_.mutable_data<T>()) {}
 
   T* data() { return data_; }
-  // The distance between the rows of what unfold returns.
+  // Elements from one row of what unfold returns to the next.
   int64_t stride() const { return layout_.pointwise ? g_.c : layout_.depth; }
 
+  // The columns of output rows [begin, end), for the channels of one group.
   const T* unfold(const T* x, int64_t group, int64_t begin, int64_t end) {
     if (layout_.pointwise) return x + begin * g_.w * g_.c + group * layout_.channels;
     for_runs(
@@ -81,8 +79,8 @@ class Columns {
     return data_;
   }
 
-  // Adds into rows [low, high) of the input's gradient.
-  void fold(T* dx, int64_t group, int64_t begin, int64_t end, int64_t low, int64_t high) {
+  // The way back: adds the columns of output rows [begin, end) into rows [low, high) of the input's gradient.
+  void add_into(T* dx, int64_t group, int64_t begin, int64_t end, int64_t low, int64_t high) {
     for_runs(
         g_, group, begin, end, low, high,
         [&](int64_t place, int64_t offset, int64_t n) {
@@ -109,10 +107,10 @@ void for_blocks(const Layout& layout, int64_t begin, int64_t end, F&& f) {
 }  // namespace
 
 template <class T>
-void Im2col<T>::forward(const ConvGeometry& g, const T* x, const T* weight, const T* bias, T* y) {
-  const Layout layout(g);
+void Im2col<T>::forward(const ConvGeometry& g, const T* x, const T* weight, const T* bias, T* y, std::nullptr_t) {
+  const Layout layout = {g};
   parallel_for(layout.rows, layout.grain, [&](int64_t begin, int64_t end) {
-    Columns<T> columns(g, layout);
+    Columns<T> columns(layout);
     for_blocks(layout, begin, end, [&](int64_t row, int64_t rows) {
       T* to = y + row * g.ow * g.oc;
       if (bias)
@@ -128,59 +126,55 @@ void Im2col<T>::forward(const ConvGeometry& g, const T* x, const T* weight, cons
 }
 
 template <class T>
-void Im2col<T>::data(const ConvGeometry& g, const T* dy, const T* weight, T* dx, bool add) {
-  const Layout layout(g);
+void Im2col<T>::backward_input(const ConvGeometry& g, const T* dy, const T* weight, T* dx, bool add) {
+  const Layout layout = {g};
+  // columns (+)= dy weight, for one group.
   const auto product = [&](int64_t row, int64_t rows, int64_t group, T* columns, int64_t stride, bool onto) {
     gemm(false, false, rows * g.ow, layout.depth, layout.filters, 1, dy + row * g.ow * g.oc + group * layout.filters,
          g.oc, weight + group * layout.filters * layout.depth, layout.depth, onto ? 1 : 0, columns, stride);
   };
-  if (layout.pointwise) {
-    parallel_for(layout.rows, layout.grain, [&](int64_t begin, int64_t end) {
+  if (layout.pointwise)
+    return parallel_for(layout.rows, layout.grain, [&](int64_t begin, int64_t end) {
       for (int64_t group = 0; group < g.groups; ++group)
         product(begin, end - begin, group, dx + begin * g.w * g.c + group * layout.channels, g.c, add);
     });
-    return;
-  }
+  // Adds what output rows [first, last) contribute to rows [low, high) of dx.
+  const auto add_rows = [&](Columns<T>& columns, int64_t first, int64_t last, int64_t low, int64_t high) {
+    for_blocks(layout, first, last, [&](int64_t row, int64_t rows) {
+      for (int64_t group = 0; group < g.groups; ++group) {
+        product(row, rows, group, columns.data(), layout.depth, false);
+        columns.add_into(dx, group, row, row + rows, low, high);
+      }
+    });
+  };
   // Windows overlap, so it is the rows of dx that are shared out: by images or, where these are few, by bands of one,
   // each of which makes all columns that reach into it.
-  const int64_t reach = (g.kh - 1) * g.dilation.h;
   const int64_t bands =
-      std::clamp<int64_t>(16 / std::max<int64_t>(g.n, 1), 1, std::max<int64_t>(1, g.h / (4 * reach + 1)));
+      std::clamp<int64_t>(16 / std::max<int64_t>(g.n, 1), 1, std::max<int64_t>(1, g.h / (4 * g.rows().reach() + 1)));
   parallel_for(g.n * bands, bands > 1 ? 1 : layout.grain / g.oh + 1, [&](int64_t begin, int64_t end) {
-    Columns<T> columns(g, layout);
-    const auto scatter = [&](int64_t first, int64_t last, int64_t low, int64_t high) {
-      for_blocks(layout, first, last, [&](int64_t row, int64_t rows) {
-        for (int64_t group = 0; group < g.groups; ++group) {
-          product(row, rows, group, columns.data(), layout.depth, false);
-          columns.fold(dx, group, row, row + rows, low, high);
-        }
-      });
-    };
+    Columns<T> columns(layout);
     for (int64_t item = begin; item < end; ++item) {
       const int64_t image = item / bands, band = item % bands;
       const int64_t low = g.h * band / bands, high = g.h * (band + 1) / bands;
       if (!add) std::fill_n(dx + (image * g.h + low) * g.w * g.c, (high - low) * g.w * g.c, T(0));
       if (bands == 1) continue;
-      // Output row oy reaches input rows oy stride - padding + [0, reach].
-      const int64_t above = low + g.padding.h - reach;
-      const int64_t first = above <= 0 ? 0 : (above + g.stride.h - 1) / g.stride.h;
-      const int64_t last = std::min(g.oh, (high - 1 + g.padding.h) / g.stride.h + 1);
-      scatter(image * g.oh + first, image * g.oh + last, low, high);
+      const auto [first, last] = g.rows().outputs_of(low, high - 1, g.oh);
+      add_rows(columns, image * g.oh + first, image * g.oh + last, low, high);
     }
-    if (bands == 1) scatter(begin * g.oh, end * g.oh, 0, g.h);
+    if (bands == 1) add_rows(columns, begin * g.oh, end * g.oh, 0, g.h);
   });
 }
 
 template <class T>
-void Im2col<T>::weights(const ConvGeometry& g, const T* x, const T* dy, T* dw, bool add) {
-  const Layout layout(g);
+void Im2col<T>::backward_weight(const ConvGeometry& g, const T* x, const T* dy, T* dw, bool add) {
+  const Layout layout = {g};
   const int64_t size = g.oc * layout.depth;
   const int slots =
       slot_count(layout.rows, layout.grain, static_cast<int>(std::clamp<int64_t>(kBufferElements / size, 8, 32)));
-  const Tensor buffer = zeros({slots, size}, dtype_of<T>());
+  const Tensor buffer = zeros({slots, size}, dtype_of<T>());  // [slot][oc][depth]
   T* const partial = buffer.mutable_data<T>();
   parallel_slots(slots, [&](int slot) {
-    Columns<T> columns(g, layout);
+    Columns<T> columns(layout);
     T* to = partial + slot * size;
     for_blocks(layout, layout.rows * slot / slots, layout.rows * (slot + 1) / slots, [&](int64_t row, int64_t rows) {
       for (int64_t group = 0; group < g.groups; ++group) {

@@ -79,7 +79,8 @@ void linear_backward_x(const Tensor& dy, const Tensor& weight, const Tensor& dx,
     const int64_t out = weight.dim(0), in = weight.dim(1), rows = dy.dim(0);
     if constexpr (std::is_same_v<T, float>)
       if (const ConvKernel* conv = pixels(rows, in, out))
-        return conv->data(row_of_pixels(rows, in, out), dy.data<T>(), weight.data<T>(), dx.mutable_data<T>(), add);
+        return conv->backward_input(row_of_pixels(rows, in, out), dy.data<T>(), weight.data<T>(), dx.mutable_data<T>(),
+                                    add);
     parallel_gemm(false, false, rows, in, out, 1, dy.data<T>(), out, weight.data<T>(), in, add ? 1 : 0,
                   dx.mutable_data<T>(), in);
   });
@@ -90,7 +91,8 @@ void linear_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& dwe
     const int64_t out = dy.dim(1), in = x.dim(1), rows = dy.dim(0);
     if constexpr (std::is_same_v<T, float>)
       if (const ConvKernel* conv = pixels(rows, in, out))
-        return conv->weights(row_of_pixels(rows, in, out), x.data<T>(), dy.data<T>(), dweight.mutable_data<T>(), add);
+        return conv->backward_weight(row_of_pixels(rows, in, out), x.data<T>(), dy.data<T>(), dweight.mutable_data<T>(),
+                                     add);
     parallel_gemm(true, false, out, in, rows, 1, dy.data<T>(), out, x.data<T>(), in, add ? 1 : 0,
                   dweight.mutable_data<T>(), in);
   });

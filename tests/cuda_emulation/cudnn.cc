@@ -15,16 +15,16 @@ void conv2d_cudnn(ConvPass pass, const ConvGeometry& g, const float* x, const fl
       if (from) std::memcpy(copy.mutable_data<float>(), from, static_cast<size_t>(copy.numel()) * sizeof(float));
       return copy;
     };
-    const Tensor hx = host({g.n, g.h, g.w, g.c}, pass == ConvPass::data ? nullptr : x),
-                 hw = host({g.oc, g.kh, g.kw, g.c / g.groups}, pass == ConvPass::weights ? nullptr : w),
+    const Tensor hx = host({g.n, g.h, g.w, g.c}, pass == ConvPass::backward_input ? nullptr : x),
+                 hw = host({g.oc, g.kh, g.kw, g.c / g.groups}, pass == ConvPass::backward_weight ? nullptr : w),
                  hy = host({g.n, g.oh, g.ow, g.oc}, pass == ConvPass::forward ? nullptr : y);
     ConvGeometry plain = g;
     plain.algorithm = ConvAlgorithm::im2col;
     if (pass == ConvPass::forward) cpu::conv2d_forward(plain, hx, hw, {}, hy);
-    else if (pass == ConvPass::data) cpu::conv2d_data(plain, hy, hw, hx, false);
-    else cpu::conv2d_weights(plain, hx, hy, hw, false);
-    const Tensor& made = pass == ConvPass::forward ? hy : pass == ConvPass::data ? hx : hw;
-    const float* to = pass == ConvPass::forward ? y : pass == ConvPass::data ? x : w;
+    else if (pass == ConvPass::backward_input) cpu::conv2d_backward_input(plain, hy, hw, hx, false);
+    else cpu::conv2d_backward_weight(plain, hx, hy, hw, false);
+    const Tensor& made = pass == ConvPass::forward ? hy : pass == ConvPass::backward_input ? hx : hw;
+    const float* to = pass == ConvPass::forward ? y : pass == ConvPass::backward_input ? x : w;
     std::memcpy(const_cast<float*>(to), made.data<float>(), static_cast<size_t>(made.numel()) * sizeof(float));
   });
 }

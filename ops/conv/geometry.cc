@@ -1,0 +1,82 @@
+#include "norma/ops/conv/geometry.h"
+
+#include "norma/autograd/op.h"
+#include "norma/ops/conv/choose.h"
+#include "norma/ops/conv/conv2d.h"
+#include "norma/ops/conv/conv_transpose2d.h"
+
+namespace norma {
+namespace {
+
+// Checks what both convolutions ask of their arguments, and returns their geometry but for the images' sizes. The
+// weight's first axis is the output's channels or, transposed, the input's; its last one is of the other side.
+template <class Options>
+ConvGeometry check_convolution(const Op& op, const Tensor& x, const Tensor& weight, const Tensor& bias,
+                               const Options& o, bool transposed) {
+  const Shape &in = x.shape(), &w = weight.shape();
+  op.check_same({x, weight, bias});
+  op.check(in.rank() == 4, "wants input [N, H, W, C]: input {}, weight {}", in, w);
+  op.check(w.rank() == 4 && w.numel() > 0, "wants a weight of four axes, none empty: input {}, weight {}", in, w);
+  const auto at_least = [&](const char* name, Pair p, int64_t least) {
+    op.check(std::min(p.h, p.w) >= least, "{} {}: wants at least {}: input {}, weight {}", name, shape_of(p), least, in,
+             w);
+  };
+  at_least("stride", o.stride, 1), at_least("padding", o.padding, 0), at_least("dilation", o.dilation, 1);
+  op.check(o.groups >= 1, "groups {}: wants at least 1: input {}, weight {}", o.groups, in, w);
+
+  const int64_t first = w[0], last = w[3] * o.groups;
+  const int64_t in_channels = transposed ? first : last, out_channels = transposed ? last : first;
+  op.check(in[3] == in_channels, "input has {} channels, weight {} wants {}{}: input {}", in[3], w, in_channels,
+           o.groups > 1 && !transposed ? fmt::format(" (groups {})", o.groups) : "", in);
+  op.check(first % o.groups == 0, "groups {} do not divide the {} {} channels: input {}, weight {}", o.groups, first,
+           transposed ? "input" : "output", in, w);
+  op.check(!bias.defined() || bias.shape() == Shape{out_channels}, "bias is {}, weight {} wants [{}]: input {}",
+           bias.defined() ? bias.shape() : Shape{}, w, out_channels, in);
+  return {.n = in[0],
+          .h = 0,
+          .w = 0,
+          .c = last,
+          .oh = 0,
+          .ow = 0,
+          .oc = first,
+          .kh = w[1],
+          .kw = w[2],
+          .stride = o.stride,
+          .padding = o.padding,
+          .dilation = o.dilation,
+          .groups = o.groups};
+}
+
+}  // namespace
+
+ConvGeometry conv2d_geometry(const Op& op, const Tensor& x, const Tensor& weight, const Tensor& bias,
+                             const Conv2dOptions& o) {
+  ConvGeometry g = check_convolution(op, x, weight, bias, o, false);
+  const Shape &in = x.shape(), &w = weight.shape();
+  g.algorithm = o.algorithm;
+  g.h = in[1], g.w = in[2];
+  g.oh = g.rows().outputs(g.h), g.ow = g.columns().outputs(g.w);
+  op.check(g.oh > 0 && g.ow > 0, "kernel of weight {} with dilation {} is larger than input {} padded by {}", w,
+           shape_of(o.dilation), in, shape_of(o.padding));
+  op.check(can_do(o.algorithm, g, x.dtype()),
+           "the {} algorithm cannot do stride {}, dilation {}, groups {} in {}: input {}, weight {}",
+           name_of(o.algorithm), shape_of(o.stride), shape_of(o.dilation), o.groups, x.dtype(), in, w);
+  return g;
+}
+
+ConvGeometry conv_transpose2d_geometry(const Op& op, const Tensor& x, const Tensor& weight, const Tensor& bias,
+                                       const ConvTranspose2dOptions& o) {
+  ConvGeometry g = check_convolution(op, x, weight, bias, o, true);
+  const Shape &in = x.shape(), &w = weight.shape();
+  const Pair extra = o.output_padding;
+  op.check(extra.h >= 0 && extra.w >= 0 && extra.h < std::max(o.stride.h, o.dilation.h) &&
+               extra.w < std::max(o.stride.w, o.dilation.w),
+           "output_padding {}: wants less than stride or dilation: input {}, weight {}", shape_of(extra), in, w);
+  g.oh = in[1], g.ow = in[2];
+  g.h = g.rows().inputs(g.oh) + extra.h, g.w = g.columns().inputs(g.ow) + extra.w;
+  op.check(g.oh > 0 && g.ow > 0 && g.h > 0 && g.w > 0, "the output has no pixels ({} x {}): input {}, weight {}", g.h,
+           g.w, in, w);
+  return g;
+}
+
+}  // namespace norma
