@@ -9,38 +9,47 @@
 //     |  |  |  |    pixels,    +----------+    U = G w G^T       +----------+    pixels       |  |  |  |
 //     +--+--+--+  4 apart      36 of these                       36 of these                  +--+--+--+
 //
-// A thread takes a block from one end to the other while it is in its cache. The data gradient is the same with the
-// filters turned round; the weight gradient is its transpose, dU[i] += V[i]^T (A dy A^T)[i], dw = G^T dU G.
+// A thread takes a block from one end to the other while it is in its cache. backward_input is the same with the
+// filters turned round, backward_weight its transpose: dU[i] += V[i]^T (A dy A^T)[i], dw = G^T dU G.
 //
 // Channels are cut into vectors of kLanes. V and M are [place][vector][tile][lane], the places a cache line further
 // apart than that (else they fall on each other in the cache); U and dU are [place][group of vectors][C][vector][lane],
 // a group being what a register tile of the product covers.
-#include "norma/ops/conv/epilogue.h"
+#include "norma/ops/conv/winograd_plan.h"
 #include "norma/ops/conv/winograd_transforms.h"
 
 NORMA_SIMD_BEGIN
 namespace {
 
-constexpr int64_t kSlotTiles = 128;           // tiles that a slot of the weight gradient should have, and
-constexpr int64_t kBufferElements = 5 << 20;  // elements of dU that all slots may have
+// Images whose tiles are transformed: x or dy.
+template <class F>
+struct Source {
+  Source(const float* images, const Images& extent, Pair pad)
+      : data(images), size(extent), padding(pad), zeros(F::in * extent.c) {
+    std::fill_n(static_cast<float*>(zeros), F::in * extent.c, 0.F);
+  }
+  const float* data;
+  const Images size;
+  const Pair padding;   // pixels from where a tile of y begins back to where the pixels it needs begin
+  const Scratch zeros;  // a row of pixels above or below the image
+};
 
-// V = B^T d B (Y = A dy A^T): transforms the `size` x `size` pixels that begin `padding` before each of the tiles
-// [first, first + count), for the vectors [begin, end) of channels. Above and below the image are
-// `zeros`, of as many pixels.
+// V = B^T d B (Y = A dy A^T): transforms the `size` x `size` pixels of each of the tiles [first, first + count), for
+// the vectors `of` of channels.
 template <class F, int size, auto line>
-void read_tiles(const Plan<F>& plan, const float* x, const Images& in, Pair padding, int64_t first, int64_t count,
-                int64_t begin, int64_t end, const float* zeros, float* v) {
-  const int64_t stride = plan.stride(end - begin), row = in.w * in.c;
-  Tile<F> tile(plan, first);
+void read_tiles(const WinogradPlan<F>& plan, const Source<F>& source, int64_t first, int64_t count, Part of, float* v) {
+  const Images& in = source.size;
+  const int64_t stride = plan.stride(of.size()), row = in.w * in.c;
+  WinogradTile<F> tile(plan, first);
   for (int64_t t = 0; t < count; ++t, ++tile) {
-    const int64_t top = tile.top - padding.h, left = tile.left - padding.w;
-    const float* corner = x + ((tile.image * in.h + top) * in.w + left) * in.c;
+    const int64_t top = tile.top - source.padding.h, left = tile.left - source.padding.w;
+    const float* corner = source.data + ((tile.image * in.h + top) * in.w + left) * in.c;
     const bool inside = top >= 0 && left >= 0 && top + size <= in.h && left + size <= in.w;
     const float* rows[size];
-    for (int i = 0; i < size; ++i) rows[i] = top + i >= 0 && top + i < in.h ? corner + i * row : zeros;
+    for (int i = 0; i < size; ++i) rows[i] = top + i >= 0 && top + i < in.h ? corner + i * row : source.zeros;
     const int64_t first_column = -left, columns = in.w - left;
-    for (int64_t b = begin; b < end; ++b) {
-      float* to = v + ((b - begin) * plan.block + t) * kLanes;
+    for (int64_t b = of.begin; b < of.end; ++b) {
+      float* to = v + ((b - of.begin) * plan.block + t) * kLanes;
       const int64_t channel = b * kLanes, n = in.c - channel;
       const auto put = [to, stride](int, int, Vec value) mutable NORMA_INLINE {
         store(to, value);
@@ -61,6 +70,14 @@ void read_tiles(const Plan<F>& plan, const float* x, const Images& in, Pair padd
       }
     }
   }
+}
+
+// The same of all tiles, which are one block.
+template <class F, int size, auto line>
+void read_all_tiles(const WinogradPlan<F>& plan, const Source<F>& source, float* v) {
+  parallel_for(plan.tiles, 4, [&](int64_t begin, int64_t end) {
+    read_tiles<F, size, line>(plan, source, begin, end - begin, {0, vectors(source.size.c)}, v + begin * kLanes);
+  });
 }
 
 // M[t][k] = the sum of V[t][c] U[c][k] for `count` tiles, c vectors of channels, and K vectors of k.
@@ -99,79 +116,22 @@ void multiply_transposed(int64_t c, int64_t block, int64_t count, const float* v
   }
 }
 
-// Calls f(tile, corner in y, vector of channels, transform) for the tiles [first, first + count) and the vectors
-// [begin, end) of output channels; transform(put) hands out A^T M A + bias.
-template <class F, class G>
-NORMA_INLINE inline void for_outputs(const Plan<F>& plan, float* y, const Images& out, int64_t first, int64_t count,
-                                     int64_t begin, int64_t end, const float* bias, const float* m, G&& f) {
-  const int64_t stride = plan.stride(end - begin);
-  Tile<F> tile(plan, first);
-  for (int64_t t = 0; t < count; ++t, ++tile) {
-    float* corner = y + ((tile.image * out.h + tile.top) * out.w + tile.left) * out.c;
-    for (int64_t b = begin; b < end; ++b) {
-      const float* from = m + ((b - begin) * plan.block + t) * kLanes;
-      // A constant is in M a single place, that of point 1 on both axes.
-      const Vec offset = !bias ? Vec{} : load(bias + b * kLanes, std::min<int64_t>(out.c - b * kLanes, kLanes));
-      f(tile, corner + b * kLanes, b, [&](auto&& put) NORMA_INLINE {
-        transform<F::in, F::out, F::output>(
-            [walk = Walk<F::in>(from, F::in * stride, stride), &offset](int i, int j) mutable NORMA_INLINE {
-              const Vec value = load(walk(i));
-              return i == 1 && j == 1 ? value + offset : value;
-            },
-            put);
-      });
-    }
-  }
-}
-
-// Writes those outputs to y, or the largest of each 2 x 2 of them, by what make(channel, n) returns for the vector that
-// begins at `channel`, where n are left: Plain or an Epilogue.
-template <class F, class Make>
-void write_output(const Plan<F>& plan, float* y, const Images& out, int64_t first, int64_t count, int64_t begin,
-                  int64_t end, const float* bias, const float* m, [[maybe_unused]] bool max_pool, Make make) {
-  const int64_t row = out.w * out.c;
-  for_outputs(plan, y, out, first, count, begin, end, bias, m,
-              [&](const Tile<F>& tile, float* to, int64_t b, auto&& run) NORMA_INLINE {
-                const int64_t height = out.h - tile.top, width = out.w - tile.left, n = out.c - b * kLanes;
-                Walk<F::out> walk(to, out.c, row);
-                if constexpr (!std::is_same_v<decltype(make(b, n)), Plain>)
-                  if (max_pool) {  // a tile has whole windows
-                    const int64_t line = out.w / 2 * out.c;
-                    float* corner =
-                        y + (tile.image * (out.h / 2) + tile.top / 2) * line + tile.left / 2 * out.c + b * kLanes;
-                    run([&, finish = make(b * kLanes, n)](int i, int j, Vec value) NORMA_INLINE {
-                      if ((i | 1) < height && (j | 1) < width)
-                        finish.pool(corner + i / 2 * line + j / 2 * out.c, value, (i | j) % 2 == 0);
-                    });
-                    return;
-                  }
-                if (height >= F::out && width >= F::out && n >= kLanes)
-                  run([walk, finish = make(b * kLanes, kLanes)](int, int j, Vec value) mutable NORMA_INLINE {
-                    finish(walk(j), value);
-                  });
-                else
-                  run([&, finish = make(b * kLanes, n)](int i, int j, Vec value) NORMA_INLINE {
-                    if (i < height && j < width) finish(to + i * row + j * out.c, value);
-                  });
-              });
-}
-
 // The weight [C_out, 3, 3, C_in], whose c are the channels on the side of V and k those on the other.
 template <class T>
 struct Filters {
   T* data;
   int64_t channels, filters;  // c, k
-  bool turned;                // for the data gradient: c is C_out and k C_in, and the taps run backwards
+  bool turned;                // for backward_input: c is C_out and k C_in, and the taps run backwards
   NORMA_INLINE T& operator()(int tap, int64_t c, int64_t k) const {
     return turned ? data[(c * 9 + 8 - tap) * filters + k] : data[(k * 9 + tap) * channels + c];
   }
 };
 
-// U = G w G^T of the vectors [from, to) of k.
+// U = G w G^T of the vectors `of` of k.
 template <class F>
-void transform_weights(const Plan<F>& plan, const Filters<const float>& w, int64_t from, int64_t to, float* u) {
-  const int64_t plane = plan.plane(to - from);
-  plan.for_weights(from, to, [&](int64_t first_c, int64_t first_k, int64_t offset, int64_t step) {
+void transform_weights(const WinogradPlan<F>& plan, const Filters<const float>& w, Part of, float* u) {
+  const int64_t plane = plan.plane(of.size());
+  plan.for_weights(of, [&](int64_t first_c, int64_t first_k, int64_t offset, int64_t step) {
     float taps[9][kLanes][kLanes];
     const int64_t channels = std::min<int64_t>(kLanes, w.channels - first_c);
     const int64_t filters = std::min<int64_t>(kLanes, w.filters - first_k);
@@ -191,94 +151,132 @@ void transform_weights(const Plan<F>& plan, const Filters<const float>& w, int64
   });
 }
 
-// V (Y) of all tiles, which are one block.
-template <class F, int size, auto line>
-void read_all_tiles(const Plan<F>& plan, const float* x, const Images& in, Pair padding, int64_t channels,
-                    const float* zeros, float* v) {
-  parallel_for(plan.tiles, 4, [&](int64_t begin, int64_t end) {
-    read_tiles<F, size, line>(plan, x, in, padding, begin, end - begin, 0, channels, zeros, v + begin * kLanes);
-  });
-}
-
-// y (+)= the convolution of x with w.
+// y (+)= bias + the convolution of x with w, or the epilogue of that.
 template <class F>
-void convolve(int64_t n, const float* x, const Images& in, const Filters<const float>& w, Pair padding,
-              const float* bias, float* y, const Images& out, bool add, const ConvEpilogue* after) {
-  Plan<F> plan(n, out.h, out.w, in.c, out.c, in.c <= 256 ? 16 : 32);
-  const bool wide = plan.make_wide(plan.c);
-  if (!wide)
-    plan.parts =
-        std::clamp<int64_t>(4 / std::max<int64_t>(1, plan.blocks), 1, std::max<int64_t>(1, plan.k / kMaxVectors));
-  const Scratch zeros(F::in * in.c);
-  std::fill_n(static_cast<float*>(zeros), F::in * in.c, 0.F);
-  const int64_t size_v = plan.size(plan.c), size_m = plan.size(plan.largest_part());
+struct WinogradConvolution {
+  const int64_t n;  // images
+  const Source<F> x;
+  const Filters<const float> w;
+  float* y;
+  const Images out;             // y's
+  const float* bias = nullptr;  // or [C_out]
+  bool add = false;
+  const ConvEpilogue* after = nullptr;
+  const WinogradPlan<F> plan = WinogradPlan<F>::of_convolution(n, out, x.size.c);
 
-  // The vectors [from, to) of y of the tiles from `first` on: from their V, and U of the vectors [from_u, to_u).
-  const auto finish = [&](int64_t first, const float* v, const float* u, int64_t from_u, int64_t to_u, float* m,
-                          int64_t from, int64_t to) {
-    const int64_t count = std::min(plan.block, plan.tiles - first), next = first + plan.block;
-    Prefetch<F, false> read(plan, x, in, 2 - padding.h, next, std::clamp<int64_t>(plan.tiles - next, 0, plan.block));
-    Prefetch<F, true> write(plan, y, out, 0, first, wide || (after && after->max_pool) ? 0 : count);
+  // All threads read the one U or, where the plan is wide, the one V; the other is each task's own.
+  void run() const {
+    const int64_t size_v = plan.size(plan.c), size_m = plan.size(plan.largest_part());
+    const int64_t size_u = plan.places * plan.plane(plan.wide ? plan.largest_part() : plan.k);
+    const int64_t size_own = plan.wide ? size_u : size_v;
+    const Scratch shared(plan.wide ? size_v : size_u);
+    if (plan.wide) read_all_tiles<F, F::in, F::input>(plan, x, shared);
+    else transform_weights(plan, w, {0, plan.k}, shared);
+    reserve(size_own, size_m);
+    parallel_for(plan.blocks * plan.parts, 1, [&](int64_t begin, int64_t end) {
+      const Scratch own(size_own), other(size_m);
+      // A product whose vectors all go into one register tile may overwrite its factor: less to keep in the cache.
+      float* const m = !plan.wide && plan.c == plan.k && plan.k <= kMaxVectors && plan.parts == 1 ? own : other;
+      for (int64_t item = begin; item < end; ++item) {
+        const int64_t first = item % plan.blocks * plan.block, count = plan.tiles_from(first);
+        const Part part = plan.part(item / plan.blocks);
+        if (plan.wide) transform_weights(plan, w, part, own);
+        else read_tiles<F, F::in, F::input>(plan, x, first, count, {0, plan.c}, own);
+        multiply_block(first, count, part, plan.wide ? shared : own, plan.wide ? own : shared, m);
+        write_block(first, count, part, m);
+      }
+    });
+  }
+
+  // M of the tiles [first, first + count), for the vectors `part` of output channels. On the way fetches what is used
+  // next: the pixels of the next block, and those that this one's output goes to.
+  void multiply_block(int64_t first, int64_t count, Part part, const float* v, const float* u, float* m) const {
+    const int64_t next = first + plan.block;
     const float* residual = after ? after->residual : nullptr;
-    Prefetch<F, false> read_residual(plan, residual, out, 0, first, residual && !wide ? count : 0);
+    Prefetch<F, false> read(plan, x.data, x.size, 2 - x.padding.h, next, plan.tiles_from(next));
+    Prefetch<F, true> write(plan, y, out, 0, first, plan.wide || (after && after->max_pool) ? 0 : count);
+    Prefetch<F, false> read_residual(plan, residual, out, 0, first, residual && !plan.wide ? count : 0);
+    const Part in_u = plan.wide ? part : Part{0, plan.k};
     for (int place = 0; place < plan.places; ++place) {
       read(place, plan.places);
       write(place, plan.places);
       read_residual(place, plan.places);
-      for_groups(from, to, [&]<int K>(int64_t group) {
+      for_groups(part.begin, part.end, [&]<int K>(int64_t group) {
         multiply<K>(plan.c, plan.block, count, v + place * plan.stride(plan.c),
-                    u + place * plan.plane(to_u - from_u) + (group - from_u) * plan.c * kLanes * kLanes,
-                    m + place * plan.stride(to - from) + (group - from) * plan.block * kLanes);
+                    u + place * plan.plane(in_u.size()) + (group - in_u.begin) * plan.c * kLanes * kLanes,
+                    m + place * plan.stride(part.size()) + (group - part.begin) * plan.block * kLanes);
       });
     }
-    const auto output = [&](bool max_pool, auto make) {
-      write_output(plan, y, out, first, count, from, to, bias, m, max_pool, make);
-    };
-    if (!after) return output(false, [=](int64_t, int64_t left) NORMA_INLINE { return Plain{left, add}; });
-    with_epilogue(*after, [&]<class E>() {
-      output(after->max_pool, [=](int64_t channel, int64_t left) NORMA_INLINE { return E(*after, y, channel, left); });
-    });
-  };
+  }
 
-  // All threads read the one U or, where wide, the one V; the other is each task's own.
-  const int64_t size_u = plan.places * plan.plane(wide ? plan.largest_part() : plan.k);
-  const int64_t size_shared = wide ? size_v : size_u, size_own = wide ? size_u : size_v;
-  const Scratch shared(size_shared);
-  if (wide) read_all_tiles<F, F::in, F::input>(plan, x, in, padding, plan.c, zeros, shared);
-  else transform_weights(plan, w, 0, plan.k, shared);
-  reserve(size_own, size_m);
-  parallel_for(plan.blocks * plan.parts, 1, [&](int64_t begin, int64_t end) {
-    const Scratch own(size_own), other(size_m);
-    // A product whose vectors all go into one register tile may overwrite its factor: less to keep in the cache.
-    float* const m = !wide && plan.c == plan.k && plan.k <= kMaxVectors && plan.parts == 1 ? own : other;
-    for (int64_t item = begin; item < end; ++item) {
-      const int64_t part = item / plan.blocks, first = item % plan.blocks * plan.block;
-      const int64_t from = plan.part(part), to = plan.part(part + 1);
-      if (wide) {
-        transform_weights(plan, w, from, to, own);
-        finish(first, shared, own, from, to, m, from, to);
-      } else {
-        const int64_t count = std::min(plan.block, plan.tiles - first);
-        read_tiles<F, F::in, F::input>(plan, x, in, padding, first, count, 0, plan.c, zeros, own);
-        finish(first, own, shared, 0, plan.k, m, from, to);
+  void write_block(int64_t first, int64_t count, Part part, const float* m) const {
+    if (!after)
+      return write_block(first, count, part, m, [add = add](int64_t, int64_t left) NORMA_INLINE {
+        return Plain{left, add};
+      });
+    with_epilogue(*after, [&]<class E>() {
+      write_block(first, count, part, m,
+                  [e = after, to = y](int64_t channel, int64_t left) NORMA_INLINE { return E(*e, to, channel, left); });
+    });
+  }
+
+  // Writes A^T M A + bias to y, or the largest of each 2 x 2 of them, by what make(channel, n) returns for the vector
+  // that begins at `channel`, where n are left: Plain or an Epilogue.
+  template <class Make>
+  void write_block(int64_t first, int64_t count, Part part, const float* m, Make make) const {
+    const int64_t stride = plan.stride(part.size()), c = out.c, row = out.w * c;
+    [[maybe_unused]] const bool max_pool = after && after->max_pool;
+    WinogradTile<F> tile(plan, first);
+    for (int64_t t = 0; t < count; ++t, ++tile) {
+      const int64_t height = out.h - tile.top, width = out.w - tile.left;
+      for (int64_t b = part.begin; b < part.end; ++b) {
+        const int64_t channel = b * kLanes, n = c - channel;
+        const float* from = m + ((b - part.begin) * plan.block + t) * kLanes;
+        float* to = y + ((tile.image * out.h + tile.top) * out.w + tile.left) * c + channel;
+        // A constant is in M a single place, that of point 1 on both axes.
+        const Vec offset = !bias ? Vec{} : load(bias + channel, std::min<int64_t>(n, kLanes));
+        const auto transform_to = [&](auto&& put) NORMA_INLINE {
+          transform<F::in, F::out, F::output>(
+              [walk = Walk<F::in>(from, F::in * stride, stride), &offset](int i, int j) mutable NORMA_INLINE {
+                const Vec value = load(walk(i));
+                return i == 1 && j == 1 ? value + offset : value;
+              },
+              put);
+        };
+        if constexpr (!std::is_same_v<decltype(make(b, n)), Plain>)
+          if (max_pool) {  // a tile has whole windows
+            const int64_t line = out.w / 2 * c;
+            float* corner = y + (tile.image * (out.h / 2) + tile.top / 2) * line + tile.left / 2 * c + channel;
+            transform_to([&, finish = make(channel, n)](int i, int j, Vec value) NORMA_INLINE {
+              if ((i | 1) < height && (j | 1) < width)
+                finish.pool(corner + i / 2 * line + j / 2 * c, value, (i | j) % 2 == 0);
+            });
+            continue;
+          }
+        if (height >= F::out && width >= F::out && n >= kLanes)
+          transform_to([walk = Walk<F::out>(to, c, row), finish = make(channel, kLanes)](
+                           int, int j, Vec value) mutable NORMA_INLINE { finish(walk(j), value); });
+        else
+          transform_to([&, finish = make(channel, n)](int i, int j, Vec value) NORMA_INLINE {
+            if (i < height && j < width) finish(to + i * row + j * c, value);
+          });
       }
     }
-  });
-}
+  }
+};
 
-// dw (+)= G^T dU G of the vectors [from, to) of k, where dU is the sum of `slots` buffers.
+// dw (+)= G^T dU G of the vectors `of` of k, where dU is the sum of all slots'.
 template <class F>
-void transform_gradient(const Plan<F>& plan, const float* u, int64_t from, int64_t to, int64_t slots,
-                        const Filters<float>& w, bool add) {
-  const int64_t plane = plan.plane(to - from);
-  plan.for_weights(from, to, [&](int64_t first_c, int64_t first_k, int64_t offset, int64_t step) {
+void transform_gradient(const WinogradPlan<F>& plan, const float* u, Part of, const Filters<float>& w, bool add) {
+  const int64_t plane = plan.plane(of.size());
+  plan.for_weights(of, [&](int64_t first_c, int64_t first_k, int64_t offset, int64_t step) {
     float taps[9][kLanes][kLanes];
     for (int64_t c = 0; c < kLanes; ++c)
       transform<F::in, 3, filter_gradient<F>>(
           [&](int i, int j) NORMA_INLINE {
             const float* p = u + offset + c * step + (i * F::in + j) * plane;
             Vec sum = load(p);
-            for (int64_t slot = 1; slot < slots; ++slot) sum += load(p + slot * plan.places * plane);
+            for (int64_t slot = 1; slot < plan.slots; ++slot) sum += load(p + slot * plan.places * plane);
             return sum;
           },
           [&](int i, int j, Vec v) NORMA_INLINE { store(taps[i * 3 + j][c], v); });
@@ -292,87 +290,98 @@ void transform_gradient(const Plan<F>& plan, const float* u, int64_t from, int64
   });
 }
 
-// dw (+)= the gradient of the convolution's weight, added up in slots of blocks.
+// dw (+)= the weight's gradient, added up in slots of blocks.
 template <class F>
-void gradient(int64_t n, const float* x, const Images& in, const float* dy, const Images& out, Pair padding,
-              const Filters<float>& w, bool add) {
-  if (n == 0 && !add) std::fill_n(w.data, 9 * in.c * out.c, 0.F);
-  if (n == 0) return;
-  const int64_t most = std::max(in.c, out.c);
-  Plan<F> plan(n, out.h, out.w, in.c, out.c, most <= 64 ? 16 : most <= 128 ? 32 : 64);
-  const bool wide = plan.make_wide(plan.c + plan.k);
-  int64_t slots = 1;
-  if (!wide) {
-    const int64_t buffers = std::max<int64_t>(1, kBufferElements / (plan.places * plan.plane(plan.k)));
-    slots = std::clamp<int64_t>(plan.tiles / kSlotTiles, 1, std::min<int64_t>(16, buffers));
-    plan.parts = std::clamp<int64_t>(8 / slots, 1, std::max<int64_t>(1, plan.k / 8));
-  }
-  const Scratch zeros(F::in * most);
-  std::fill_n(static_cast<float*>(zeros), F::in * most, 0.F);
+struct WinogradWeightGradient {
+  const int64_t n;  // images
+  const Source<F> x, dy;
+  const WinogradPlan<F> plan = WinogradPlan<F>::of_weight_gradient(n, dy.size, x.size.c);
 
-  // Where wide, all threads read the one V and Y, and a task has a dU of its part; else it reads blocks into a V and Y
-  // of its own, and its slot has a dU of all parts.
-  const int64_t size_v = plan.size(plan.c), size_y = plan.size(wide ? plan.k : plan.largest_part());
-  const int64_t size_u = plan.places * plan.plane(wide ? plan.largest_part() : plan.k);
-  const Scratch all_v(wide ? size_v : 0), all_y(wide ? size_y : 0), all_u(wide ? 0 : slots * size_u);
-  if (wide) {
-    read_all_tiles<F, F::in, F::input>(plan, x, in, padding, plan.c, zeros, all_v);
-    read_all_tiles<F, F::out, F::gradient>(plan, dy, out, 0, plan.k, zeros, all_y);
+  // Where the plan is wide, all threads read the one V and Y, and a task has a dU of its part; else it reads blocks
+  // into a V and Y of its own, and its slot has a dU of all parts.
+  void run(const Filters<float>& w, bool add) const {
+    const bool wide = plan.wide;
+    const int64_t size_v = plan.size(plan.c), size_y = plan.size(wide ? plan.k : plan.largest_part());
+    const int64_t size_u = plan.places * plan.plane(wide ? plan.largest_part() : plan.k);
+    const Scratch all_v(wide ? size_v : 0), all_y(wide ? size_y : 0), all_u(wide ? 0 : plan.slots * size_u);
+    if (wide) {
+      read_all_tiles<F, F::in, F::input>(plan, x, all_v);
+      read_all_tiles<F, F::out, F::gradient>(plan, dy, all_y);
+    }
+    const int64_t size_own = wide ? size_u : size_v, size_own_y = wide ? 0 : size_y;
+    reserve(size_own, size_own_y);
+    parallel_slots(static_cast<int>(plan.slots * plan.parts), [&](int64_t item) {
+      const int64_t slot = item % plan.slots;
+      const Part part = plan.part(item / plan.slots);
+      const Scratch own(size_own), own_y(size_own_y);
+      if (wide) {
+        sum_slot(slot, part, all_v, all_y, own);
+        transform_gradient(plan, own, part, w, add);
+      } else sum_slot(slot, part, own, own_y, all_u + slot * size_u);
+    });
+    if (!wide) transform_gradient(plan, all_u, {0, plan.k}, w, add);
   }
-  const int64_t size_own = wide ? size_u : size_v, size_own_y = wide ? 0 : size_y;
-  reserve(size_own, size_own_y);
-  parallel_slots(static_cast<int>(slots * plan.parts), [&](int64_t item) {
-    const int64_t slot = item % slots, part = item / slots, from = plan.part(part), to = plan.part(part + 1);
-    const Scratch own(size_own), own_y(size_own_y);
-    float *v = wide ? all_v : own, *y = wide ? all_y : own_y, *u = wide ? own : all_u + slot * size_u;
-    // The vectors that Y and dU have.
-    const int64_t first_y = wide ? 0 : from, count_y = wide ? plan.k : to - from;
-    const int64_t first_u = wide ? from : 0, count_u = wide ? to - from : plan.k;
-    const int64_t begin = plan.blocks * slot / slots, end = plan.blocks * (slot + 1) / slots;
+
+  // dU of one slot's blocks, for the vectors `part` of k.
+  void sum_slot(int64_t slot, Part part, float* v, float* y, float* u) const {
+    const Part all = {0, plan.k}, in_y = plan.wide ? all : part, in_u = plan.wide ? part : all;
+    const int64_t begin = plan.blocks * slot / plan.slots, end = plan.blocks * (slot + 1) / plan.slots;
     for (int64_t block = begin; block < end; ++block) {
-      const int64_t first = block * plan.block, count = std::min(plan.block, plan.tiles - first);
-      const int64_t next = first + plan.block, ahead = std::clamp<int64_t>(plan.tiles - next, 0, plan.block);
-      if (!wide) {
-        read_tiles<F, F::in, F::input>(plan, x, in, padding, first, count, 0, plan.c, zeros, v);
-        read_tiles<F, F::out, F::gradient>(plan, dy, out, 0, first, count, from, to, zeros, y);
+      const int64_t first = block * plan.block, next = first + plan.block, count = plan.tiles_from(first);
+      if (!plan.wide) {
+        read_tiles<F, F::in, F::input>(plan, x, first, count, {0, plan.c}, v);
+        read_tiles<F, F::out, F::gradient>(plan, dy, first, count, part, y);
       }
-      Prefetch<F, false> read_x(plan, x, in, 2 - padding.h, next, ahead), read_y(plan, dy, out, 0, next, ahead);
+      Prefetch<F, false> read_x(plan, x.data, x.size, 2 - x.padding.h, next, plan.tiles_from(next)),
+          read_y(plan, dy.data, dy.size, 0, next, plan.tiles_from(next));
       for (int place = 0; place < plan.places; ++place) {
         read_x(place, plan.places);
         read_y(place, plan.places);
-        for_groups(from, to, [&]<int K>(int64_t group) {
+        for_groups(part.begin, part.end, [&]<int K>(int64_t group) {
           multiply_transposed<K>(plan.c, plan.block, count, v + place * plan.stride(plan.c),
-                                 y + place * plan.stride(count_y) + (group - first_y) * plan.block * kLanes,
-                                 u + place * plan.plane(count_u) + (group - first_u) * plan.c * kLanes * kLanes,
+                                 y + place * plan.stride(in_y.size()) + (group - in_y.begin) * plan.block * kLanes,
+                                 u + place * plan.plane(in_u.size()) + (group - in_u.begin) * plan.c * kLanes * kLanes,
                                  block > begin);
         });
       }
     }
-    if (wide) transform_gradient(plan, u, from, to, 1, w, add);
-  });
-  if (!wide) transform_gradient(plan, all_u, 0, plan.k, slots, w, add);
-}
+  }
+};
 
 template <class F>
 struct Winograd {
   static void forward(const ConvGeometry& g, const float* x, const float* weight, const float* bias, float* y,
                       const ConvEpilogue* after) {
-    convolve<F>(g.n, x, {g.h, g.w, g.c}, {weight, g.c, g.oc, false}, g.padding, bias, y, {g.oh, g.ow, g.oc}, false,
-                after);
+    WinogradConvolution<F>{.n = g.n,
+                           .x = {x, {g.h, g.w, g.c}, g.padding},
+                           .w = {weight, g.c, g.oc, false},
+                           .y = y,
+                           .out = {g.oh, g.ow, g.oc},
+                           .bias = bias,
+                           .after = after}
+        .run();
   }
-  static void data(const ConvGeometry& g, const float* dy, const float* weight, float* dx, bool add) {
-    const Pair padding = {2 - g.padding.h, 2 - g.padding.w};
-    convolve<F>(g.n, dy, {g.oh, g.ow, g.oc}, {weight, g.oc, g.c, true}, padding, nullptr, dx, {g.h, g.w, g.c}, add,
-                nullptr);
+  static void backward_input(const ConvGeometry& g, const float* dy, const float* weight, float* dx, bool add) {
+    WinogradConvolution<F>{.n = g.n,
+                           .x = {dy, {g.oh, g.ow, g.oc}, {2 - g.padding.h, 2 - g.padding.w}},
+                           .w = {weight, g.oc, g.c, true},
+                           .y = dx,
+                           .out = {g.h, g.w, g.c},
+                           .add = add}
+        .run();
   }
-  static void weights(const ConvGeometry& g, const float* x, const float* dy, float* dw, bool add) {
-    gradient<F>(g.n, x, {g.h, g.w, g.c}, dy, {g.oh, g.ow, g.oc}, g.padding, {dw, g.c, g.oc, false}, add);
+  static void backward_weight(const ConvGeometry& g, const float* x, const float* dy, float* dw, bool add) {
+    if (g.n == 0 && !add) std::fill_n(dw, 9 * g.c * g.oc, 0.F);
+    if (g.n == 0) return;
+    WinogradWeightGradient<F>{.n = g.n, .x = {x, {g.h, g.w, g.c}, g.padding}, .dy = {dy, {g.oh, g.ow, g.oc}, 0}}.run(
+        {dw, g.c, g.oc, false}, add);
   }
+  static constexpr ConvKernel kernel = {forward, backward_input, backward_weight};
 };
 
 }  // namespace
 
-const ConvKernel winograd = {Winograd<F4>::forward, Winograd<F4>::data, Winograd<F4>::weights};
-const ConvKernel winograd2 = {Winograd<F2>::forward, Winograd<F2>::data, Winograd<F2>::weights};
+const ConvKernel winograd = Winograd<F4>::kernel;
+const ConvKernel winograd2 = Winograd<F2>::kernel;
 
 NORMA_SIMD_END

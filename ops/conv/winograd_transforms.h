@@ -1,8 +1,8 @@
-// The tile transforms of Winograd's minimal filtering, in vectors of channels, and how the tiles of a batch are cut
-// into work: for ops/conv/winograd.cc.
+// The transforms of a tile by Winograd's minimal filtering, in vectors of channels: for ops/conv/winograd.cc, where the
+// names of the matrices are explained. F4 is F(4x4, 3x3), F2 is F(2x2, 3x3).
 #pragma once
 
-#include "norma/ops/conv/epilogue.h"
+#include "norma/core/simd/vectors.h"
 
 NORMA_SIMD_BEGIN
 
@@ -109,100 +109,6 @@ template <int from, int to, auto line, class At, class Put>
 NORMA_INLINE inline void transform(At at, Put put) {
   transform<from, to, line>(at, put, [](int) NORMA_INLINE { return true; });
 }
-
-constexpr int64_t kWideWeights = 3 << 20;  // elements of U, from which on it is cut up
-
-// How the work is cut: tiles into blocks, output channels into parts. c and k count the vectors of channels on the side
-// of V and on the other.
-template <class F>
-struct Plan {
-  Plan(int64_t n, int64_t h, int64_t w, int64_t channels, int64_t filters, int64_t tiles_in_block)
-      : rows((h + F::out - 1) / F::out),
-        columns((w + F::out - 1) / F::out),
-        tiles(n * rows * columns),
-        c(vectors(channels)),
-        k(vectors(filters)),
-        block(tiles_in_block),
-        blocks((tiles + block - 1) / block) {}
-  // Where U would fill the cache and V, of `vectors` vectors, does not: makes all tiles one block, whose V all threads
-  // read, while each part of k has a U of its own that comes and goes in its thread's cache.
-  bool make_wide(int64_t vectors) {
-    const int64_t all = (tiles + 15) / 16 * 16 + 1;  // an odd stride
-    if (places * c * k * kLanes * kLanes < kWideWeights || all * vectors > c * k * kLanes) return false;
-    block = all, blocks = 1, parts = (k + 1) / 2;
-    return true;
-  }
-  static constexpr int places = F::in * F::in;
-  int64_t rows, columns, tiles;
-  int64_t c, k;
-  int64_t block, blocks, parts = 1;
-
-  int64_t stride(int64_t count) const { return (count * block + 1) * kLanes; }  // of V and M by place
-  int64_t size(int64_t count) const { return places * stride(count); }
-  int64_t plane(int64_t count) const { return (c * count * kLanes + 1) * kLanes; }  // of U by place
-  int64_t part(int64_t i) const { return k * i / parts; }                           // where it begins
-  int64_t largest_part() const { return (k + parts - 1) / parts; }
-
-  // In parallel, calls f(c, k, offset, step) for blocks of kLanes x kLanes weights of the vectors [from, to) of k, in
-  // groups that end where parts do: the first lies at `offset` from U's beginning for those vectors, and a row further
-  // on at `step` from there.
-  template <class G>
-  void for_weights(int64_t from, int64_t to, G&& f) const {
-    parallel_for(c, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = 0; i < parts; ++i)
-        for_groups(std::max(from, part(i)), std::min(to, part(i + 1)), [&]<int K>(int64_t group) {
-          for (int64_t b = begin; b < end; ++b)
-            for (int k_in = 0; k_in < K; ++k_in)
-              f(b * kLanes, (group + k_in) * kLanes, (((group - from) * c + b * K) * kLanes + k_in) * kLanes,
-                K * kLanes);
-        });
-    });
-  }
-};
-
-// A tile of the output, and the way to the next.
-template <class F>
-struct Tile {
-  Tile(const Plan<F>& plan, int64_t index)
-      : rows(plan.rows * F::out),
-        columns(plan.columns * F::out),
-        image(index / (plan.rows * plan.columns)),
-        top(index / plan.columns % plan.rows * F::out),
-        left(index % plan.columns * F::out) {}
-  void operator++() {
-    if ((left += F::out) < columns) return;
-    left = 0;
-    if ((top += F::out) < rows) return;
-    top = 0;
-    ++image;
-  }
-  int64_t rows, columns, image, top, left;
-};
-
-// Fetches the pixels of an image that lie under a share of `count` tiles into the cache, ahead of their use: called in
-// turn with part = 0 ... parts - 1, between two of which there is work to do.
-template <class F, bool write>
-class Prefetch {
- public:
-  Prefetch(const Plan<F>& plan, const float* image, const Images& size, int64_t below, int64_t first, int64_t count)
-      : tile_(plan, first), image_(image), size_(size), below_(below), rows_(count * F::out) {}
-  NORMA_INLINE void operator()(int64_t part, int64_t parts) {
-    for (; at_ < rows_ * (part + 1) / parts; ++at_) {
-      const int64_t y = tile_.top + at_ % F::out + below_;
-      if (y >= 0 && y < size_.h) {
-        const float* from = image_ + ((tile_.image * size_.h + y) * size_.w + tile_.left) * size_.c;
-        prefetch<write>(from, std::min<int64_t>(F::out, size_.w - tile_.left) * size_.c);
-      }
-      if (at_ % F::out == F::out - 1) ++tile_;
-    }
-  }
-
- private:
-  Tile<F> tile_;
-  const float* image_;
-  const Images& size_;
-  int64_t below_, rows_, at_ = 0;
-};
 
 // Steps through n x n pixels in memory, an `inner` step n - 1 times and then back and an `outer` one.
 template <int n>

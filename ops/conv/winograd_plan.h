@@ -1,0 +1,135 @@
+// How Winograd's convolution cuts its work, and where in memory its matrices lie: for ops/conv/winograd.cc, which says
+// what they are. Tiles are cut into blocks, the vectors of output channels into parts, sums of the weight's gradient
+// belong to slots.
+#pragma once
+
+#include "norma/ops/conv/epilogue.h"
+
+NORMA_SIMD_BEGIN
+
+// Vectors [begin, end) of output channels.
+struct Part {
+  int64_t begin, end;
+  int64_t size() const { return end - begin; }
+};
+
+// c and k count the vectors of channels on the side of V and on the other, y's. F is F4 or F2.
+template <class F>
+struct WinogradPlan {
+  static constexpr int64_t kWideWeights = 3 << 20;     // elements of U, from which on it is cut up
+  static constexpr int64_t kSlotTiles = 128;           // tiles that a slot of backward_weight should have, and
+  static constexpr int64_t kBufferElements = 5 << 20;  // elements of dU that all slots may have
+  static constexpr int places = F::in * F::in;         // of a tile
+
+  const int64_t n;                                                                              // images
+  const Images out;                                                                             // y's
+  const int64_t channels;                                                                       // x's
+  int64_t block;                                                                                // tiles of a block
+  const int64_t rows = (out.h + F::out - 1) / F::out, columns = (out.w + F::out - 1) / F::out;  // of an image's tiles
+  const int64_t tiles = n * rows * columns;
+  const int64_t c = vectors(channels), k = vectors(out.c);
+  int64_t blocks = (tiles + block - 1) / block;
+  int64_t parts = 1, slots = 1;
+  bool wide = false;  // all tiles are one block, whose V all threads read, while each part has a U of its own
+
+  // Of y = conv(x).
+  static WinogradPlan of_convolution(int64_t n, const Images& out, int64_t channels) {
+    WinogradPlan plan = {n, out, channels, channels <= 256 ? 16 : 32};
+    if (!plan.make_wide(plan.c))
+      plan.parts =
+          std::clamp<int64_t>(4 / std::max<int64_t>(1, plan.blocks), 1, std::max<int64_t>(1, plan.k / kMaxVectors));
+    return plan;
+  }
+  // Of backward_weight. Not for n = 0.
+  static WinogradPlan of_weight_gradient(int64_t n, const Images& out, int64_t channels) {
+    const int64_t most = std::max(channels, out.c);
+    WinogradPlan plan = {n, out, channels, most <= 64 ? 16 : most <= 128 ? 32 : 64};
+    if (plan.make_wide(plan.c + plan.k)) return plan;
+    const int64_t buffers = std::max<int64_t>(1, kBufferElements / (places * plan.plane(plan.k)));
+    plan.slots = std::clamp<int64_t>(plan.tiles / kSlotTiles, 1, std::min<int64_t>(16, buffers));
+    plan.parts = std::clamp<int64_t>(8 / plan.slots, 1, std::max<int64_t>(1, plan.k / 8));
+    return plan;
+  }
+
+  // V and M are [place][vector][tile][lane], U is [place][group of vectors][C][vector][lane]: floats from place to
+  // place of so many vectors, and in all.
+  int64_t stride(int64_t count) const { return (count * block + 1) * kLanes; }
+  int64_t size(int64_t count) const { return places * stride(count); }
+  int64_t plane(int64_t count) const { return (c * count * kLanes + 1) * kLanes; }
+
+  Part part(int64_t i) const { return {k * i / parts, k * (i + 1) / parts}; }
+  int64_t largest_part() const { return (k + parts - 1) / parts; }
+  // Tiles of a block that begins at tile `first`; none behind the last.
+  int64_t tiles_from(int64_t first) const { return std::clamp<int64_t>(tiles - first, 0, block); }
+
+  // In parallel, calls f(c, k, offset, step) for blocks of kLanes x kLanes weights of the vectors `of` of k, in groups
+  // that end where parts do: the first lies at `offset` from U's beginning for those vectors, and a row further on at
+  // `step` from there.
+  template <class G>
+  void for_weights(Part of, G&& f) const {
+    parallel_for(c, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = 0; i < parts; ++i)
+        for_groups(std::max(of.begin, part(i).begin), std::min(of.end, part(i).end), [&]<int K>(int64_t group) {
+          for (int64_t b = begin; b < end; ++b)
+            for (int v = 0; v < K; ++v)
+              f(b * kLanes, (group + v) * kLanes, (((group - of.begin) * c + b * K) * kLanes + v) * kLanes, K * kLanes);
+        });
+    });
+  }
+
+  // Becomes wide where U would fill the cache and V, of `vectors` vectors, does not: U comes and goes in the threads'
+  // own caches, part by part.
+  bool make_wide(int64_t vectors) {
+    const int64_t all = (tiles + 15) / 16 * 16 + 1;  // an odd stride
+    wide = places * c * k * kLanes * kLanes >= kWideWeights && all * vectors <= c * k * kLanes;
+    if (wide) block = all, blocks = 1, parts = (k + 1) / 2;
+    return wide;
+  }
+};
+
+// A tile of the output, and the way to the next.
+template <class F>
+struct WinogradTile {
+  WinogradTile(const WinogradPlan<F>& plan, int64_t index)
+      : rows(plan.rows * F::out),
+        columns(plan.columns * F::out),
+        image(index / (plan.rows * plan.columns)),
+        top(index / plan.columns % plan.rows * F::out),
+        left(index % plan.columns * F::out) {}
+  void operator++() {
+    if ((left += F::out) < columns) return;
+    left = 0;
+    if ((top += F::out) < rows) return;
+    top = 0;
+    ++image;
+  }
+  int64_t rows, columns, image, top, left;
+};
+
+// Fetches the pixels of an image that lie under a share of `count` tiles into the cache, ahead of their use: called in
+// turn with part = 0 ... parts - 1, between two of which there is work to do.
+template <class F, bool write>
+class Prefetch {
+ public:
+  Prefetch(const WinogradPlan<F>& plan, const float* image, const Images& size, int64_t below, int64_t first,
+           int64_t count)
+      : tile_(plan, first), image_(image), size_(size), below_(below), rows_(count * F::out) {}
+  NORMA_INLINE void operator()(int64_t part, int64_t parts) {
+    for (; at_ < rows_ * (part + 1) / parts; ++at_) {
+      const int64_t y = tile_.top + at_ % F::out + below_;
+      if (y >= 0 && y < size_.h) {
+        const float* from = image_ + ((tile_.image * size_.h + y) * size_.w + tile_.left) * size_.c;
+        prefetch<write>(from, std::min<int64_t>(F::out, size_.w - tile_.left) * size_.c);
+      }
+      if (at_ % F::out == F::out - 1) ++tile_;
+    }
+  }
+
+ private:
+  WinogradTile<F> tile_;
+  const float* image_;
+  const Images& size_;
+  int64_t below_, rows_, at_ = 0;
+};
+
+NORMA_SIMD_END
