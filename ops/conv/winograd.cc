@@ -220,8 +220,8 @@ struct WinogradConvolution {
     });
   }
 
-  // Writes A^T M A + bias to y, or the largest of each 2 x 2 of them, by what make(channel, n) returns for the vector
-  // that begins at `channel`, where n are left: Plain or an Epilogue.
+  // Writes A^T M A + bias to y, or the largest of each 2 x 2 of them, by what make(channel, left) returns for the
+  // vector that begins at `channel`, where so many are left: Plain or an Epilogue.
   template <class Make>
   void write_block(int64_t first, int64_t count, Part part, const float* m, Make make) const {
     const int64_t stride = plan.stride(part.size()), c = out.c, row = out.w * c;
@@ -230,11 +230,11 @@ struct WinogradConvolution {
     for (int64_t t = 0; t < count; ++t, ++tile) {
       const int64_t height = out.h - tile.top, width = out.w - tile.left;
       for (int64_t b = part.begin; b < part.end; ++b) {
-        const int64_t channel = b * kLanes, n = c - channel;
+        const int64_t channel = b * kLanes, left = c - channel;
         const float* from = m + ((b - part.begin) * plan.block + t) * kLanes;
         float* to = y + ((tile.image * out.h + tile.top) * out.w + tile.left) * c + channel;
         // A constant is in M a single place, that of point 1 on both axes.
-        const Vec offset = !bias ? Vec{} : load(bias + channel, std::min<int64_t>(n, kLanes));
+        const Vec offset = !bias ? Vec{} : load(bias + channel, std::min<int64_t>(left, kLanes));
         const auto transform_to = [&](auto&& put) NORMA_INLINE {
           transform<F::in, F::out, F::output>(
               [walk = Walk<F::in>(from, F::in * stride, stride), &offset](int i, int j) mutable NORMA_INLINE {
@@ -243,21 +243,21 @@ struct WinogradConvolution {
               },
               put);
         };
-        if constexpr (!std::is_same_v<decltype(make(b, n)), Plain>)
+        if constexpr (!std::is_same_v<decltype(make(b, left)), Plain>)
           if (max_pool) {  // a tile has whole windows
             const int64_t line = out.w / 2 * c;
             float* corner = y + (tile.image * (out.h / 2) + tile.top / 2) * line + tile.left / 2 * c + channel;
-            transform_to([&, finish = make(channel, n)](int i, int j, Vec value) NORMA_INLINE {
+            transform_to([&, finish = make(channel, left)](int i, int j, Vec value) NORMA_INLINE {
               if ((i | 1) < height && (j | 1) < width)
                 finish.pool(corner + i / 2 * line + j / 2 * c, value, (i | j) % 2 == 0);
             });
             continue;
           }
-        if (height >= F::out && width >= F::out && n >= kLanes)
+        if (height >= F::out && width >= F::out && left >= kLanes)
           transform_to([walk = Walk<F::out>(to, c, row), finish = make(channel, kLanes)](
                            int, int j, Vec value) mutable NORMA_INLINE { finish(walk(j), value); });
         else
-          transform_to([&, finish = make(channel, n)](int i, int j, Vec value) NORMA_INLINE {
+          transform_to([&, finish = make(channel, left)](int i, int j, Vec value) NORMA_INLINE {
             if (i < height && j < width) finish(to + i * row + j * c, value);
           });
       }

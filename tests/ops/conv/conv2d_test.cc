@@ -42,7 +42,9 @@ TEST(Conv2d, PlainLoopsAgreeWithPyTorch) {
     EXPECT_TRUE(close(got.y, c["y"]));
     EXPECT_TRUE(close(got.dx, c["dx"]));
     EXPECT_TRUE(close(got.dw, c["dw"]));
-    if (bias) EXPECT_TRUE(close(got.dbias, c["db"]));
+    if (bias) {
+      EXPECT_TRUE(close(got.dbias, c["db"]));
+    }
   });
 }
 
