@@ -6,33 +6,31 @@
 namespace norma::cuda {
 namespace {
 
-// An element of y [n, oh, ow, c], and the part of its window that is inside of x [n, h, w, c].
+// The window of an element of y [n, oh, ow, c]: the part of it that is inside of x [n, h, w, c].
 struct Window {
-  int64_t y0, y1, x0, x1;  // rows and columns of the input
-  int64_t first;           // x[first + (iy * w + ix) * c] is the element of (iy, ix)
-  int64_t corner;          // (iy * kernel.w + ix) - corner is the place of (iy, ix) in the window
+  WindowAxis::Range ys, xs;  // rows and columns of x
+  int64_t first;             // x[first + (iy * w + ix) * c] is the element of (iy, ix)
+  int64_t corner;            // (iy * kernel.w + ix) - corner is the place of (iy, ix) in the window
   __device__ Window(const PoolGeometry& g, int64_t i) {
     const int64_t ox = i / g.c % g.ow, oy = i / g.c / g.ow % g.oh;
-    const int64_t top = oy * g.stride.h - g.padding.h, left = ox * g.stride.w - g.padding.w;
-    y0 = top > 0 ? top : 0, y1 = top + g.kernel.h < g.h ? top + g.kernel.h : g.h;
-    x0 = left > 0 ? left : 0, x1 = left + g.kernel.w < g.w ? left + g.kernel.w : g.w;
+    ys = g.rows().inputs_of(oy, g.h), xs = g.columns().inputs_of(ox, g.w);
     first = i / g.c / g.ow / g.oh * g.h * g.w * g.c + i % g.c;
-    corner = top * g.kernel.w + left;
+    corner = g.rows().input(oy, 0) * g.kernel.w + g.columns().input(ox, 0);
   }
 };
 
 __device__ inline double share(const PoolGeometry& g, bool count_include_pad, const Window& w) {
-  return 1.0 / static_cast<double>(count_include_pad ? g.kernel.h * g.kernel.w : (w.y1 - w.y0) * (w.x1 - w.x0));
+  return 1.0 / static_cast<double>(count_include_pad ? g.kernel.h * g.kernel.w : w.ys.size() * w.xs.size());
 }
 
 template <class T, class Arg>
 void max_forward(const PoolGeometry& g, const T* x, T* y, Arg* arg) {
   for_each("max_pool2d", g.n * g.oh * g.ow * g.c, [=] __device__(int64_t i) {
     const Window w(g, i);
-    int64_t winner = w.y0 * g.kernel.w + w.x0;
-    T best = x[w.first + (w.y0 * g.w + w.x0) * g.c];
-    for (int64_t iy = w.y0; iy < w.y1; ++iy)
-      for (int64_t ix = w.x0; ix < w.x1; ++ix) {
+    int64_t winner = w.ys.begin * g.kernel.w + w.xs.begin;
+    T best = x[w.first + (w.ys.begin * g.w + w.xs.begin) * g.c];
+    for (int64_t iy = w.ys.begin; iy < w.ys.end; ++iy)
+      for (int64_t ix = w.xs.begin; ix < w.xs.end; ++ix) {
         const T next = x[w.first + (iy * g.w + ix) * g.c];
         if (next > best || next != next) best = next, winner = iy * g.kernel.w + ix;
       }
@@ -70,8 +68,8 @@ void average_forward(const PoolGeometry& g, bool count_include_pad, const T* x, 
   for_each("avg_pool2d", g.n * g.oh * g.ow * g.c, [=] __device__(int64_t i) {
     const Window w(g, i);
     double sum = 0;
-    for (int64_t iy = w.y0; iy < w.y1; ++iy)
-      for (int64_t ix = w.x0; ix < w.x1; ++ix) sum += x[w.first + (iy * g.w + ix) * g.c];
+    for (int64_t iy = w.ys.begin; iy < w.ys.end; ++iy)
+      for (int64_t ix = w.xs.begin; ix < w.xs.end; ++ix) sum += x[w.first + (iy * g.w + ix) * g.c];
     y[i] = static_cast<T>(sum * share(g, count_include_pad, w));
   });
 }

@@ -9,14 +9,13 @@ PoolGeometry::PoolGeometry(const Op& op, const Tensor& x, const Pool2dOptions& o
   op.check_same({x});
   op.check(x.rank() == 4 && x.dim(1) > 0 && x.dim(2) > 0, "wants [N, H, W, C] with pixels: shape {}", x.shape());
   const auto &k = kernel, &s = stride, &p = padding;
-  op.check(k.h >= 1 && k.w >= 1, "kernel {} is empty: input {}", Shape{k.h, k.w}, x.shape());
-  op.check(s.h >= 1 && s.w >= 1, "stride {}: wants at least 1: input {}", Shape{s.h, s.w}, x.shape());
+  op.check(k.h >= 1 && k.w >= 1, "kernel {} is empty: input {}", shape_of(k), x.shape());
+  op.check(s.h >= 1 && s.w >= 1, "stride {}: wants at least 1: input {}", shape_of(s), x.shape());
   op.check(p.h >= 0 && p.w >= 0 && p.h <= k.h / 2 && p.w <= k.w / 2,
-           "padding {}: wants 0 to half of kernel {}: input {}", Shape{p.h, p.w}, Shape{k.h, k.w}, x.shape());
+           "padding {}: wants 0 to half of kernel {}: input {}", shape_of(p), shape_of(k), x.shape());
   n = x.dim(0), h = x.dim(1), w = x.dim(2), c = x.dim(3);
-  op.check(k.h <= h + 2 * p.h && k.w <= w + 2 * p.w, "kernel {} is larger than input {} padded by {}", Shape{k.h, k.w},
-           x.shape(), Shape{p.h, p.w});
-  oh = (h + 2 * p.h - k.h) / s.h + 1, ow = (w + 2 * p.w - k.w) / s.w + 1;
+  oh = rows().outputs(h), ow = columns().outputs(w);
+  op.check(oh > 0 && ow > 0, "kernel {} is larger than input {} padded by {}", shape_of(k), x.shape(), shape_of(p));
 }
 
 Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options) {

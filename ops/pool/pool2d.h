@@ -3,11 +3,10 @@
 
 #include <optional>
 
+#include "norma/ops/conv/geometry.h"
 #include "norma/ops/kernel.h"
 
 namespace norma {
-
-class Op;
 
 struct Pool2dOptions {
   Pair kernel;
@@ -15,26 +14,35 @@ struct Pool2dOptions {
   Pair padding = 0;              // on each side; at most half of the kernel
 };
 
-// y [N, OH, OW, C] with OH = (H + 2 padding - kernel) / stride + 1, rounded down. f32 or f64, any strides. Errors:
-// another rank, H or W 0, a kernel larger than the padded input, stride < 1, padding outside of 0 ... kernel / 2.
+// All three: x [N, H, W, C] of f32 or f64, any strides; N may be 0. They have gradients. Errors: another dtype or rank,
+// H or W 0.
+
+// The largest value of each window: y [N, OH, OW, C] with OH = (H + 2 padding - kernel) / stride + 1, rounded down.
 // Padding never wins (it counts as -inf); a NaN does. The gradient goes to the element that won, the first of equals.
+// Errors: a kernel larger than the padded input, stride < 1, padding outside of 0 ... kernel / 2.
 Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options);
-// The mean of each window. Padding counts as zeros or, without `count_include_pad`, not at all.
+// The mean of each window, likewise. Padding counts as zeros or, without `count_include_pad`, not at all.
 Tensor avg_pool2d(const Tensor& x, const Pool2dOptions& options, bool count_include_pad = true);
 // The mean of each channel over the image: [N, H, W, C] -> [N, C].
 Tensor global_avg_pool(const Tensor& x);
 
 // --- For the kernels.
 
+// Pooling as the kernels see it: x [n, h, w, c], y [n, oh, ow, c].
 struct PoolGeometry {
   int64_t n, h, w, c, oh, ow;
   Pair kernel, stride, padding;
-  PoolGeometry(const Op& op, const Tensor& x, const Pool2dOptions& options);  // throws where they do not fit
+
+  // Checks the arguments in the name of `op`.
+  PoolGeometry(const Op& op, const Tensor& x, const Pool2dOptions& options);
   Shape output_shape() const { return {n, oh, ow, c}; }
+  NORMA_HOST_DEVICE WindowAxis rows() const { return {kernel.h, stride.h, padding.h}; }
+  NORMA_HOST_DEVICE WindowAxis columns() const { return {kernel.w, stride.w, padding.w}; }
 };
 
-// `arg`, undefined where no gradient is wanted: for each element of y the place of the winner in its window,
-// row-major; u8, or i64 for windows of more than 256 elements.
+// All tensors are contiguous; dx is assigned or, with `add`, added to. `arg`, undefined where no gradient is wanted:
+// for each element of y the place of the winner in its window, row-major; u8, or i64 for windows of more than 256
+// elements.
 NORMA_SIMD_KERNEL(max_pool2d, PoolGeometry geometry, const Tensor& x, const Tensor& y, const Tensor& arg)
 NORMA_SIMD_KERNEL(max_pool2d_backward, PoolGeometry geometry, const Tensor& dy, const Tensor& arg, const Tensor& dx,
                   bool add)

@@ -3,6 +3,7 @@
 #include "norma/autograd/op.h"
 #include "norma/core/memory.h"
 #include "norma/core/parallel.h"
+#include "norma/ops/conv/geometry.h"
 
 namespace norma {
 
@@ -10,7 +11,7 @@ Tensor upsample_nearest(const Tensor& x, Pair scale) {
   Op op("upsample_nearest");
   op.check_same({x});
   op.check(x.rank() == 4, "wants [N, H, W, C]: shape {}", x.shape());
-  op.check(scale.h >= 1 && scale.w >= 1, "scale {}: wants at least 1: input {}", Shape{scale.h, scale.w}, x.shape());
+  op.check(scale.h >= 1 && scale.w >= 1, "scale {}: wants at least 1: input {}", shape_of(scale), x.shape());
   Tensor y({x.dim(0), x.dim(1) * scale.h, x.dim(2) * scale.w, x.dim(3)}, x.dtype(), x.device());
   kernel::upsample_nearest(scale, x.contiguous(), y);
   return op.record({x}, y, [scale](const Tensor& dy, Sink& dx) {
@@ -54,7 +55,7 @@ void upsample_nearest_backward(Pair scale, const Tensor& dy, const Tensor& dx, b
     T* out = dx.mutable_data<T>();
     const int64_t w = dx.dim(2), c = dx.dim(3);
     for_rows(dx, scale, [&](int64_t begin, int64_t end) {
-      PoolVector<double> sums(static_cast<size_t>(c));
+      PoolVector<double> sums(c);
       double* __restrict sum = sums.data();
       for (int64_t pixel = begin * w; pixel < end * w; ++pixel) {
         std::fill_n(sum, c, 0.0);
