@@ -5,6 +5,7 @@
 
 #include "engine.h"
 #include "norma/cuda/runtime.h"
+#include "norma/ops/conv/conv2d.h"
 
 namespace norma::cuda {
 
