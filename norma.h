@@ -3,6 +3,7 @@
 
 #include "norma/autograd/gradcheck.h"
 #include "norma/autograd/op.h"
+#include "norma/autograd/sink.h"
 #include "norma/autograd/tape.h"
 #include "norma/core/file.h"
 #include "norma/core/memory.h"

@@ -1,17 +1,20 @@
-// Op: the frame of every differentiable operation, inside the library and outside it.
+// Op: the frame of every differentiable operation, inside the library and outside it. An op checks its arguments, makes
+// them contiguous, calls its kernel, and records itself with its gradient rule:
 //
 //   Tensor square(const Tensor& x) {
-//     Op op("square");                                   // names the op in errors, on the tape and in its profile
-//     op.check(x.is_floating(), "wants a floating tensor, not {}", x.dtype());
-//     Tensor y = ...;
-//     return op.record({x}, y, [x = op.save(x)](const Tensor& dy, Sink& dx) { dx.give(0, ...); });
+//     Op op("square");                           // names the op in errors, on the tape and in its profile
+//     op.check_same({x});                        // floating; of several tensors also: one dtype, one device
+//     const Tensor in = x.contiguous(), y = empty_like(x);
+//     kernel::square(in, y);
+//     return op.record({x}, y, [in = op.save(in)](const Tensor& dy, Sink& dx) {
+//       dx.write(0, kernel::square_backward, dy.contiguous(), in);
+//     });
 //   }
 #pragma once
 
-#include <chrono>
 #include <concepts>
 
-#include "norma/autograd/tape.h"
+#include "norma/autograd/sink.h"
 
 namespace norma {
 
@@ -52,11 +55,15 @@ class Op {
   void check_same(std::initializer_list<Tensor> tensors, bool floating = true) const;
   int axis(const Tensor& x, int64_t axis) const { return x.shape().normalize_axis(axis, name_); }
 
-  // For a rule's captures. Detached: a rule must not keep the tape's own values alive by name.
+  // For a rule's captures: how it keeps a tensor, which may be undefined. Detached, since a rule must not keep alive
+  // the values that the tape follows.
   Saved save(const Tensor& x) const {
-    if (x.defined()) saved_ += x.numel() * static_cast<int64_t>(size_of(x.dtype()));
+    if (x.defined()) saved_ += x.bytes();
     return Saved(x.defined() ? x.detach() : x, name_);
   }
+  // Keeps x only if `input` is to have a gradient; otherwise what is saved is undefined. For what the gradient of that
+  // input alone depends on.
+  Saved save_for(const Tensor& input, const Tensor& x) const { return save(records({input}) ? x : Tensor()); }
 
   // True if this thread's tape will record an op with these inputs: to skip work that only a gradient needs.
   static bool records(std::span<const Tensor> inputs);

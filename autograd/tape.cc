@@ -2,11 +2,9 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cmath>
 
-#include "norma/autograd/op.h"
-#include "norma/core/backend.h"
+#include "norma/autograd/sink.h"
 
 namespace norma {
 namespace {
@@ -31,7 +29,7 @@ bool all_finite(const Tensor& x) {
 int64_t bytes_of(std::span<const Tensor> tensors) {
   int64_t bytes = 0;
   for (const Tensor& x : tensors)
-    if (x.defined()) bytes += x.numel() * static_cast<int64_t>(size_of(x.dtype()));
+    if (x.defined()) bytes += x.bytes();
   return bytes;
 }
 
@@ -68,7 +66,7 @@ int64_t Tape::id_of(const Tensor& x) {
 }
 
 void Tape::append(const char* op, std::span<const Tensor> inputs, std::span<const Tensor> outputs, Rule rule,
-                  double seconds, int64_t bytes_saved) {
+                  std::chrono::steady_clock::time_point start, int64_t bytes_saved) {
   for (const Tensor& y : outputs) {
     const bool input =
         std::any_of(inputs.begin(), inputs.end(), [&](const Tensor& x) { return x.identity() == y.identity(); });
@@ -86,7 +84,7 @@ void Tape::append(const char* op, std::span<const Tensor> inputs, std::span<cons
   }
   ProfileRow& row = profile_[op];
   ++row.calls;
-  row.forward_seconds += seconds;
+  row.forward_seconds += seconds_since(start);
   row.bytes_moved += bytes_of(inputs) + bytes_of(outputs);
   row.bytes_saved += bytes_saved;
   if (options_.check_finite) {
@@ -96,19 +94,19 @@ void Tape::append(const char* op, std::span<const Tensor> inputs, std::span<cons
 
 // Throws, before anything is touched, where the gradient of value `id` would lead to a record that has been consumed.
 void Tape::check_reach(int64_t id) const {
-  PoolVector<char> reached(static_cast<size_t>(next_id_ - first_id_), 0);  // by id - first_id_
-  reached[static_cast<size_t>(id - first_id_)] = 1;
+  PoolVector<char> reached(next_id_ - first_id_, 0);
+  const auto mark = [&](int64_t value) -> char& { return reached[value - first_id_]; };
+  mark(id) = 1;
   for (auto entry = entries_.rbegin(); entry != entries_.rend(); ++entry) {
-    const bool any = std::any_of(entry->outputs.begin(), entry->outputs.end(),
-                                 [&](const Value& y) { return reached[static_cast<size_t>(y.id - first_id_)] != 0; });
-    if (!any) continue;
+    if (std::none_of(entry->outputs.begin(), entry->outputs.end(), [&](const Value& y) { return mark(y.id); }))
+      continue;
     for (const Value& x : entry->inputs) {
       if (x.id < 0) continue;
       check(x.id >= first_id_, "backward",
             "the gradient reaches an input of '{}' (shape {}) whose record an earlier sweep consumed: pass "
             "{{.retain = true}} to that sweep, or detach() the value",
             entry->op, x.shape);
-      reached[static_cast<size_t>(x.id - first_id_)] = 1;
+      mark(x.id) = 1;
     }
   }
 }
@@ -145,46 +143,45 @@ void Tape::backward(const Tensor& loss, const BackwardOptions& options) {
     if (!options.retain) consume();
   }};
 
-  PoolVector<Tensor> slots(static_cast<size_t>(next_id_ - first_id_));  // the gradient of each value, so far
-  const auto slot = [&](int64_t id) -> Tensor& { return slots[static_cast<size_t>(id - first_id_)]; };
-  for (const auto& [_, leaf] : leaves_) slot(leaf.id) = leaf.tensor.grad();
-  slot(node.id) = seed.detach();
+  Gradients gradients(first_id_, next_id_);
+  for (const auto& [_, leaf] : leaves_) gradients[leaf.id] = leaf.tensor.grad();
+  gradients[node.id] = seed.detach();
+  sweep(gradients, options.retain);
+  for (const auto& [_, leaf] : leaves_) {
+    const Tensor gradient = std::exchange(gradients[leaf.id], Tensor());
+    if (gradient.identity() == leaf.tensor.grad().identity()) continue;  // not reached, or added in place
+    const bool own = gradient.is_contiguous() && gradient.storage().use_count() == 1;
+    leaf.tensor.set_grad(own ? gradient : gradient.clone());
+  }
+}
 
-  NoGrad unrecorded;
+// Runs the rules from the last entry to the first, each with the gradients of its outputs, which nobody needs after it.
+void Tape::sweep(Gradients& gradients, bool retain) {
+  const NoGrad unrecorded;
   PoolVector<Tensor> dy;
   for (size_t i = entries_.size(); i-- > 0;) {
-    Entry& entry = entries_[i];
+    const Entry& entry = entries_[i];
     dy.clear();
-    bool any = false;
     for (const Value& y : entry.outputs) {
-      Tensor& gradient = slot(y.id);
-      any |= gradient.defined();
-      if (const auto watched = watched_.find(y.id); watched != watched_.end() && gradient.defined())
-        watched->second = gradient.clone();
-      dy.push_back(std::exchange(gradient, Tensor()));
+      dy.push_back(std::exchange(gradients[y.id], Tensor()));
+      if (const auto watched = watched_.find(y.id); watched != watched_.end() && dy.back().defined())
+        watched->second = dy.back().clone();
     }
-    if (any) {
+    const auto first = std::find_if(dy.begin(), dy.end(), [](const Tensor& d) { return d.defined(); });
+    if (first != dy.end()) {
       const auto start = std::chrono::steady_clock::now();
-      const Tensor& first = *std::find_if(dy.begin(), dy.end(), [](const Tensor& d) { return d.defined(); });
-      Sink sink(entry, slots, first_id_, first.device());
+      Sink sink(entry, gradients, first->device());
       entry.rule(dy, sink);
       dy.clear();
       sink.flush();
       profile_[entry.op].backward_seconds += seconds_since(start);
-      if (options_.check_finite) {
-        for (const Value& x : entry.inputs)
-          if (x.id >= 0 && slot(x.id).defined())
-            check(all_finite(slot(x.id)), entry.op, "gradient holds a NaN or an infinity: input of shape {}", x.shape);
+      for (const Value& x : entry.inputs) {
+        if (options_.check_finite && x.id >= 0 && gradients[x.id].defined())
+          check(all_finite(gradients[x.id]), entry.op, "gradient holds a NaN or an infinity: input of shape {}",
+                x.shape);
       }
     }
-    if (!options.retain) entries_.pop_back();
-  }
-
-  for (const auto& [_, leaf] : leaves_) {
-    const Tensor gradient = std::exchange(slot(leaf.id), Tensor());
-    if (gradient.identity() == leaf.tensor.grad().identity()) continue;  // not reached, or added in place
-    const bool own = gradient.is_contiguous() && gradient.storage().use_count() == 1;
-    leaf.tensor.set_grad(own ? gradient : gradient.clone());
+    if (!retain) entries_.pop_back();
   }
 }
 
@@ -197,80 +194,6 @@ Tensor Tape::grad_of(const Tensor& value) const {
   const auto found = value.node().tape == serial_ ? watched_.find(value.node().id) : watched_.end();
   check(found != watched_.end(), "grad_of", "the value was not watched on this tape: shape {}", value.shape());
   return found->second;
-}
-
-// --- Sink
-
-Sink::Target Sink::into(size_t input) {
-  const Tape::Value& x = value(input);
-  check(x.id >= 0, entry_.op, "the rule asks for the gradient of input {}, which wants none", input);
-  Tensor& target = slot(input);
-  const bool again = std::find(taken_.begin(), taken_.end(), x.id) != taken_.end();
-  if (again) return {deferred_.emplace_back(input, Tensor(x.shape, x.dtype, device_)).second, false};
-  taken_.push_back(x.id);
-  if (!target.defined()) {
-    target = Tensor(x.shape, x.dtype, device_);
-    return {target, false};
-  }
-  if (target.storage().use_count() > 1 || !target.is_contiguous()) target = target.clone();
-  return {target, true};
-}
-
-Sink::Target Sink::over(size_t input, const Tensor& dy) {
-  const Tape::Value& x = value(input);
-  const bool fits = dy.defined() && dy.shape() == x.shape && dy.dtype() == x.dtype && dy.is_contiguous();
-  if (!fits || x.id < 0 || dy.storage().use_count() > 1 || slot(input).defined() ||
-      std::find(taken_.begin(), taken_.end(), x.id) != taken_.end())
-    return into(input);
-  taken_.push_back(x.id);
-  return {slot(input) = dy.detach(), false};
-}
-
-void Sink::give(size_t input, const Tensor& grad) {
-  const Tape::Value& x = value(input);
-  if (x.id < 0) return;
-  check(grad.shape() == x.shape && grad.dtype() == x.dtype, entry_.op,
-        "the rule gives a gradient of {} ({}) for input {} of {} ({})", grad.shape(), grad.dtype(), input, x.shape,
-        x.dtype);
-  if (std::find(taken_.begin(), taken_.end(), x.id) != taken_.end()) deferred_.emplace_back(input, grad.detach());
-  else add(slot(input), grad);
-}
-
-void Sink::add(Tensor& target, const Tensor& grad) {
-  if (!target.defined()) {
-    target = grad.detach();  // a handle of its own: the storage may be shared, and is copied before anything is added
-    return;
-  }
-  if (target.storage().use_count() > 1 || !target.is_contiguous()) target = target.clone();
-  backend(target.device()).add_into(target, grad);
-}
-
-void Sink::flush() {
-  for (const auto& [input, grad] : deferred_) add(slot(input), grad);
-}
-
-// --- Op
-
-bool Op::records(std::span<const Tensor> inputs) {
-  const Tape* tape = Tape::current();
-  return tape && std::any_of(inputs.begin(), inputs.end(), [&](const Tensor& x) { return tape->follows(x); });
-}
-
-void Op::append(std::span<const Tensor> inputs, std::span<const Tensor> outputs, Rule rule) const {
-  Tape::current()->append(name_, inputs, outputs, std::move(rule), seconds_since(start_), saved_);
-}
-
-void Op::check_same(std::initializer_list<Tensor> tensors, bool floating) const {
-  const Tensor* first = nullptr;
-  for (const Tensor& x : tensors) {
-    if (!x.defined()) continue;
-    check(!floating || x.is_floating(), "wants floating tensors, not {}: shape {}", x.dtype(), x.shape());
-    if (!first) first = &x;
-    check(x.dtype() == first->dtype(), "dtypes differ: {} of shape {} and {} of shape {}", first->dtype(),
-          first->shape(), x.dtype(), x.shape());
-    check(x.device() == first->device(), "devices differ: {} of shape {} and {} of shape {}", first->device(),
-          first->shape(), x.device(), x.shape());
-  }
 }
 
 }  // namespace norma

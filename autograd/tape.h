@@ -5,16 +5,19 @@
 //   tape.backward(loss);                // adds into the grad() of each leaf that requires it
 //
 // The contract:
-// - A value is known by its node on the tape, not by its storage. An op is recorded where one of its inputs requires
-// grad:
-//   a leaf with requires_grad, or a value that this tape recorded. Values of other tapes are constants here (so a state
-//   that is carried from step to step is cut from its past).
-// - A rule (the closure of an entry) keeps only what it captures; what the tape itself keeps is names, ids and shapes.
+// - A value is known by its node on the tape, not by its storage.
+// - An op is recorded where one of its inputs requires grad: a leaf with requires_grad, or a value that this tape
+//   recorded. Values of other tapes are constants here, so a state that is carried from step to step is cut from its
+//   past.
+// - A rule (the closure of an entry) keeps alive only what it captures. The tape itself keeps names, ids and shapes.
 // - backward consumes: closures are freed as the sweep passes them. Another sweep over them needs `retain`.
-// - Gradients of gradients are not provided: rules run unrecorded.
+// - There are no gradients of gradients: rules run unrecorded.
 // Not thread-safe: a tape belongs to the thread that made it. Several threads may each have their own.
+//
+// How an op gets onto the tape is in autograd/op.h, how a rule leaves its gradients in autograd/sink.h.
 #pragma once
 
+#include <chrono>
 #include <deque>
 #include <functional>
 #include <map>
@@ -39,6 +42,17 @@ struct TapeOptions {
 struct BackwardOptions {
   Tensor seed{};        // the gradient of the loss; default 1 for a one-element loss
   bool retain = false;  // keep what is saved, for another sweep
+};
+
+// The gradients of a sweep, by the id of their value: undefined for values that have none so far.
+class Gradients {
+ public:
+  Gradients(int64_t first_id, int64_t next_id) : first_id_(first_id), gradients_(next_id - first_id) {}
+  Tensor& operator[](int64_t id) { return gradients_[id - first_id_]; }
+
+ private:
+  int64_t first_id_;
+  PoolVector<Tensor> gradients_;
 };
 
 class Tape {
@@ -94,8 +108,9 @@ class Tape {
   bool follows(const Tensor& x) const;  // x is a leaf that requires grad, or was recorded here
   int64_t id_of(const Tensor& x);       // -1 if not followed; makes a leaf's id at its first use
   void append(const char* op, std::span<const Tensor> inputs, std::span<const Tensor> outputs, Rule rule,
-              double seconds, int64_t bytes_saved);
+              std::chrono::steady_clock::time_point start, int64_t bytes_saved);
   void check_reach(int64_t id) const;
+  void sweep(Gradients& gradients, bool retain);
   void consume();
 
   TapeOptions options_;
@@ -115,47 +130,6 @@ class NoGrad {
   ~NoGrad();
   NoGrad(const NoGrad&) = delete;
   NoGrad& operator=(const NoGrad&) = delete;
-};
-
-// Where a rule leaves the gradients of its op's inputs. The first contribution to a value is assigned, later ones are
-// added; a kernel that can add by itself asks for the target, any other hands over a tensor.
-class Sink {
- public:
-  bool wants(size_t input) const { return value(input).id >= 0; }
-  const Shape& shape(size_t input) const { return value(input).shape; }
-
-  struct Target {
-    Tensor grad;  // contiguous, shape and dtype of the input; uninitialised unless `add`
-    bool add;     // true: grad += contribution; false: grad = contribution
-  };
-  // The caller writes all of it. Only for inputs that are wanted.
-  Target into(size_t input);
-  // The same, in the memory of the output's gradient dy where nobody else wants that and it has the shape: for kernels
-  // that write an element only after the last time they have read dy there. At most once a dy.
-  Target over(size_t input, const Tensor& dy);
-  // Hands over a finished contribution. Does nothing if the input wants none. The tensor may be a view, or shared.
-  void give(size_t input, const Tensor& grad);
-
- private:
-  friend class Tape;
-  Sink(const Tape::Entry& entry, PoolVector<Tensor>& slots, int64_t first_id, Device device)
-      : entry_(entry), slots_(slots), first_id_(first_id), device_(device) {}
-  const Tape::Value& value(size_t input) const {
-    check(input < entry_.inputs.size(), entry_.op, "the rule speaks of input {}, the op has {}", input,
-          entry_.inputs.size());
-    return entry_.inputs[input];
-  }
-  Tensor& slot(size_t input) { return slots_[static_cast<size_t>(entry_.inputs[input].id - first_id_)]; }
-  void add(Tensor& slot, const Tensor& grad);
-  void flush();
-
-  const Tape::Entry& entry_;
-  PoolVector<Tensor>& slots_;
-  int64_t first_id_;
-  Device device_;
-  // Where an op uses one value twice, its later contributions wait here until the rule has written the first.
-  std::vector<std::pair<size_t, Tensor>> deferred_;
-  std::vector<int64_t> taken_;
 };
 
 }  // namespace norma

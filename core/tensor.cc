@@ -94,7 +94,7 @@ double Tensor::at(std::span<const int64_t> index) const {
   return Tensor(storage(), {}, {}, place, dtype()).item();
 }
 
-Tensor Tensor::contiguous() const { return is_contiguous() ? *this : clone(); }
+Tensor Tensor::contiguous() const { return !defined() || is_contiguous() ? *this : clone(); }
 
 Tensor Tensor::clone() const {
   Tensor copy = empty_like(*this);
@@ -113,10 +113,10 @@ Tensor Tensor::to(Device wanted) const {
   if (wanted == device()) return *this;
   const Tensor source = contiguous();
   Tensor copy(shape(), dtype(), wanted);
-  const size_t bytes = static_cast<size_t>(numel()) * size_of(dtype());
+  const auto size = static_cast<size_t>(bytes());
   const void* from = source.raw(dtype(), device().kind);
-  if (wanted.is_cpu()) backend(device()).copy_to_host(from, copy.storage()->data(), bytes);
-  else if (device().is_cpu()) backend(wanted).copy_from_host(from, copy.storage()->data(), bytes);
+  if (wanted.is_cpu()) backend(device()).copy_to_host(from, copy.storage()->data(), size);
+  else if (device().is_cpu()) backend(wanted).copy_from_host(from, copy.storage()->data(), size);
   else return to(cpu_device).to(wanted);
   return copy;
 }

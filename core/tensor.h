@@ -62,6 +62,7 @@ class Tensor {
   int rank() const { return shape().rank(); }
   int64_t dim(int axis) const { return shape().dim(axis); }  // negative counts from the end
   int64_t numel() const { return shape().numel(); }
+  int64_t bytes() const { return numel() * static_cast<int64_t>(size_of(dtype())); }  // of its elements
   int64_t offset() const { return impl().offset; }
   DType dtype() const { return impl().dtype; }
   Device device() const { return impl().storage->device(); }
@@ -88,6 +89,23 @@ class Tensor {
   T* mutable_cuda_data() const {
     return static_cast<T*>(raw_mutable(dtype_of<T>(), Device::Kind::cuda));
   }
+  // Null if the tensor is undefined: for optional arguments of kernels.
+  template <class T>
+  const T* data_or_null() const {
+    return defined() ? data<T>() : nullptr;
+  }
+  template <class T>
+  T* mutable_data_or_null() const {
+    return defined() ? mutable_data<T>() : nullptr;
+  }
+  template <class T>
+  const T* cuda_data_or_null() const {
+    return defined() ? cuda_data<T>() : nullptr;
+  }
+  template <class T>
+  T* mutable_cuda_data_or_null() const {
+    return defined() ? mutable_cuda_data<T>() : nullptr;
+  }
   double item() const;  // the value of a one-element tensor, whatever its dtype
   double at(std::span<const int64_t> index) const;
   double at(std::initializer_list<int64_t> index) const { return at(std::span(index.begin(), index.size())); }
@@ -98,9 +116,9 @@ class Tensor {
     return std::vector<T>(values, values + numel());
   }
 
-  // Copies where needed, else the same tensor. None of these is recorded (ops/shape.h and ops/elementwise/cast.h have
-  // those that are).
-  Tensor contiguous() const;
+  // Copies where needed, else the same tensor. None of these is recorded; those of ops/shape/views.h and
+  // ops/elementwise/cast.h are.
+  Tensor contiguous() const;  // undefined if this is: for optional arguments of ops
   Tensor to(DType dtype) const;
   Tensor to(Device device) const;
   Tensor clone() const;  // always a fresh, contiguous copy

@@ -145,7 +145,7 @@ struct NormRule {
     std::vector<Tensor> dy, dx, dresidual;
     std::vector<char> add_dx, add_dresidual;
     const auto want = [&](size_t input, const Tensor& d, std::vector<Tensor>& grads, std::vector<char>& adds) {
-      const Sink::Target to = sink.wants(input) ? sink.over(input, d) : Sink::Target{};
+      const Sink::Target to = sink.wants(input) ? sink.into_or_reuse(input, d) : Sink::Target{};
       grads.push_back(to.grad);
       adds.push_back(to.add);
     };

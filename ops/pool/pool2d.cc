@@ -25,8 +25,7 @@ Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options) {
   if (Op::records({x})) arg = Tensor(y.shape(), g.kernel.h * g.kernel.w <= 256 ? u8 : i64, x.device());
   kernel::max_pool2d(g, x.contiguous(), y, arg);
   return op.record({x}, y, [g, arg = op.save(arg)](const Tensor& dy, Sink& dx) {
-    const auto [grad, add] = dx.into(0);
-    kernel::max_pool2d_backward(g, dy.contiguous(), arg, grad, add);
+    dx.write(0, kernel::max_pool2d_backward, g, dy.contiguous(), arg);
   });
 }
 
@@ -35,8 +34,7 @@ static Tensor average(const Op& op, const Tensor& x, const Pool2dOptions& option
   const Tensor y(flat ? Shape{g.n, g.c} : g.output_shape(), x.dtype(), x.device());
   kernel::avg_pool2d(g, count_include_pad, x.contiguous(), y);
   return op.record({x}, y, [g, count_include_pad](const Tensor& dy, Sink& dx) {
-    const auto [grad, add] = dx.into(0);
-    kernel::avg_pool2d_backward(g, count_include_pad, dy.contiguous(), grad, add);
+    dx.write(0, kernel::avg_pool2d_backward, g, count_include_pad, dy.contiguous());
   });
 }
 

@@ -15,8 +15,7 @@ Tensor upsample_nearest(const Tensor& x, Pair scale) {
   Tensor y({x.dim(0), x.dim(1) * scale.h, x.dim(2) * scale.w, x.dim(3)}, x.dtype(), x.device());
   kernel::upsample_nearest(scale, x.contiguous(), y);
   return op.record({x}, y, [scale](const Tensor& dy, Sink& dx) {
-    const auto [grad, add] = dx.into(0);
-    kernel::upsample_nearest_backward(scale, dy.contiguous(), grad, add);
+    dx.write(0, kernel::upsample_nearest_backward, scale, dy.contiguous());
   });
 }
 

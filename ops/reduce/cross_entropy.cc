@@ -21,8 +21,7 @@ Tensor cross_entropy(const Tensor& x, const Tensor& indices, const CrossEntropyO
   return op.record({x}, loss,
                    [options, logits = op.save(logits), labels = op.save(labels), lse = op.save(lse),
                     counted = op.save(counted)](const Tensor& dy, Sink& dx) {
-                     const auto [grad, add] = dx.into(0);
-                     kernel::cross_entropy_backward(options, dy, logits, labels, lse, counted, grad, add);
+                     dx.write(0, kernel::cross_entropy_backward, options, dy, logits, labels, lse, counted);
                    });
 }
 

@@ -45,6 +45,26 @@ TEST(Sink, AssignsFirstAndAddsLater) {
   EXPECT_EQ(x.grad().to_vector<double>(), (Values{6, 6}));
 }
 
+TEST(Sink, WritesWithAKernelWhatIsWanted) {
+  const Tensor x = leaf({2}), constant = ones({2}, f64);
+  const auto kernel = [](double factor, const Tensor& dy, const Tensor& grad, bool add) {
+    for (int64_t i = 0; i < 2; ++i) {
+      double& to = grad.mutable_data<double>()[i];
+      to = (add ? to : 0) + factor * dy.data<double>()[i];
+    }
+  };
+  const auto rule = [&](const Tensor& dy, Sink& dx) {
+    dx.write(0, kernel, 3.0, dy);
+    dx.write(1, [](const Tensor&, bool) { FAIL() << "nobody wants it"; });
+    const Saved saved(dy, "own");  // goes for a tensor
+    dx.write(2, kernel, 2.0, saved);
+  };
+  sweep({x, constant, x}, rule);
+  EXPECT_EQ(x.grad().to_vector<double>(), (Values{5, 5}));
+  sweep({x, constant, x}, rule);
+  EXPECT_EQ(x.grad().to_vector<double>(), (Values{10, 10}));
+}
+
 TEST(Sink, OneValueTwiceInEveryOrder) {
   const auto one = [](const Sink::Target& target) {
     if (target.add) backend(cpu_device).add_into(target.grad, ones({2}, f64));
@@ -107,13 +127,13 @@ TEST(Sink, HandsOutTheMemoryOfAGradientThatNobodyElseWants) {
     for (int64_t i = 0; i < 6; ++i) to.mutable_data<double>()[i] = 2 * dy.data<double>()[i];
   };
   EXPECT_EQ(run([&](const Tensor& dy, Sink& dx) {
-              const auto [grad, add] = dx.over(0, dy);
+              const auto [grad, add] = dx.into_or_reuse(0, dy);
               EXPECT_TRUE(is_dy(grad) && !add);
               twice(dy, grad);
             }),
             Values(6, 6));
   EXPECT_EQ(run([&](const Tensor& dy, Sink& dx) {  // once only; and a second contribution to x
-              const auto first = dx.over(0, dy), second = dx.over(1, dy);
+              const auto first = dx.into_or_reuse(0, dy), second = dx.into_or_reuse(1, dy);
               EXPECT_TRUE(is_dy(first.grad) && !is_dy(second.grad));
               twice(dy, second.grad);
               twice(dy, first.grad);
@@ -121,7 +141,7 @@ TEST(Sink, HandsOutTheMemoryOfAGradientThatNobodyElseWants) {
             Values(6, 12));
   EXPECT_EQ(run([&](const Tensor& dy, Sink& dx) {  // somebody else has it
               const Tensor kept = dy.detach();
-              const auto [grad, add] = dx.over(0, dy);
+              const auto [grad, add] = dx.into_or_reuse(0, dy);
               EXPECT_FALSE(is_dy(grad));
               twice(kept, grad);
             }),
@@ -129,7 +149,7 @@ TEST(Sink, HandsOutTheMemoryOfAGradientThatNobodyElseWants) {
   EXPECT_EQ(run([&](const Tensor& dy, Sink& dx) {  // to be added to
               const Tensor own = dy.clone();
               dx.give(0, own);
-              const auto [grad, add] = dx.over(1, dy);
+              const auto [grad, add] = dx.into_or_reuse(1, dy);
               EXPECT_TRUE(!is_dy(grad) && add);
               backend(cpu_device).add_into(grad, dy);
             }),
@@ -139,7 +159,7 @@ TEST(Sink, HandsOutTheMemoryOfAGradientThatNobodyElseWants) {
   Tape tape;
   const Op op("own");
   const Tensor y = op.record({wide}, ones({2}, f64), [&](const Tensor& dy, Sink& dx) {
-    const auto [grad, add] = dx.over(0, dy);
+    const auto [grad, add] = dx.into_or_reuse(0, dy);
     grad.fill(dy.shape() == grad.shape() ? 0 : 1);
   });
   const Tensor seed = ones({2}, f64);
@@ -147,7 +167,7 @@ TEST(Sink, HandsOutTheMemoryOfAGradientThatNobodyElseWants) {
   EXPECT_EQ(wide.grad().to_vector<double>(), Values(4, 1));
   Tape again;
   const Tensor z = op.record({x}, ones({2, 3}, f64), [&](const Tensor& dy, Sink& dx) {
-    EXPECT_NE(dx.over(0, dy).grad.storage(), dy.storage());
+    EXPECT_NE(dx.into_or_reuse(0, dy).grad.storage(), dy.storage());
   });
   again.backward(z, {.seed = ones({2, 3}, f64)});
 }
@@ -198,6 +218,18 @@ TEST(Op, ChecksItsTensors) {
   expect_error([&] { op.check_same({ones({2}, i64)}); }, "[own] wants floating tensors, not i64: shape [2]");
   expect_error([&] { op.axis(ones({2}), 1); }, "[own] axis 1 is out of range for shape [2]");
   expect_error([&] { op.check(false, "{} is not {}", 1, 2); }, "[own] 1 is not 2");
+}
+
+TEST(Op, SavesForAnInputWhoseGradientIsRecorded) {
+  const Tensor x = leaf({2}), constant = ones({2}, f64), kept = ones({2}, f64);
+  const Op op("own");
+  EXPECT_FALSE((*op.save_for(x, kept)).defined());  // no tape
+  const Tape tape;
+  EXPECT_FALSE((*op.save_for(constant, kept)).defined());
+  EXPECT_FALSE(kept.storage()->pinned());
+  const Saved saved = op.save_for(x, kept);
+  EXPECT_EQ(saved->storage(), kept.storage());
+  EXPECT_TRUE(kept.storage()->pinned());
 }
 
 TEST(Saved, PinsForAsLongAsACopyLives) {

@@ -77,6 +77,18 @@ TEST(Tensor, UndefinedUseIsAnError) {
   expect_error([&] { Tensor().set_requires_grad(); }, want);
 }
 
+TEST(Tensor, OptionalOnesMayBeUndefined) {
+  EXPECT_FALSE(Tensor().contiguous().defined());
+  EXPECT_EQ(Tensor().data_or_null<float>(), nullptr);
+  EXPECT_EQ(Tensor().mutable_data_or_null<float>(), nullptr);
+  EXPECT_EQ(Tensor().cuda_data_or_null<float>(), nullptr);
+  EXPECT_EQ(Tensor().mutable_cuda_data_or_null<float>(), nullptr);
+  const Tensor x = zeros({2});
+  EXPECT_EQ(x.data_or_null<float>(), x.data<float>());
+  EXPECT_EQ(x.mutable_data_or_null<float>(), x.data<float>());
+  expect_error([&] { (void)x.data_or_null<double>(); }, "[tensor] f64 elements asked of a tensor of f32: shape [2]");
+}
+
 TEST(Tensor, ElementsAreTyped) {
   const Tensor x = zeros({2, 3});
   EXPECT_EQ(x.data<float>()[5], 0);

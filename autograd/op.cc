@@ -1,0 +1,27 @@
+#include "norma/autograd/op.h"
+
+namespace norma {
+
+bool Op::records(std::span<const Tensor> inputs) {
+  const Tape* tape = Tape::current();
+  return tape && std::any_of(inputs.begin(), inputs.end(), [&](const Tensor& x) { return tape->follows(x); });
+}
+
+void Op::append(std::span<const Tensor> inputs, std::span<const Tensor> outputs, Rule rule) const {
+  Tape::current()->append(name_, inputs, outputs, std::move(rule), start_, saved_);
+}
+
+void Op::check_same(std::initializer_list<Tensor> tensors, bool floating) const {
+  const Tensor* first = nullptr;
+  for (const Tensor& x : tensors) {
+    if (!x.defined()) continue;
+    check(!floating || x.is_floating(), "wants floating tensors, not {}: shape {}", x.dtype(), x.shape());
+    if (!first) first = &x;
+    check(x.dtype() == first->dtype(), "dtypes differ: {} of shape {} and {} of shape {}", first->dtype(),
+          first->shape(), x.dtype(), x.shape());
+    check(x.device() == first->device(), "devices differ: {} of shape {} and {} of shape {}", first->device(),
+          first->shape(), x.device(), x.shape());
+  }
+}
+
+}  // namespace norma

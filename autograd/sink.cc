@@ -1,0 +1,69 @@
+#include "norma/autograd/sink.h"
+
+#include <algorithm>
+
+#include "norma/core/backend.h"
+
+namespace norma {
+namespace {
+
+// Makes `target` the only handle of a contiguous tensor, so that it may be added to in place.
+void make_own(Tensor& target) {
+  if (target.storage().use_count() > 1 || !target.is_contiguous()) target = target.clone();
+}
+
+}  // namespace
+
+const Tape::Value& Sink::value(size_t input) const {
+  check(input < entry_.inputs.size(), entry_.op, "the rule speaks of input {}, the op has {}", input,
+        entry_.inputs.size());
+  return entry_.inputs[input];
+}
+
+bool Sink::taken(int64_t id) const { return std::find(taken_.begin(), taken_.end(), id) != taken_.end(); }
+
+Sink::Target Sink::into(size_t input) {
+  const Tape::Value& x = value(input);
+  check(x.id >= 0, entry_.op, "the rule asks for the gradient of input {}, which wants none", input);
+  if (taken(x.id)) return {deferred_.emplace_back(x.id, Tensor(x.shape, x.dtype, device_)).second, false};
+  taken_.push_back(x.id);
+  Tensor& target = gradients_[x.id];
+  const bool add = target.defined();
+  if (add) make_own(target);
+  else target = Tensor(x.shape, x.dtype, device_);
+  return {target, add};
+}
+
+Sink::Target Sink::into_or_reuse(size_t input, const Tensor& dy) {
+  const Tape::Value& x = value(input);
+  const bool fits = dy.defined() && dy.shape() == x.shape && dy.dtype() == x.dtype && dy.is_contiguous();
+  if (!fits || x.id < 0 || dy.storage().use_count() > 1 || gradients_[x.id].defined() || taken(x.id))
+    return into(input);
+  taken_.push_back(x.id);
+  return {gradients_[x.id] = dy.detach(), false};
+}
+
+void Sink::give(size_t input, const Tensor& grad) {
+  const Tape::Value& x = value(input);
+  if (x.id < 0) return;
+  check(grad.shape() == x.shape && grad.dtype() == x.dtype, entry_.op,
+        "the rule gives a gradient of {} ({}) for input {} of {} ({})", grad.shape(), grad.dtype(), input, x.shape,
+        x.dtype);
+  if (taken(x.id)) deferred_.emplace_back(x.id, grad.detach());
+  else add(gradients_[x.id], grad);
+}
+
+void Sink::add(Tensor& target, const Tensor& grad) {
+  if (!target.defined()) {
+    target = grad.detach();  // a handle of its own: the storage may be shared, and is copied before anything is added
+    return;
+  }
+  make_own(target);
+  backend(target.device()).add_into(target, grad);
+}
+
+void Sink::flush() {
+  for (const auto& [id, grad] : deferred_) add(gradients_[id], grad);
+}
+
+}  // namespace norma

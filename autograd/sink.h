@@ -1,0 +1,60 @@
+// Sink: where the gradient rule of an op leaves the gradients of the op's inputs. The first contribution to a value is
+// assigned, later ones are added. A rule has three ways:
+//
+//   dx.write(0, kernel::relu_backward, dy, y);     // a kernel that assigns or adds: called with the target and `add`
+//   const auto [grad, add] = dx.into(0);           // the target itself, for whatever else writes it
+//   dx.give(0, finished);                          // a tensor in hand
+//
+// Inputs are counted from 0, in the order in which the op recorded them.
+#pragma once
+
+#include <utility>
+#include <vector>
+
+#include "norma/autograd/tape.h"
+
+namespace norma {
+
+class Sink {
+ public:
+  // False for an input whose gradient nobody asked for.
+  bool wants(size_t input) const { return value(input).id >= 0; }
+  const Shape& shape(size_t input) const { return value(input).shape; }
+
+  struct Target {
+    Tensor grad;  // contiguous, shape and dtype of the input; uninitialised unless `add`
+    bool add;     // true: grad += contribution; false: grad = contribution
+  };
+  // The caller writes all of it. An error for an input that is not wanted.
+  Target into(size_t input);
+  // Like into(), but reuses dy's memory if nobody else holds it and it has the input's shape. Read dy[i] before you
+  // write grad[i]. At most once for each dy.
+  Target into_or_reuse(size_t input, const Tensor& dy);
+  // Calls kernel(args..., grad, add) with the input's target, if the input is wanted. The kernel writes all of `grad`.
+  template <class Kernel, class... Args>
+  void write(size_t input, Kernel&& kernel, const Args&... args) {
+    if (!wants(input)) return;
+    const auto [grad, add] = into(input);
+    kernel(args..., grad, add);
+  }
+  // Hands over a finished contribution, if the input is wanted. The tensor may be a view, or shared.
+  void give(size_t input, const Tensor& grad);
+
+ private:
+  friend class Tape;
+  Sink(const Tape::Entry& entry, Gradients& gradients, Device device)
+      : entry_(entry), gradients_(gradients), device_(device) {}
+  const Tape::Value& value(size_t input) const;
+  bool taken(int64_t id) const;
+  static void add(Tensor& target, const Tensor& grad);
+  void flush();  // when the rule has run
+
+  const Tape::Entry& entry_;
+  Gradients& gradients_;
+  Device device_;
+  std::vector<int64_t> taken_;  // ids of the values whose target into() has handed out
+  // Where an op uses one value twice, its later contributions wait here until the rule has written the first.
+  std::vector<std::pair<int64_t, Tensor>> deferred_;
+};
+
+}  // namespace norma
