@@ -18,27 +18,21 @@
 
 namespace norma {
 
-// A tensor kept for the gradient. While it lives, writing into the tensor's storage is an error.
+// A tensor kept for the gradient. While it or a copy of it lives, writing into the tensor's storage is an error.
 class Saved {
  public:
-  Saved(const Tensor& x, const char* op) : tensor_(x), storage_(x.defined() ? x.storage() : nullptr), op_(op) { pin(); }
-  Saved(const Saved& other) : tensor_(other.tensor_), storage_(other.storage_), op_(other.op_) { pin(); }
-  Saved(Saved&& other) noexcept = default;
-  Saved& operator=(const Saved&) = delete;
-  ~Saved() {
-    if (storage_) storage_->unpin();
+  Saved(const Tensor& x, const char* op) : tensor_(x) {
+    if (!x.defined()) return;
+    x.storage()->pin(op);
+    pin_.reset(x.storage().get(), [storage = x.storage()](const Storage*) { storage->unpin(); });
   }
   operator const Tensor&() const { return tensor_; }
   const Tensor& operator*() const { return tensor_; }
   const Tensor* operator->() const { return &tensor_; }
 
  private:
-  void pin() {
-    if (storage_) storage_->pin(op_);
-  }
   Tensor tensor_;
-  std::shared_ptr<Storage> storage_;
-  const char* op_;
+  std::shared_ptr<Storage> pin_;  // takes the pin off with its last copy
 };
 
 class Op {

@@ -143,7 +143,7 @@ void Tape::backward(const Tensor& loss, const BackwardOptions& options) {
     if (!options.retain) consume();
   }};
 
-  Gradients gradients(first_id_, next_id_);
+  Gradients gradients{first_id_, PoolVector<Tensor>(next_id_ - first_id_)};
   for (const auto& [_, leaf] : leaves_) gradients[leaf.id] = leaf.tensor.grad();
   gradients[node.id] = seed.detach();
   sweep(gradients, options.retain);

@@ -45,14 +45,10 @@ struct BackwardOptions {
 };
 
 // The gradients of a sweep, by the id of their value: undefined for values that have none so far.
-class Gradients {
- public:
-  Gradients(int64_t first_id, int64_t next_id) : first_id_(first_id), gradients_(next_id - first_id) {}
-  Tensor& operator[](int64_t id) { return gradients_[id - first_id_]; }
-
- private:
-  int64_t first_id_;
-  PoolVector<Tensor> gradients_;
+struct Gradients {
+  int64_t first_id;
+  PoolVector<Tensor> list;
+  Tensor& operator[](int64_t id) { return list[id - first_id]; }
 };
 
 class Tape {

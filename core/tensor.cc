@@ -70,11 +70,15 @@ const void* Tensor::raw(DType wanted, Device::Kind kind) const {
   return static_cast<const char*>(storage()->data()) + offset() * static_cast<int64_t>(size_of(wanted));
 }
 
-void* Tensor::raw_mutable(DType wanted, Device::Kind kind) const {
-  check(!storage()->pinned(), "tensor",
+void Tensor::check_writable(const char* op) const {
+  check(!storage()->pinned(), op,
         "in-place write into a tensor that a pending tape entry has saved (op '{}'): run backward or end the tape "
         "first, or write into a clone(): shape {}",
         storage()->pinned_by(), shape());
+}
+
+void* Tensor::raw_mutable(DType wanted, Device::Kind kind) const {
+  check_writable("tensor");
   return const_cast<void*>(raw(wanted, kind));
 }
 
@@ -124,16 +128,13 @@ Tensor Tensor::to(Device wanted) const {
 Tensor Tensor::detach() const { return Tensor(storage(), shape(), strides(), offset(), dtype()); }
 
 void Tensor::fill(double value) const {
-  check(!storage()->pinned(), "fill", "writes into a tensor that a pending tape entry has saved (op '{}'): shape {}",
-        storage()->pinned_by(), shape());
+  check_writable("fill");
   backend(device()).fill(*this, value);
 }
 
 void Tensor::copy_from(const Tensor& source) const {
   check(source.shape() == shape(), "copy_from", "shapes differ: {} into {}", source.shape(), shape());
-  check(!storage()->pinned(), "copy_from",
-        "writes into a tensor that a pending tape entry has saved (op '{}'): shape {}", storage()->pinned_by(),
-        shape());
+  check_writable("copy_from");
   const Tensor from = source.to(device());
   backend(device()).copy(from.storage() == storage() ? from.clone() : from, *this);  // they may overlap
 }

@@ -89,22 +89,14 @@ class Tensor {
   T* mutable_cuda_data() const {
     return static_cast<T*>(raw_mutable(dtype_of<T>(), Device::Kind::cuda));
   }
-  // Null if the tensor is undefined: for optional arguments of kernels.
+  // Elements on whatever device they are; null if the tensor is undefined. For optional arguments of kernels.
   template <class T>
   const T* data_or_null() const {
-    return defined() ? data<T>() : nullptr;
+    return defined() ? static_cast<const T*>(raw(dtype_of<T>(), device().kind)) : nullptr;
   }
   template <class T>
   T* mutable_data_or_null() const {
-    return defined() ? mutable_data<T>() : nullptr;
-  }
-  template <class T>
-  const T* cuda_data_or_null() const {
-    return defined() ? cuda_data<T>() : nullptr;
-  }
-  template <class T>
-  T* mutable_cuda_data_or_null() const {
-    return defined() ? mutable_cuda_data<T>() : nullptr;
+    return defined() ? static_cast<T*>(raw_mutable(dtype_of<T>(), device().kind)) : nullptr;
   }
   double item() const;  // the value of a one-element tensor, whatever its dtype
   double at(std::span<const int64_t> index) const;
@@ -163,6 +155,7 @@ class Tensor {
     return *impl_;
   }
   const void* raw(DType wanted, Device::Kind kind) const;
+  void check_writable(const char* op) const;
   void* raw_mutable(DType wanted, Device::Kind kind) const;
 
   std::shared_ptr<Impl> impl_;

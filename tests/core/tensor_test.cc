@@ -81,8 +81,6 @@ TEST(Tensor, OptionalOnesMayBeUndefined) {
   EXPECT_FALSE(Tensor().contiguous().defined());
   EXPECT_EQ(Tensor().data_or_null<float>(), nullptr);
   EXPECT_EQ(Tensor().mutable_data_or_null<float>(), nullptr);
-  EXPECT_EQ(Tensor().cuda_data_or_null<float>(), nullptr);
-  EXPECT_EQ(Tensor().mutable_cuda_data_or_null<float>(), nullptr);
   const Tensor x = zeros({2});
   EXPECT_EQ(x.data_or_null<float>(), x.data<float>());
   EXPECT_EQ(x.mutable_data_or_null<float>(), x.data<float>());
@@ -269,8 +267,8 @@ TEST(Tensor, SavedStorageRefusesWrites) {
     const Saved saved(x.detach(), "relu");
     const std::string want = "tensor that a pending tape entry has saved (op 'relu')";
     for (const Tensor& t : {x, view::slice(x, 0, 0, 1)}) {
-      expect_error([&] { t.fill(0); }, "[fill] writes into a " + want);
-      expect_error([&] { t.copy_from(zeros(t.shape())); }, "[copy_from] writes into a " + want);
+      expect_error([&] { t.fill(0); }, "[fill] in-place write into a " + want);
+      expect_error([&] { t.copy_from(zeros(t.shape())); }, "[copy_from] in-place write into a " + want);
       expect_error([&] { t.mutable_data<double>(); }, "[tensor] in-place write into a " + want);
     }
     const Saved again = saved;
