@@ -22,13 +22,6 @@ blasint narrow(int64_t value) {
   return static_cast<blasint>(value);
 }
 
-// C = beta C.
-template <class T>
-void scale(int64_t m, int64_t n, T beta, T* c, int64_t ldc) {
-  for (int64_t i = 0; i < m; ++i)
-    for (int64_t j = 0; j < n; ++j) c[i * ldc + j] = beta == 0 ? T(0) : beta * c[i * ldc + j];
-}
-
 // How many ranges each extent is cut into.
 struct Cut {
   int64_t m = 1, n = 1, k = 1;
@@ -51,6 +44,7 @@ Cut choose_cut(int64_t m, int64_t n, int64_t k) {
   return best;
 }
 
+// The part-th of the ranges that n is cut into.
 struct Range {
   int64_t begin, size;
 };
@@ -62,51 +56,52 @@ Range range_of(int64_t n, int64_t parts, int64_t part) {
 }  // namespace
 
 template <class T>
-void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, std::type_identity_t<T> alpha, const T* a,
-          int64_t lda, const T* b, int64_t ldb, std::type_identity_t<T> beta, T* c, int64_t ldc) {
+void gemm(const Matrix<const T>& a, const Matrix<const T>& b, const Matrix<T>& c, bool add) {
   // Threads are norma's business: OpenBLAS must not start its own inside ours.
   [[maybe_unused]] static const bool once = (openblas_set_num_threads(1), true);
-  if (m == 0 || n == 0) return;
-  if (k == 0) return scale<T>(m, n, beta, c, ldc);
+  if (c.rows == 0 || c.columns == 0) return;
+  if (a.columns == 0) {
+    for (int64_t i = 0; i < c.rows && !add; ++i) std::fill_n(c.data + i * c.leading, c.columns, T(0));
+    return;
+  }
   const auto call = [&](auto product) {
-    product(CblasRowMajor, trans_a ? CblasTrans : CblasNoTrans, trans_b ? CblasTrans : CblasNoTrans, narrow(m),
-            narrow(n), narrow(k), alpha, a, narrow(lda), b, narrow(ldb), beta, c, narrow(ldc));
+    product(CblasRowMajor, a.transposed ? CblasTrans : CblasNoTrans, b.transposed ? CblasTrans : CblasNoTrans,
+            narrow(c.rows), narrow(c.columns), narrow(a.columns), T(1), a.data, narrow(a.leading), b.data,
+            narrow(b.leading), T(add), c.data, narrow(c.leading));
   };
   if constexpr (std::is_same_v<T, float>) call(cblas_sgemm);
   else call(cblas_dgemm);
 }
 
 template <class T>
-void parallel_gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, std::type_identity_t<T> alpha,
-                   const T* a, int64_t lda, const T* b, int64_t ldb, std::type_identity_t<T> beta, T* c, int64_t ldc) {
+void parallel_gemm(const Matrix<const T>& a, const Matrix<const T>& b, const Matrix<T>& c, bool add) {
+  const int64_t m = c.rows, n = c.columns, k = a.columns;
   const Cut cut = choose_cut(m, n, k);
-  if (cut.blocks() == 1) return gemm(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+  if (cut.blocks() == 1) return gemm(a, b, c, add);
   const Tensor buffer = cut.k > 1 ? Tensor({cut.k, m, n}, dtype_of<T>()) : Tensor();
-  T* partial = cut.k > 1 ? buffer.mutable_data<T>() : nullptr;
+  T* partial = buffer.mutable_data_or_null<T>();
   parallel_slots(static_cast<int>(cut.blocks()), [&](int64_t slot) {
+    const int64_t part = slot / cut.n / cut.m;
     const auto [i, rows] = range_of(m, cut.m, slot / cut.n % cut.m);
     const auto [j, columns] = range_of(n, cut.n, slot % cut.n);
-    const auto [l, depth] = range_of(k, cut.k, slot / cut.n / cut.m);
-    const T* from_a = a + (trans_a ? l * lda + i : i * lda + l);
-    const T* from_b = b + (trans_b ? j * ldb + l : l * ldb + j);
-    if (partial)
-      gemm(trans_a, trans_b, rows, columns, depth, alpha, from_a, lda, from_b, ldb, 0,
-           partial + (slot / cut.n / cut.m * m + i) * n + j, n);
-    else gemm(trans_a, trans_b, rows, columns, depth, alpha, from_a, lda, from_b, ldb, beta, c + i * ldc + j, ldc);
+    const auto [l, depth] = range_of(k, cut.k, part);
+    const Matrix<T> to = partial ? Matrix<T>{partial + part * m * n, m, n} : c;
+    gemm(a.block(i, rows, l, depth), b.block(l, depth, j, columns), to.block(i, rows, j, columns), !partial && add);
   });
   if (!partial) return;
   parallel_for(m, 1 + 4096 / n, [&](int64_t begin, int64_t end) {
-    scale<T>(end - begin, n, beta, c + begin * ldc, ldc);
-    for (int64_t i = begin; i < end; ++i)
+    for (int64_t i = begin; i < end; ++i) {
+      T* row = c.data + i * c.leading;
+      if (!add) std::fill_n(row, n, T(0));
       for (int64_t part = 0; part < cut.k; ++part)
-        for (int64_t j = 0; j < n; ++j) c[i * ldc + j] += partial[(part * m + i) * n + j];
+        for (int64_t j = 0; j < n; ++j) row[j] += partial[(part * m + i) * n + j];
+    }
   });
 }
 
-#define NORMA_GEMM(T)                                                                                                 \
-  template void gemm(bool, bool, int64_t, int64_t, int64_t, T, const T*, int64_t, const T*, int64_t, T, T*, int64_t); \
-  template void parallel_gemm(bool, bool, int64_t, int64_t, int64_t, T, const T*, int64_t, const T*, int64_t, T, T*,  \
-                              int64_t);
+#define NORMA_GEMM(T)                                                                         \
+  template void gemm(const Matrix<const T>&, const Matrix<const T>&, const Matrix<T>&, bool); \
+  template void parallel_gemm(const Matrix<const T>&, const Matrix<const T>&, const Matrix<T>&, bool);
 NORMA_GEMM(float)
 NORMA_GEMM(double)
 

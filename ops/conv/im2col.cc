@@ -116,10 +116,11 @@ void Im2col<T>::forward(const ConvGeometry& g, const T* x, const T* weight, cons
       if (bias)
         for (int64_t pixel = 0; pixel < rows * g.ow; ++pixel) std::copy_n(bias, g.oc, to + pixel * g.oc);
       for (int64_t group = 0; group < g.groups; ++group) {
-        const T* block = columns.unfold(x, group, row, row + rows);
-        gemm(false, true, rows * g.ow, layout.filters, layout.depth, 1, block, columns.stride(),
-             weight + group * layout.filters * layout.depth, layout.depth, bias ? 1 : 0, to + group * layout.filters,
-             g.oc);
+        const Matrix<const T> block = {columns.unfold(x, group, row, row + rows), rows * g.ow, layout.depth,
+                                       columns.stride()};
+        const Matrix<const T> filters = {weight + group * layout.filters * layout.depth, layout.filters, layout.depth};
+        gemm(block, filters.transpose(), Matrix<T>{to + group * layout.filters, rows * g.ow, layout.filters, g.oc},
+             bias != nullptr);
       }
     });
   });
@@ -130,8 +131,11 @@ void Im2col<T>::backward_input(const ConvGeometry& g, const T* dy, const T* weig
   const Layout layout = {g};
   // columns (+)= dy weight, for one group.
   const auto product = [&](int64_t row, int64_t rows, int64_t group, T* columns, int64_t stride, bool onto) {
-    gemm(false, false, rows * g.ow, layout.depth, layout.filters, 1, dy + row * g.ow * g.oc + group * layout.filters,
-         g.oc, weight + group * layout.filters * layout.depth, layout.depth, onto ? 1 : 0, columns, stride);
+    const T *upstream = dy + row * g.ow * g.oc + group * layout.filters,
+            *filters = weight + group * layout.filters * layout.depth;
+    gemm(Matrix<const T>{upstream, rows * g.ow, layout.filters, g.oc},
+         Matrix<const T>{filters, layout.filters, layout.depth}, Matrix<T>{columns, rows * g.ow, layout.depth, stride},
+         onto);
   };
   if (layout.pointwise)
     return parallel_for(layout.rows, layout.grain, [&](int64_t begin, int64_t end) {
@@ -178,9 +182,11 @@ void Im2col<T>::backward_weight(const ConvGeometry& g, const T* x, const T* dy, 
     T* to = partial + slot * size;
     for_blocks(layout, layout.rows * slot / slots, layout.rows * (slot + 1) / slots, [&](int64_t row, int64_t rows) {
       for (int64_t group = 0; group < g.groups; ++group) {
-        const T* block = columns.unfold(x, group, row, row + rows);
-        gemm(true, false, layout.filters, layout.depth, rows * g.ow, 1, dy + row * g.ow * g.oc + group * layout.filters,
-             g.oc, block, columns.stride(), 1, to + group * layout.filters * layout.depth, layout.depth);
+        const Matrix<const T> block = {columns.unfold(x, group, row, row + rows), rows * g.ow, layout.depth,
+                                       columns.stride()};
+        const T* upstream = dy + row * g.ow * g.oc + group * layout.filters;
+        gemm(Matrix<const T>{upstream, rows * g.ow, layout.filters, g.oc}.transpose(), block,
+             Matrix<T>{to + group * layout.filters * layout.depth, layout.filters, layout.depth}, true);
       }
     });
   });

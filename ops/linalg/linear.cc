@@ -1,10 +1,11 @@
 #include "norma/ops/linalg/linear.h"
 
+#include <optional>
+
 #include "norma/autograd/op.h"
-#include "norma/core/parallel.h"
 #include "norma/ops/conv/kernels.h"
 #include "norma/ops/elementwise/binary.h"
-#include "norma/ops/gemm.h"
+#include "norma/ops/linalg/matmul.h"
 
 namespace norma {
 namespace {
@@ -23,79 +24,52 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
   op.check(!bias.defined() || bias.shape() == Shape{weight.dim(0)}, "bias {} does not fit weight {}",
            bias.defined() ? bias.shape() : Shape{}, weight.shape());
   const Tensor x = as_rows(input), w = weight.contiguous();
-  Tensor y(input.shape().with(input.rank() - 1, w.dim(0)), x.dtype(), x.device());
-  kernel::linear(x, w, bias.defined() ? bias.contiguous() : bias, as_rows(y));
-  return op.record({input, weight, bias}, y,
-                   [x = op.save(Op::records({weight}) ? x : Tensor()),
-                    w = op.save(Op::records({input}) ? w : Tensor())](const Tensor& upstream, Sink& dx) {
-                     const Tensor dy = as_rows(upstream);
-                     if (dx.wants(0)) {
-                       const auto [grad, add] = dx.into(0);
-                       kernel::linear_backward_x(dy, w, as_rows(grad), add);
-                     }
-                     if (dx.wants(1)) {
-                       const auto [grad, add] = dx.into(1);
-                       kernel::linear_backward_weight(dy, x, grad, add);
-                     }
-                     if (dx.wants(2)) dx.give(2, sum_to(dy, dx.shape(2)));
-                   });
+  const Tensor y(input.shape().with(input.rank() - 1, w.dim(0)), x.dtype(), x.device());
+  kernel::linear(x, w, bias.contiguous(), as_rows(y));
+  return op.record(
+      {input, weight, bias}, y,
+      [x = op.save_for(weight, x), w = op.save_for(input, w)](const Tensor& upstream, Sink& dx) {
+        const Tensor dy = as_rows(upstream);
+        dx.write(0, [&](const Tensor& grad, bool add) { kernel::linear_backward_input(dy, w, as_rows(grad), add); });
+        dx.write(1, kernel::linear_backward_weight, dy, x);
+        if (dx.wants(2)) dx.give(2, sum_to(dy, dx.shape(2)));
+      });
 }
 
 namespace cpu {
 namespace {
 
-// Where there are rows enough to be worth packing the weight, a row is a pixel of a 1x1 convolution: those kernels use
-// vectors as wide as this CPU has, which not every OpenBLAS does. Null: not so.
-const ConvKernel* pixels(int64_t rows, int64_t in, int64_t out) {
-  return rows >= 16 && in >= 16 && out >= 16 ? &NORMA_SIMD_BEST(direct) : nullptr;
-}
-ConvGeometry row_of_pixels(int64_t rows, int64_t in, int64_t out) {
-  return {1, 1, rows, in, 1, rows, out, 1, 1, 1, 0, 1, 1};
+// linear as a 1x1 convolution, if that is worth it: the rows of x [rows, in] are the pixels of one image. With rows
+// enough to pay for packing the weight, the convolution's kernels win: their vectors are as wide as this CPU has, which
+// is not so in every OpenBLAS.
+std::optional<ConvGeometry> as_convolution(const Tensor& x, const Tensor& weight) {
+  const int64_t rows = x.dim(0), in = weight.dim(1), out = weight.dim(0);
+  if (x.dtype() != f32 || rows < 16 || in < 16 || out < 16) return {};
+  return ConvGeometry{.n = 1, .h = 1, .w = rows, .c = in, .oh = 1, .ow = rows, .oc = out, .kh = 1, .kw = 1};
 }
 
 }  // namespace
 
 void linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& y) {
-  dispatch_floating("linear", x.dtype(), [&]<class T>() {
-    const int64_t rows = y.dim(0), out = y.dim(1), in = x.dim(1);
-    T* to = y.mutable_data<T>();
-    if constexpr (std::is_same_v<T, float>)
-      if (const ConvKernel* conv = pixels(rows, in, out))
-        return conv->forward(row_of_pixels(rows, in, out), x.data<T>(), weight.data<T>(),
-                             bias.defined() ? bias.data<T>() : nullptr, to, nullptr);
-    if (bias.defined()) {
-      const T* b = bias.data<T>();
-      parallel_for(rows, 1 + 16384 / (out + 1), [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) std::copy_n(b, out, to + i * out);
-      });
-    }
-    parallel_gemm(false, true, rows, out, in, 1, x.data<T>(), in, weight.data<T>(), in, bias.defined() ? 1 : 0, to,
-                  out);
-  });
+  if (const auto g = as_convolution(x, weight))
+    return NORMA_SIMD_BEST(direct).forward(*g, x.data<float>(), weight.data<float>(), bias.data_or_null<float>(),
+                                           y.mutable_data<float>(), nullptr);
+  if (bias.defined()) y.copy_from(view::expand(bias, y.shape()));
+  matmul(false, true, x, weight, y, bias.defined());
 }
 
-void linear_backward_x(const Tensor& dy, const Tensor& weight, const Tensor& dx, bool add) {
-  dispatch_floating("linear", dy.dtype(), [&]<class T>() {
-    const int64_t out = weight.dim(0), in = weight.dim(1), rows = dy.dim(0);
-    if constexpr (std::is_same_v<T, float>)
-      if (const ConvKernel* conv = pixels(rows, in, out))
-        return conv->backward_input(row_of_pixels(rows, in, out), dy.data<T>(), weight.data<T>(), dx.mutable_data<T>(),
-                                    add);
-    parallel_gemm(false, false, rows, in, out, 1, dy.data<T>(), out, weight.data<T>(), in, add ? 1 : 0,
-                  dx.mutable_data<T>(), in);
-  });
+void linear_backward_input(const Tensor& dy, const Tensor& weight, const Tensor& dx, bool add) {
+  if (const auto g = as_convolution(dx, weight))
+    return NORMA_SIMD_BEST(direct).backward_input(*g, dy.data<float>(), weight.data<float>(), dx.mutable_data<float>(),
+                                                  add);
+  matmul(false, false, dy, weight, dx, add);
 }
 
 void linear_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& dweight, bool add) {
-  dispatch_floating("linear", dy.dtype(), [&]<class T>() {
-    const int64_t out = dy.dim(1), in = x.dim(1), rows = dy.dim(0);
-    if constexpr (std::is_same_v<T, float>)
-      if (const ConvKernel* conv = pixels(rows, in, out))
-        return conv->backward_weight(row_of_pixels(rows, in, out), x.data<T>(), dy.data<T>(), dweight.mutable_data<T>(),
-                                     add);
-    parallel_gemm(true, false, out, in, rows, 1, dy.data<T>(), out, x.data<T>(), in, add ? 1 : 0,
-                  dweight.mutable_data<T>(), in);
-  });
+  if (const auto g = as_convolution(x, dweight))
+    return NORMA_SIMD_BEST(direct).backward_weight(*g, x.data<float>(), dy.data<float>(), dweight.mutable_data<float>(),
+                                                   add);
+  matmul(true, false, dy, x, dweight, add);
 }
 
 }  // namespace cpu

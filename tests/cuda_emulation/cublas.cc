@@ -9,7 +9,14 @@ struct cublasContext {
 
 namespace {
 
-// Columns first, as cuBLAS has it; so the row-major product that norma knows is that of the transposes.
+// Columns first, as cuBLAS has it; so the row-major product that norma knows is that of the transposes, B^T [n, k]
+// times A^T [k, m]. alpha is 1, and beta 0 or 1: what norma asks for.
+template <class T>
+norma::cpu::Matrix<const T> operand(const T* data, int64_t rows, int64_t columns, int64_t leading,
+                                    cublasOperation_t transposed) {
+  if (transposed == CUBLAS_OP_N) return {data, rows, columns, leading};
+  return norma::cpu::Matrix<const T>{data, columns, rows, leading}.transpose();
+}
 template <class T>
 cublasStatus_t products(cublasHandle_t handle, cublasOperation_t ta, cublasOperation_t tb, int m, int n, int k, T alpha,
                         const T* a, int lda, long long stride_a, const T* b, int ldb, long long stride_b, T beta, T* c,
@@ -17,13 +24,13 @@ cublasStatus_t products(cublasHandle_t handle, cublasOperation_t ta, cublasOpera
   const auto fits = [](bool trans, int rows, int columns, int leading) {
     return leading >= std::max(1, trans ? columns : rows);
   };
-  if (m < 0 || n < 0 || k < 0 || count < 0 || !fits(ta == CUBLAS_OP_T, m, k, lda) ||
-      !fits(tb == CUBLAS_OP_T, k, n, ldb) || !fits(false, m, n, ldc))
+  if (alpha != 1 || (beta != 0 && beta != 1) || m < 0 || n < 0 || k < 0 || count < 0 ||
+      !fits(ta == CUBLAS_OP_T, m, k, lda) || !fits(tb == CUBLAS_OP_T, k, n, ldb) || !fits(false, m, n, ldc))
     return CUBLAS_STATUS_INVALID_VALUE;
   cuda_emulation::enqueue(handle->stream, [=] {
     for (int i = 0; i < count; ++i)
-      norma::cpu::gemm<T>(tb == CUBLAS_OP_T, ta == CUBLAS_OP_T, n, m, k, alpha, b + i * stride_b, ldb, a + i * stride_a,
-                          lda, beta, c + i * stride_c, ldc);
+      norma::cpu::gemm<T>(operand(b + i * stride_b, n, k, ldb, tb), operand(a + i * stride_a, k, m, lda, ta),
+                          {c + i * stride_c, n, m, ldc}, beta == 1);
   });
   return CUBLAS_STATUS_SUCCESS;
 }
