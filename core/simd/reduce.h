@@ -1,6 +1,6 @@
-// Sums and extremes of many values in one pass, in double: for ops/reduce/reduce_cpu.cc and ops/reduce/softmax_cpu.cc.
-// The order is that of 64 columns or so, which are added at last in pairs: it vectorises, and the rounding errors of a
-// sum of n grow with n / 64.
+// Sums and extremes of many values in one pass, in double, for the loops of ops/reduce. The values are taken as rows of
+// 64 columns or so, each column has an accumulator, and these are combined in pairs at the end: it vectorises, and the
+// rounding errors of a sum of n grow with n / 64.
 #pragma once
 
 #include <algorithm>
@@ -23,26 +23,26 @@ struct Min {
   static double combine(double a, double x) { return x < a || x != x ? x : a; }
 };
 
-constexpr int64_t kFoldTile = 512;    // columns whose accumulators stay in the first-level cache
-constexpr int64_t kFoldColumns = 64;  // narrow matrices are read as if they were about this wide
+constexpr int64_t kReduceBlock = 512;   // columns whose accumulators stay in the first-level cache
+constexpr int64_t kReduceColumns = 64;  // narrower matrices are read as if they were about this wide
 
 // acc[j] = f over i of x(first + i * stride + j), for j in [0, width).
 template <class F, class X>
-NORMA_INLINE inline void fold_rows(X x, int64_t first, int64_t rows, int64_t width, int64_t stride,
-                                   double* __restrict acc) {
+NORMA_INLINE inline void reduce_rows(X x, int64_t first, int64_t rows, int64_t width, int64_t stride,
+                                     double* __restrict acc) {
   for (int64_t i = 0; i < rows; ++i, first += stride)
     for (int64_t j = 0; j < width; ++j) acc[j] = F::combine(acc[j], static_cast<double>(x(first + j)));
 }
 
-// The same for up to kFoldTile columns of any number of rows, `inner` elements apart.
+// acc[j] = f over all rows of x(row * inner + j), for j in [0, width), width <= kReduceBlock.
 template <class F, class X>
-NORMA_INLINE inline void fold_tile(X x, int64_t rows, int64_t width, int64_t inner, double* __restrict acc) {
+NORMA_INLINE inline void reduce_block(X x, int64_t rows, int64_t width, int64_t inner, double* __restrict acc) {
   const int64_t most = std::max<int64_t>(rows, 1);
-  const int64_t together = inner == width ? std::clamp<int64_t>(kFoldColumns / width, 1, most) : 1;
+  const int64_t together = inner == width ? std::clamp<int64_t>(kReduceColumns / width, 1, most) : 1;
   std::fill_n(acc, together * width, F::kIdentity);
   const int64_t whole = rows / together;
-  fold_rows<F>(x, 0, whole, together * width, together * inner, acc);
-  fold_rows<F>(x, whole * together * inner, 1, (rows - whole * together) * width, 0, acc);
+  reduce_rows<F>(x, 0, whole, together * width, together * inner, acc);
+  reduce_rows<F>(x, whole * together * inner, 1, (rows - whole * together) * width, 0, acc);
   for (int64_t live = together, half; live > 1; live = half) {
     half = (live + 1) / 2;
     for (int64_t j = 0; j < (live - half) * width; ++j) acc[j] = F::combine(acc[j], acc[half * width + j]);
@@ -51,10 +51,22 @@ NORMA_INLINE inline void fold_tile(X x, int64_t rows, int64_t width, int64_t inn
 
 // f over i in [0, n) of x(i).
 template <class F, class X>
-NORMA_INLINE inline double fold(int64_t n, X x) {
-  double acc[kFoldColumns];
-  fold_tile<F>(x, n, 1, 1, acc);
+NORMA_INLINE inline double reduce_all(int64_t n, X x) {
+  double acc[kReduceColumns];
+  reduce_block<F>(x, n, 1, 1, acc);
   return acc[0];
+}
+template <class F, class T>
+NORMA_INLINE inline double reduce_array(int64_t n, const T* x) {
+  return reduce_all<F>(n, [=](int64_t i) { return x[i]; });
+}
+
+// Calls f(row) for each of so many rows of n elements, on several threads.
+template <class F>
+NORMA_INLINE inline void for_rows(int64_t rows, int64_t n, F f) {
+  parallel_for(rows, 1 + 1024 / n, [=](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) f(row);
+  });
 }
 
 NORMA_SIMD_END

@@ -1,4 +1,4 @@
-// cross_entropy: the loss of a classifier, softmax and logarithm fused.
+// cross_entropy: the loss of a classifier, with softmax and logarithm in one op.
 #pragma once
 
 #include "norma/ops/kernel.h"
@@ -10,8 +10,10 @@ struct CrossEntropyOptions {
   int64_t ignore_index = -100;  // rows with this label count for nothing
 };
 
-// The mean over rows of -sum_c target_c log(softmax(logits)_c).  logits [N, C], labels i64 [N], each in [0, C) or
-// ignore_index; a scalar. At least one row must count.
+// The mean over rows of -sum_c target_c log(softmax(logits)_c), a scalar (shape []).  logits [N, C], f32 or f64; labels
+// i64 [N], each in [0, C) or ignore_index, on the same device. Only the logits have a gradient. Errors: shapes and
+// dtypes other than these, a smoothing outside of [0, 1], a label out of range, no row that counts; the last two are
+// thrown at the next synchronisation on CUDA.
 Tensor cross_entropy(const Tensor& logits, const Tensor& labels, const CrossEntropyOptions& options = {});
 
 // loss [] = the mean; lse (f64 [N]) = log(sum(exp(row))); counted (f64 []) = the number of rows that count. All

@@ -8,15 +8,15 @@
 namespace norma {
 namespace {
 
-// A reduction brought into the one form that kernels know.
-struct Plan {
+// A reduction in the one form that kernels know.
+struct Reduction {
   Tensor x;      // [outer, n, inner], contiguous
   Shape kept;    // the result's shape with the reduced axes as 1
   Shape result;  // and as asked for
   int64_t n;     // elements behind each result
 };
 
-Plan make_plan(const Op& op, const Tensor& x, const Shape& axes, bool keepdim, int64_t least = 1) {
+Reduction prepare(const Op& op, const Tensor& x, const Shape& axes, bool keepdim, int64_t least = 1) {
   const Shape& shape = x.shape();
   unsigned reduced = axes.rank() == 0 ? (1u << x.rank()) - 1 : 0;
   for (int64_t axis : axes) {
@@ -24,53 +24,57 @@ Plan make_plan(const Op& op, const Tensor& x, const Shape& axes, bool keepdim, i
     op.check(!(reduced & bit), "axis {} stands twice in {}: shape {}", axis, axes, shape);
     reduced |= bit;
   }
-  Plan plan{{}, shape, {}, 1};
+  Reduction r{{}, shape, {}, 1};
   Shape order, tail;  // the axes with the reduced ones last
   int64_t outer = 1, inner = 1;
   bool together = true;  // no axis is kept between two that are reduced
   for (int i = 0; i < x.rank(); ++i) {
     if (reduced >> i & 1) {
       together = together && inner == 1;
-      plan.n *= shape[i];
-      plan.kept[i] = 1;
+      r.n *= shape[i];
+      r.kept[i] = 1;
       tail.push_back(i);
     } else {
       (tail.rank() == 0 ? outer : inner) *= shape[i];
-      plan.result.push_back(shape[i]);
+      r.result.push_back(shape[i]);
       order.push_back(i);
     }
   }
   for (int64_t axis : tail) order.push_back(axis);
-  if (keepdim) plan.result = plan.kept;
-  op.check(plan.n >= least, "{} elements to reduce, want at least {}: shape {}", plan.n, least, shape);
-  plan.x = together ? view::reshape(x, {outer, plan.n, inner})
-                    : view::reshape(view::permute(x, order), {outer * inner, plan.n, 1});
-  return plan;
+  if (keepdim) r.result = r.kept;
+  op.check(r.n >= least, "{} elements to reduce, want at least {}: shape {}", r.n, least, shape);
+  r.x = together ? view::reshape(x, {outer, r.n, inner})
+                 : view::reshape(view::permute(x, order), {outer * inner, r.n, 1});
+  return r;
 }
 
-Tensor run(Reduce f, double divisor, const Plan& plan) {
-  Tensor y(plan.result, plan.x.dtype(), plan.x.device());
-  kernel::reduce(f, divisor, plan.x, view::reshape(y, {plan.x.dim(0), plan.x.dim(2)}));
+Tensor run(Reduce f, double divisor, const Reduction& r) {
+  Tensor y(r.result, r.x.dtype(), r.x.device());
+  kernel::reduce(f, divisor, r.x, view::reshape(y, {r.x.dim(0), r.x.dim(2)}));
   return y;
+}
+
+// The gradient dy of the results, shared out among the elements behind each in proportion to `weights`.
+Tensor share_out(const Tensor& dy, const Tensor& weights, const Shape& kept) {
+  return mul(weights, div(view::reshape(dy, kept), sum_to(weights, kept)));
 }
 
 Tensor extreme(const char* name, Reduce f, const Tensor& x, const Shape& axes, bool keepdim) {
   Op op(name);
   op.check_same({x});
-  const Plan plan = make_plan(op, x, axes, keepdim);
-  Tensor y = run(f, 1, plan);
-  return op.record({x}, y, [x = op.save(x), y = op.save(y), kept = plan.kept](const Tensor& dy, Sink& dx) {
-    const Tensor hit = eq(x, view::reshape(y, kept)).to(dy.dtype());
-    dx.give(0, mul(hit, div(view::reshape(dy, kept), sum_to(hit, kept))));
+  const Reduction r = prepare(op, x, axes, keepdim);
+  Tensor y = run(f, 1, r);
+  return op.record({x}, y, [x = op.save(x), y = op.save(y), kept = r.kept](const Tensor& dy, Sink& dx) {
+    dx.give(0, share_out(dy, eq(x, view::reshape(y, kept)).to(dy.dtype()), kept));
   });
 }
 
 Tensor total(const char* name, const Tensor& x, const Shape& axes, bool keepdim, bool average) {
   const Op op(name);
   op.check_same({x});
-  const Plan plan = make_plan(op, x, axes, keepdim, average);
-  const double n = average ? static_cast<double>(plan.n) : 1;
-  return op.record({x}, run(Reduce::sum, n, plan), [n, kept = plan.kept](const Tensor& dy, Sink& dx) {
+  const Reduction r = prepare(op, x, axes, keepdim, average);
+  const double n = average ? static_cast<double>(r.n) : 1;
+  return op.record({x}, run(Reduce::sum, n, r), [n, kept = r.kept](const Tensor& dy, Sink& dx) {
     dx.give(0, view::expand(view::reshape(n == 1 ? dy : div(dy, n), kept), dx.shape(0)));
   });
 }
@@ -85,12 +89,12 @@ Tensor min(const Tensor& x, const Shape& axes, bool keepdim) { return extreme("m
 Tensor var(const Tensor& x, const Shape& axes, int64_t correction, bool keepdim) {
   Op op("var");
   op.check_same({x});
-  Plan plan = make_plan(op, x, axes, keepdim, std::max<int64_t>(correction, 0) + 1);
-  const auto n = static_cast<double>(plan.n), freedom = static_cast<double>(plan.n - correction);
-  const Tensor average = view::reshape(run(Reduce::sum, n, plan), {plan.x.dim(0), 1, plan.x.dim(2)});
-  plan.x = square(sub(plan.x, average));
-  const Tensor y = run(Reduce::sum, freedom, plan);
-  return op.record({x}, y, [freedom, kept = plan.kept, x = op.save(x), axes](const Tensor& dy, Sink& dx) {
+  Reduction r = prepare(op, x, axes, keepdim, std::max<int64_t>(correction, 0) + 1);
+  const auto n = static_cast<double>(r.n), freedom = static_cast<double>(r.n - correction);
+  const Tensor average = view::reshape(run(Reduce::sum, n, r), {r.x.dim(0), 1, r.x.dim(2)});
+  r.x = square(sub(r.x, average));
+  const Tensor y = run(Reduce::sum, freedom, r);
+  return op.record({x}, y, [freedom, kept = r.kept, x = op.save(x), axes](const Tensor& dy, Sink& dx) {
     dx.give(0, mul(sub(x, mean(x, axes, true)), mul(view::reshape(dy, kept), 2 / freedom)));
   });
 }
@@ -98,21 +102,20 @@ Tensor var(const Tensor& x, const Shape& axes, int64_t correction, bool keepdim)
 Tensor logsumexp(const Tensor& x, const Shape& axes, bool keepdim) {
   Op op("logsumexp");
   op.check_same({x});
-  const Plan plan = make_plan(op, x, axes, keepdim);
+  const Reduction r = prepare(op, x, axes, keepdim);
   const double finite = x.dtype() == f32 ? std::numeric_limits<float>::max() : std::numeric_limits<double>::max();
   const Tensor values = x.detach(), top = clamp(max(values, axes, true), -finite, finite);
-  const Tensor y = view::reshape(add(log(sum(exp(sub(values, top)), axes, true)), top), plan.result);
-  return op.record({x}, y, [x = op.save(x), top = op.save(top), kept = plan.kept](const Tensor& dy, Sink& dx) {
-    const Tensor share = exp(sub(x, top));  // not exp(x - y), which loses the digits that y has lost
-    dx.give(0, mul(share, div(view::reshape(dy, kept), sum_to(share, kept))));
+  const Tensor y = view::reshape(add(log(sum(exp(sub(values, top)), axes, true)), top), r.result);
+  return op.record({x}, y, [x = op.save(x), top = op.save(top), kept = r.kept](const Tensor& dy, Sink& dx) {
+    dx.give(0, share_out(dy, exp(sub(x, top)), kept));  // not dy exp(x - y), which loses the digits that y has lost
   });
 }
 
 Tensor argmax(const Tensor& x, int64_t axis, bool keepdim) {
   Op op("argmax");
-  const Plan plan = make_plan(op, x, {axis}, keepdim);
-  Tensor y(plan.result, i64, x.device());
-  kernel::argmax(plan.x, view::reshape(y, {plan.x.dim(0), plan.x.dim(2)}));
+  const Reduction r = prepare(op, x, {axis}, keepdim);
+  Tensor y(r.result, i64, x.device());
+  kernel::argmax(r.x, view::reshape(y, {r.x.dim(0), r.x.dim(2)}));
   return y;
 }
 

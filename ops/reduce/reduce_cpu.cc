@@ -14,21 +14,23 @@ void reduce(Reduce f, double divisor, const Tensor& x, const Tensor& y) {
       if (outer * inner == 0) return;
       const T* from = x.data<T>();
       T* to = y.mutable_data<T>();
-      // Parts: (outer index, range of n, tile of inner). Ranges are split only where there are few parts otherwise.
-      const int64_t tiles = (inner + kFoldTile - 1) / kFoldTile, width = std::min(inner, kFoldTile);
+      // An item of work: an outer index, a range of n, a block of inner's columns. n is cut only where there are few
+      // items otherwise.
+      const int64_t blocks = (inner + kReduceBlock - 1) / kReduceBlock, width = std::min(inner, kReduceBlock);
       const int64_t ranges =
-          std::clamp<int64_t>(n * width / kGrain, 1, std::max<int64_t>(kMaxSlots / (outer * tiles), 1));
+          std::clamp<int64_t>(n * width / kGrain, 1, std::max<int64_t>(kMaxSlots / (outer * blocks), 1));
       const Tensor partial = ranges > 1 ? empty({outer, ranges, inner}, f64) : Tensor();
-      double* part = ranges > 1 ? partial.mutable_data<double>() : nullptr;
+      double* part = partial.mutable_data_or_null<double>();
       const int64_t grain = std::max<int64_t>(kGrain * ranges / std::max<int64_t>(n * width, 1), 1);
-      parallel_for(outer * ranges * tiles, grain, [&](int64_t begin, int64_t end) {
-        double acc[kFoldTile];
+      parallel_for(outer * ranges * blocks, grain, [&](int64_t begin, int64_t end) {
+        double acc[kReduceBlock];
         for (int64_t item = begin; item < end; ++item) {
-          const int64_t column = item % tiles * kFoldTile, range = item / tiles % ranges, o = item / tiles / ranges;
-          const int64_t columns = std::min(kFoldTile, inner - column);
+          const int64_t column = item % blocks * kReduceBlock, range = item / blocks % ranges,
+                        o = item / blocks / ranges;
+          const int64_t columns = std::min(kReduceBlock, inner - column);
           const int64_t first = n * range / ranges, last = n * (range + 1) / ranges;
           const T* at = from + (o * n + first) * inner + column;
-          fold_tile<F>([=](int64_t i) { return at[i]; }, last - first, columns, inner, acc);
+          reduce_block<F>([=](int64_t i) { return at[i]; }, last - first, columns, inner, acc);
           for (int64_t j = 0; j < columns; ++j) {
             if (part) part[(o * ranges + range) * inner + column + j] = acc[j];
             else to[o * inner + column + j] = static_cast<T>(acc[j] / divisor);

@@ -1,10 +1,12 @@
-// softmax and its logarithm, along any one axis.
+// softmax and its logarithm, along any one axis. See ops/reduce/cross_entropy.h for the loss that contains them.
 #pragma once
 
 #include "norma/ops/kernel.h"
 
 namespace norma {
 
+// x is f32 or f64, of at least one axis, with any strides; the result has its shape and dtype. `axis` may be negative,
+// counted from the last. Errors: another dtype, an axis out of range.
 Tensor softmax(const Tensor& x, int64_t axis = -1);      // exp(x) / sum(exp(x)), without overflow
 Tensor log_softmax(const Tensor& x, int64_t axis = -1);  // x - log(sum(exp(x)))
 
