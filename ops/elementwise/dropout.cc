@@ -16,10 +16,8 @@ Tensor dropout(const Tensor& x, double p, Generator& generator) {
   const Generator::State from = generator.reserve((x.numel() + 3) / 4);
   Tensor y = empty_like(x);
   kernel::dropout(p, from, x.contiguous(), y, false);
-  return op.record({x}, y, [p, from](const Tensor& dy, Sink& dx) {
-    const auto [grad, add] = dx.into(0);
-    kernel::dropout(p, from, dy.contiguous(), grad, add);
-  });
+  return op.record({x}, y,
+                   [p, from](const Tensor& dy, Sink& dx) { dx.write(0, kernel::dropout, p, from, dy.contiguous()); });
 }
 
 namespace cpu {

@@ -12,8 +12,7 @@ Tensor apply(const char* name, Unary f, const Tensor& x, UnaryParams params = {}
   Tensor y = empty_like(x);
   kernel::unary(f, params, x, y);
   return op.record({x}, y, [f, params, saved = op.save(unary_saves_output(f) ? y : x)](const Tensor& dy, Sink& dx) {
-    const auto [grad, add] = dx.into(0);
-    kernel::unary_backward(f, params, dy, saved, grad, add);
+    dx.write(0, kernel::unary_backward, f, params, dy, saved);
   });
 }
 
