@@ -99,7 +99,7 @@ void measure(const Work<T>& work, std::span<const Tensor> xs, const Tensor& cell
 void solve(const NormCall& call) {
   const Tensor &population = call.population, &cells = call.cells;
   const int64_t n = cells.dim(1), entries = population.defined() ? population.dim(1) : 1;
-  const double *mean = population.defined() ? population.cuda_data<double>() : nullptr, *var = mean + entries;
+  const double *mean = population.data_or_null<double>(), *var = mean + entries;
   double* to = cells.mutable_cuda_data<double>();
   const Statistics::Source source = call.source;
   const double eps = call.eps, r_max = call.r_max, d_max = call.d_max;
@@ -259,7 +259,7 @@ void gradient(const Work<T>& work, size_t tensor, const Gradients<T>& g, const S
 template <class T>
 void backward(const Work<T>& work, std::span<const Tensor> x, const NormCall& call, const NormGradients& to) {
   const auto target = [](std::span<const Tensor> all, size_t t) -> T* {
-    return all.empty() || !all[t].defined() ? nullptr : all[t].mutable_cuda_data<T>();
+    return all.empty() ? nullptr : all[t].mutable_data_or_null<T>();
   };
   PoolVector<Gradients<T>> gradients;
   for (size_t t = 0; t < x.size(); ++t) {
@@ -276,8 +276,8 @@ void backward(const Work<T>& work, std::span<const Tensor> x, const NormCall& ca
   if (work.call.row_sets) total_rows(work.call, gradients[0], total);
   else total_pieces(work, partial, total);
   const Tensor &dgamma = to.affine.dgamma, &dbeta = to.affine.dbeta;
-  const auto wanted = [](const Tensor& d) { return d.defined() ? d.mutable_cuda_data<double>() : nullptr; };
-  if (dgamma.defined() || dbeta.defined()) affine_gradients(work, partial, wanted(dgamma), wanted(dbeta));
+  if (dgamma.defined() || dbeta.defined())
+    affine_gradients(work, partial, dgamma.mutable_data_or_null<double>(), dbeta.mutable_data_or_null<double>());
   if (call.comm && call.measured()) {
     const Tensor host = totals.to(cpu_device);
     sum_over_workers(*call.comm, std::span(host.mutable_data<double>(), static_cast<size_t>(host.numel())));

@@ -96,8 +96,8 @@ class Work {
     call.kind = of.activation.kind;
     call.leak = static_cast<T>(of.activation.slope);
     call.parts = of.cells.cuda_data<double>();
-    call.gamma = of.gamma.defined() ? of.gamma.cuda_data<T>() : nullptr;
-    call.beta = of.beta.defined() ? of.beta.cuda_data<T>() : nullptr;
+    call.gamma = of.gamma.data_or_null<T>();
+    call.beta = of.beta.data_or_null<T>();
     call.width = width_for(plan.channels);
     const int64_t all = std::accumulate(plan.rows.begin(), plan.rows.end(), int64_t{0});
     const NormBlocks blocks =

@@ -27,7 +27,7 @@ const T* data_of(std::span<const Tensor> list, int64_t i) {
 }
 template <class T>
 T* mutable_data_of(std::span<const Tensor> list, int64_t i) {
-  return list.empty() || !list[i].defined() ? nullptr : list[i].mutable_data<T>();
+  return list.empty() ? nullptr : list[i].mutable_data_or_null<T>();
 }
 
 // The rows of NormCall::cells (NormCellPart) by name, of n cells.

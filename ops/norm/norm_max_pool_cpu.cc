@@ -153,7 +153,7 @@ void norm_max_pool_backward(const Tensor& x, const NormCall& call, const PoolGeo
     NormCall windows = call;
     windows.plan = plan_of_windows(call.plan, g);
     const T *in = x.data<T>(), *dy = to.dy.data<T>(), leak = static_cast<T>(call.activation.slope);
-    T* dx = to.dx.defined() ? to.dx.mutable_data<T>() : nullptr;
+    T* dx = to.dx.mutable_data_or_null<T>();
     const uint8_t* place = to.place.data<uint8_t>();
     // Only winners have a gradient.
     const GradientData<T> winners = {dy, to.winner.data<T>(), nullptr, nullptr, nullptr, false, false, leak};
