@@ -78,8 +78,8 @@ void accumulate(const Tensor& target, bool add, F&& make) {
 void conv2d_forward(ConvGeometry g, const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& y) {
   if (y.numel() == 0) return;
   if (y.dtype() == f64)
-    return forward(g, x.cuda_data<double>(), weight.cuda_data<double>(),
-                   bias.defined() ? bias.cuda_data<double>() : nullptr, y.mutable_cuda_data<double>());
+    return forward(g, x.cuda_data<double>(), weight.cuda_data<double>(), bias.data_or_null<double>(),
+                   y.mutable_cuda_data<double>());
   conv2d_cudnn(ConvPass::forward, g, x.cuda_data<float>(), weight.cuda_data<float>(), y.mutable_cuda_data<float>());
   if (bias.defined()) add_bias(bias.cuda_data<float>(), g.oc, y);
 }

@@ -12,19 +12,12 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const C
   const ConvGeometry g = conv2d_geometry(op, x, weight, bias, options);
   const Tensor in = x.contiguous(), w = weight.contiguous();
   Tensor y({g.n, g.oh, g.ow, g.oc}, x.dtype(), x.device());
-  kernel::conv2d_forward(g, in, w, bias.defined() ? bias.contiguous() : bias, y);
+  kernel::conv2d_forward(g, in, w, bias.contiguous(), y);
   return op.record({x, weight, bias}, y,
-                   [g, in = op.save(Op::records({weight}) ? in : Tensor()),
-                    w = op.save(Op::records({x}) ? w : Tensor())](const Tensor& upstream, Sink& dx) {
+                   [g, in = op.save_for(weight, in), w = op.save_for(x, w)](const Tensor& upstream, Sink& dx) {
                      const Tensor dy = upstream.contiguous();
-                     if (dx.wants(0)) {
-                       const auto [grad, add] = dx.into(0);
-                       kernel::conv2d_backward_input(g, dy, w, grad, add);
-                     }
-                     if (dx.wants(1)) {
-                       const auto [grad, add] = dx.into(1);
-                       kernel::conv2d_backward_weight(g, in, dy, grad, add);
-                     }
+                     dx.write(0, kernel::conv2d_backward_input, g, dy, w);
+                     dx.write(1, kernel::conv2d_backward_weight, g, in, dy);
                      if (dx.wants(2)) dx.give(2, sum(dy, {0, 1, 2}));
                    });
 }
@@ -47,8 +40,7 @@ void with_kernel(const ConvGeometry& g, DType dtype, int64_t filters, F&& f) {
 
 void conv2d_forward(ConvGeometry g, const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& y) {
   with_kernel(g, x.dtype(), g.oc, [&]<class T>(const auto& kernel) {
-    kernel.forward(g, x.data<T>(), weight.data<T>(), bias.defined() ? bias.data<T>() : nullptr, y.mutable_data<T>(),
-                   nullptr);
+    kernel.forward(g, x.data<T>(), weight.data<T>(), bias.data_or_null<T>(), y.mutable_data<T>(), nullptr);
   });
 }
 

@@ -16,18 +16,14 @@ Tensor conv_transpose2d(const Tensor& x, const Tensor& weight, const Tensor& bia
   if (bias.defined()) y.copy_from(view::expand(bias, y.shape()));
   kernel::conv2d_backward_input(g, in, w, y, bias.defined());
   return op.record({x, weight, bias}, y,
-                   [g, in = op.save(Op::records({weight}) ? in : Tensor()),
-                    w = op.save(Op::records({x}) ? w : Tensor())](const Tensor& upstream, Sink& dx) {
+                   [g, in = op.save_for(weight, in), w = op.save_for(x, w)](const Tensor& upstream, Sink& dx) {
                      const Tensor dy = upstream.contiguous();
                      if (dx.wants(0)) {
                        const Tensor grad(dx.shape(0), dy.dtype(), dy.device());
                        kernel::conv2d_forward(g, dy, w, {}, grad);
                        dx.give(0, grad);
                      }
-                     if (dx.wants(1)) {
-                       const auto [grad, add] = dx.into(1);
-                       kernel::conv2d_backward_weight(g, dy, in, grad, add);
-                     }
+                     dx.write(1, kernel::conv2d_backward_weight, g, dy, in);
                      if (dx.wants(2)) dx.give(2, sum(dy, {0, 1, 2}));
                    });
 }

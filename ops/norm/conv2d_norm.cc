@@ -49,15 +49,10 @@ Tensor conv2d_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, co
     to[2 * g.oc + c] = column.shift;
   }
   const Tensor y(max_pool ? Shape{g.n, g.oh / 2, g.ow / 2, g.oc} : out), in = x.contiguous(), w = weight.contiguous(),
-                                                                         b = bias.defined() ? bias.contiguous() : bias;
-  const cpu::ConvEpilogue epilogue = {to,
-                                      to + g.oc,
-                                      to + 2 * g.oc,
-                                      residual.defined() ? residual.data<float>() : nullptr,
-                                      after.activation,
-                                      max_pool.has_value()};
-  kernel->forward(g, in.data<float>(), w.data<float>(), b.defined() ? b.data<float>() : nullptr,
-                  y.mutable_data<float>(), &epilogue);
+                                                                         b = bias.contiguous();
+  const cpu::ConvEpilogue epilogue = {
+      to, to + g.oc, to + 2 * g.oc, residual.data_or_null<float>(), after.activation, max_pool.has_value()};
+  kernel->forward(g, in.data<float>(), w.data<float>(), b.data_or_null<float>(), y.mutable_data<float>(), &epilogue);
   return y;
 }
 
