@@ -71,7 +71,7 @@ int run(Options& options) {
   const DataLoader plain(data.train, {.batch = 500, .seed = training.seed, .prefetch = 0, .normalize = stats});
 
   // Model, optimizer, schedule
-  const nn::NormChoice norm = nn::parse_norm(options.norms.norm);
+  const NormChoice norm = parse_norm(options.norms.norm);
   const auto build = [&] {
     std::unique_ptr<nn::Module> net = make_model(options.model, data.train.classes(), image[2], norm);
     options.norms.configure(*net);

@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "examples/common/norm_options.h"
 #include "examples/common/resnet.h"
 
 namespace examples {
@@ -71,7 +72,7 @@ inline const std::vector<std::string> kModels = {"resnet20",  "resnet32", "resne
 
 // One of kModels. Weights of convolutions are drawn as for ReLU (He et al. 2015).
 inline std::unique_ptr<norma::nn::Module> make_model(const std::string& name, int64_t classes, int64_t colours,
-                                                     const norma::nn::NormChoice& choice) {
+                                                     const NormChoice& choice) {
   const MakeNorm make_norm = [&](int64_t channels, const norma::Activation& activation) {
     norma::nn::Norm norm = choice.layer(channels);
     norm.activation = activation;

@@ -8,6 +8,8 @@ namespace {
 
 using namespace norma;
 
+constexpr const char* kNorms = "bn, bn:K, gn:G, ln, in, hin, rms, brn, frozen (before these: ws+), none";
+
 // All of the text as a number of at least `least`.
 template <class T>
 T number(const char* option, std::string_view text, T least, T most) {
@@ -20,8 +22,30 @@ T number(const char* option, std::string_view text, T least, T most) {
 
 }  // namespace
 
+NormChoice parse_norm(std::string_view text) {
+  static const std::map<std::string_view, nn::Norm (*)(int64_t c, int64_t n)> makers = {
+      {"bn", [](int64_t c, int64_t) { return nn::BatchNorm(c); }},
+      {"bn:", [](int64_t c, int64_t n) { return nn::BatchNorm(c, {.normalization_batch = n}); }},
+      {"gn:", [](int64_t c, int64_t n) { return nn::GroupNorm(n, c); }},
+      {"ln", [](int64_t c, int64_t) { return nn::LayerNorm(c); }},
+      {"in", [](int64_t c, int64_t) { return nn::InstanceNorm(c); }},
+      {"hin", [](int64_t c, int64_t) { return nn::HalfInstanceNorm(c); }},
+      {"rms", [](int64_t c, int64_t) { return nn::RMSNorm(c); }},
+      {"brn", [](int64_t c, int64_t) { return nn::BatchRenorm(c); }},
+      {"frozen", [](int64_t c, int64_t) { return nn::FrozenBatchNorm(c); }},
+      {"none", [](int64_t c, int64_t) { return nn::Norm(c, {.identity = true}); }}};
+  const size_t begin = text.starts_with("ws+") ? 3 : 0, digits = std::min(text.find_first_of("123456789"), text.size());
+  int64_t n = 0;  // as which all that follows is read, if anything does
+  const bool whole =
+      std::from_chars(text.data() + digits, text.data() + text.size(), n).ptr == text.data() + text.size();
+  const auto found = digits < begin ? makers.end() : makers.find(text.substr(begin, digits - begin));
+  check(found != makers.end() && whole && found->first.ends_with(':') == (n > 0) && text != "ws+none", "parse_norm",
+        "'{}' is none of {}", text, kNorms);
+  return {begin > 0, [make = found->second, n](int64_t channels) { return make(channels, n); }};
+}
+
 void NormOptions::add_to(CLI::App& app) {
-  app.add_option("--norm", norm, "bn, bn:K, gn:G, ln, in, hin, rms, brn, frozen (before these: ws+), none");
+  app.add_option("--norm", norm, kNorms);
   app.add_option("--population", population,
                  "ema:M (momentum), cumulative, or precise:N (of N samples, before each evaluation)")
       ->default_str("as the norm has it");

@@ -3,6 +3,7 @@
 
 #include <norma/norma.h>
 
+#include <functional>
 #include <map>
 
 namespace CLI {
@@ -11,8 +12,20 @@ class App;
 
 namespace examples {
 
+// A norm by its name:
+//   bn      batch norm                 ln      layer norm over the features    in    instance norm
+//   bn:16   in chunks of 16 samples    gn:8    group norm, 8 groups            hin   half instance norm
+//   brn     batch renorm               rms     RMS norm                        none  the activation only
+//   frozen  an affine map by constants, mean 0 and variance 1
+// Before any but `none` may stand "ws+": convolutions with standardized weights.
+struct NormChoice {
+  bool standardized = false;                               // for nn::Conv2d::standardized
+  std::function<norma::nn::Norm(int64_t channels)> layer;  // without an activation
+};
+NormChoice parse_norm(std::string_view text);  // error: anything else, with a list
+
 struct NormOptions {
-  std::string norm = "bn", population, eval_stats = "population";  // norm: for nn::parse_norm
+  std::string norm = "bn", population, eval_stats = "population";  // norm: for parse_norm
 
   void add_to(CLI::App& app);  // --norm, --population, --eval-stats
   // Puts the choices into the norms of a model. Error: options that say nothing sensible.

@@ -214,7 +214,7 @@ int run(Options& options) {
   const Shape image = data.train.images.shape().without(0);
   check(image[0] >= kSsimWindow && image[1] >= kSsimWindow, "denoise",
         "pictures {} are too small: SSIM wants {} x {} pixels", image, kSsimWindow, kSsimWindow);
-  const auto network = [&](const std::string& norm) { return UNet(image[2], nn::parse_norm(norm), options.width); };
+  const auto network = [&](const std::string& norm) { return UNet(image[2], parse_norm(norm), options.width); };
   int64_t parameters = 0;
   for (const std::string& norm : norms) {  // one that does not fit is found before any is trained
     UNet model = network(norm);

@@ -5,6 +5,8 @@
 
 #include <norma/norma.h>
 
+#include "examples/common/norm_options.h"
+
 namespace examples {
 
 using norma::Tensor;
@@ -35,7 +37,7 @@ struct UNet : norma::nn::Module {
   static constexpr int64_t kLevels = 3;  // the picture, its half, its quarter
 
   // colours: channels of a picture; width: of the network at full size, twice as many at each further level.
-  UNet(int64_t colours, const norma::nn::NormChoice& norm, int64_t width = 16)
+  UNet(int64_t colours, const NormChoice& norm, int64_t width = 16)
       : first(colours, width, 3, {.padding = 1}), last(width, colours, 3, {.padding = 1}) {
     for (int64_t level = 0, in = width, out = width; level < kLevels; ++level, in = out, out *= 2) {
       encode.emplace_back(in, out, norm.layer(out), norm.standardized);

@@ -37,7 +37,7 @@ int run(const Options& options) {
   NormOptions norms;
   norms.norm = about.at("norm");
   norms.eval_stats = about.at("eval_stats");
-  const nn::NormChoice norm = nn::parse_norm(norms.norm);
+  const NormChoice norm = parse_norm(norms.norm);
   SmallCnn model(image, static_cast<int64_t>(classes.size()), norm.layer, norm.standardized);
   norms.configure(model);
   nn::load(model, options.file);

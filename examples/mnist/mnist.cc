@@ -61,7 +61,7 @@ int run(Options& options) {
 
   // Model, optimizer, schedule
   const Shape image = data.train.images.shape().without(0);
-  const nn::NormChoice norm = nn::parse_norm(options.norms.norm);
+  const NormChoice norm = parse_norm(options.norms.norm);
   SmallCnn model(image, data.train.classes(), norm.layer, norm.standardized);
   options.norms.configure(model);
   model.to(device);

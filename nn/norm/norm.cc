@@ -1,7 +1,5 @@
 #include "norma/nn/norm/norm.h"
 
-#include <charconv>
-
 #include "norma/nn/layers.h"
 #include "norma/ops/elementwise/binary.h"
 #include "norma/ops/norm/conv2d_norm.h"
@@ -203,28 +201,6 @@ Norm HalfInstanceNorm(int64_t channels) { return Norm(channels, {.grouping = ins
 
 Norm RMSNorm(int64_t channels, double eps) {
   return Norm(channels, {.grouping = features(), .eps = eps, .center = false});
-}
-
-NormChoice parse_norm(std::string_view text) {
-  static const std::map<std::string_view, Norm (*)(int64_t c, int64_t n)> makers = {
-      {"bn", [](int64_t c, int64_t) { return BatchNorm(c); }},
-      {"bn:", [](int64_t c, int64_t n) { return BatchNorm(c, {.normalization_batch = n}); }},
-      {"gn:", [](int64_t c, int64_t n) { return GroupNorm(n, c); }},
-      {"ln", [](int64_t c, int64_t) { return LayerNorm(c); }},
-      {"in", [](int64_t c, int64_t) { return InstanceNorm(c); }},
-      {"hin", [](int64_t c, int64_t) { return HalfInstanceNorm(c); }},
-      {"rms", [](int64_t c, int64_t) { return RMSNorm(c); }},
-      {"brn", [](int64_t c, int64_t) { return BatchRenorm(c); }},
-      {"frozen", [](int64_t c, int64_t) { return FrozenBatchNorm(c); }},
-      {"none", [](int64_t c, int64_t) { return Norm(c, {.identity = true}); }}};
-  const size_t begin = text.starts_with("ws+") ? 3 : 0, digits = std::min(text.find_first_of("123456789"), text.size());
-  int64_t n = 0;  // as which all that follows is read, if anything does
-  const bool whole =
-      std::from_chars(text.data() + digits, text.data() + text.size(), n).ptr == text.data() + text.size();
-  const auto found = digits < begin ? makers.end() : makers.find(text.substr(begin, digits - begin));
-  check(found != makers.end() && whole && found->first.ends_with(':') == (n > 0) && text != "ws+none", "parse_norm",
-        "'{}' is none of bn, bn:K, gn:G, ln, in, hin, rms, brn, frozen (before these: ws+), none", text);
-  return {begin > 0, [make = found->second, n](int64_t channels) { return make(channels, n); }};
 }
 
 void for_each_norm(Module& model, const std::function<void(const std::string& path, Norm& norm)>& f) {

@@ -117,18 +117,6 @@ Norm InstanceNorm(int64_t channels, bool affine = true);
 Norm HalfInstanceNorm(int64_t channels);
 Norm RMSNorm(int64_t channels, double eps = 1e-6);
 
-// A norm by its name:
-//   bn      batch norm                 ln      layer norm over the features    in    instance norm
-//   bn:16   in chunks of 16 samples    gn:8    group norm, 8 groups            hin   half instance norm
-//   brn     batch renorm               rms     RMS norm                        none  the activation only
-//   frozen  an affine map by constants, mean 0 and variance 1
-// Before any but `none` may stand "ws+": convolutions with standardized weights.
-struct NormChoice {
-  bool standardized = false;                    // for Conv2d::standardized
-  std::function<Norm(int64_t channels)> layer;  // without an activation
-};
-NormChoice parse_norm(std::string_view text);  // error: anything else, with a list
-
 // Calls f for every Norm of a model, with its path.
 void for_each_norm(Module& model, const std::function<void(const std::string& path, Norm& norm)>& f);
 // Tells every layer with domains which of them each sample of the next batches is of. ids: i64 [N], in [0, count).

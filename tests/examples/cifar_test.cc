@@ -28,7 +28,7 @@ int64_t count_norms(nn::Module& model, const std::string& type) {
 
 TEST(CifarModels, AreMadeByNameWithAnyNorm) {
   const auto parameters = [](const std::string& name, const std::string& norm) {
-    const std::unique_ptr<nn::Module> model = make_model(name, 10, 3, nn::parse_norm(norm));
+    const std::unique_ptr<nn::Module> model = make_model(name, 10, 3, parse_norm(norm));
     return count(*model);
   };
   EXPECT_EQ(parameters("resnet20", "bn"), 272'474);
@@ -43,7 +43,7 @@ TEST(CifarModels, AreMadeByNameWithAnyNorm) {
   for (const std::string& name : kModels) {
     if (name == "resnet56" || name == "resnet110") continue;
     SCOPED_TRACE(name);
-    const std::unique_ptr<nn::Module> model = make_model(name, 7, 1, nn::parse_norm("ws+gn:8"));
+    const std::unique_ptr<nn::Module> model = make_model(name, 7, 1, parse_norm("ws+gn:8"));
     const Tensor x = randn({2, 32, 32, 1});
     EXPECT_EQ((*model)(x).shape(), Shape({2, 7}));
     EXPECT_EQ(count_norms(*model, "GroupNorm(8)"), count_norms(*model, ""));
@@ -52,7 +52,7 @@ TEST(CifarModels, AreMadeByNameWithAnyNorm) {
       EXPECT_TRUE(!conv || conv->standardized) << path;
     });
   }
-  const std::unique_ptr<nn::Module> vgg = make_model("vgg11", 10, 3, nn::parse_norm("bn"));
+  const std::unique_ptr<nn::Module> vgg = make_model("vgg11", 10, 3, parse_norm("bn"));
   expect_error(
       [&] {
         (*vgg)(zeros({1, 28, 28, 3}));

@@ -10,6 +10,29 @@ using namespace norma;
 using namespace norma::nn;
 using namespace norma::test;
 
+TEST(NormOptions, ANormIsMadeFromItsName) {
+  const std::vector<std::pair<std::string, std::string>> types = {
+      {"bn", "BatchNorm"},         {"bn:16", "GhostBatchNorm(16)"}, {"gn:8", "GroupNorm(8)"},
+      {"ln", "LayerNorm"},         {"in", "InstanceNorm"},          {"hin", "HalfInstanceNorm"},
+      {"rms", "RMSNorm"},          {"brn", "BatchRenorm"},          {"none", "Identity"},
+      {"ws+gn:8", "GroupNorm(8)"}, {"frozen", "FrozenBatchNorm"},   {"ws+bn", "BatchNorm"}};
+  for (const auto& [text, type] : types) {
+    const NormChoice choice = parse_norm(text);
+    Norm layer = choice.layer(16);
+    layer.activation = Activation::relu();
+    EXPECT_EQ(layer.type(), type);
+    EXPECT_EQ(choice.standardized, text.starts_with("ws+"));
+    const Tensor x = random({4, 3, 3, 16}).to(f32), y = layer(x);
+    EXPECT_GE(min(y).item(), 0);
+    EXPECT_EQ(text == "none", bool(same_bits(y, relu(x))));
+  }
+  for (const char* text : {"", "BN", "bn:", "bn:0", "bn:-2", "bn:2x", "bn:1e3", "gn", "gn:", "ln:2", "ws", "ws+",
+                           "ws+none", "ws+ws+bn", "none:1", "bn ", "frozen:1", "gn:99999999999999999999"})
+    expect_error([&] { parse_norm(text); },
+                 fmt::format("[parse_norm] '{}' is none of bn, bn:K, gn:G, ln, in, hin", text));
+  expect_error([] { parse_norm("gn:3").layer(16); }, "[GroupNorm] 16 channels do not divide into 3 groups");
+}
+
 TEST(NormOptions, ConfigureTheNormsOfAModel) {
   Sequential model(BatchNorm(4), GroupNorm(2, 4));
   auto& norm = dynamic_cast<Norm&>(model[0]);

@@ -26,7 +26,7 @@ TEST(UNet, ItsBlockIsHiNets) {
 // Of any size: as if the picture were filled up with zeros on the right and below, and cut afterwards.
 TEST(UNet, TakesSizesThatDoNotHalve) {
   manual_seed(2);
-  UNet model(2, nn::parse_norm("none"), 4);
+  UNet model(2, parse_norm("none"), 4);
   const Tensor x = rand({2, 9, 14, 2});
   const Tensor filled = pad(x, {{0, 0}, {0, 3}, {0, 2}, {0, 0}});
   EXPECT_TRUE(close(model(x), slice(slice(model(filled), 1, 0, 9), 2, 0, 14)));
@@ -38,7 +38,7 @@ TEST(UNet, TrainsEveryParameterWithAnyNorm) {
   for (const char* name : {"none", "bn", "in", "hin", "gn:4", "ln", "ws+gn:2"}) {
     SCOPED_TRACE(name);
     manual_seed(3);
-    UNet model(1, nn::parse_norm(name), 4);
+    UNet model(1, parse_norm(name), 4);
     const Tensor x = rand({3, 12, 12, 1}), target = rand({3, 12, 12, 1});
     Tape tape;
     tape.backward(mse(model(x), target));

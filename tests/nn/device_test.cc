@@ -20,9 +20,9 @@ template <class M, class... Args>
 Case layer(const char* name, Args... args) {
   return {name, [=] { return std::make_unique<M>(args...); }};
 }
-Case norm_layer(const char* name) {
+Case norm_layer(const char* name, Norm (*make)()) {
   return {name, [=] {
-            auto layer = std::make_unique<Norm>(parse_norm(name).layer(4));
+            auto layer = std::make_unique<Norm>(make());
             layer->activation = Activation::relu();
             return layer;
           }};
@@ -60,10 +60,10 @@ TEST(OnDevice, LayersDoWhatTheyDoOnTheCpu) {
       layer<MaxPool2d>("max_pool", 2),
       layer<AvgPool2d>("avg_pool", 3),
       layer<GELU>("gelu"),
-      norm_layer("bn"),
-      norm_layer("bn:4"),
-      norm_layer("gn:2"),
-      norm_layer("brn"),
+      norm_layer("bn", [] { return BatchNorm(4); }),
+      norm_layer("ghost", [] { return BatchNorm(4, {.normalization_batch = 4}); }),
+      norm_layer("gn", [] { return GroupNorm(2, 4); }),
+      norm_layer("brn", [] { return BatchRenorm(4); }),
       {"cumulative",
        [] { return std::make_unique<Norm>(300, NormSettings{.estimator = Estimator::cumulative()}); },
        {4, 3, 3, 300}},

@@ -34,21 +34,26 @@ TEST(Norm, ConfiguredLayersNormalizeAsTheirGroupingsSay) {
 TEST(Norm, OfAConvolutionIsTheSameAsBehindIt) {
   const Tensor x = random({4, 9, 9, 8}, 1).to(f32), residual = random({4, 9, 9, 16}, 2).to(f32);
   for (const bool bias : {false, true})
-    for (const char* name : {"bn", "bn:2", "gn:4", "brn", "frozen", "none", "ws+bn"}) {
-      const NormChoice choice = parse_norm(name);
+    for (int kind = 0; kind < 7; ++kind) {
       Conv2d conv(8, 16, 3, {.padding = 1}, bias);
-      conv.standardized = choice.standardized;
-      Norm norm = choice.layer(16);
+      conv.standardized = kind == 0;
+      Norm norm = kind < 2    ? BatchNorm(16)
+                  : kind == 2 ? BatchNorm(16, {.normalization_batch = 2})
+                  : kind == 3 ? GroupNorm(4, 16)
+                  : kind == 4 ? BatchRenorm(16)
+                  : kind == 5 ? FrozenBatchNorm(16)
+                              : Norm(16, {.identity = true});
+      SCOPED_TRACE(fmt::format("{} {}", kind, norm.type()));
       norm.activation = Activation::relu();
       train_on(norm, residual);  // a population of its own
       for (const bool training : {true, false}) {
         conv.train(training);
         norm.train(training);
-        EXPECT_TRUE(same_bits(norm(conv, x), norm(conv(x)))) << name << training;
-        EXPECT_TRUE(same_bits(norm(conv, x, residual), norm(conv(x), residual))) << name << training;
+        EXPECT_TRUE(same_bits(norm(conv, x), norm(conv(x)))) << training;
+        EXPECT_TRUE(same_bits(norm(conv, x, residual), norm(conv(x), residual))) << training;
       }
       norm.evaluation = EvalStatistics::mini_batch;
-      EXPECT_TRUE(same_bits(norm(conv, x), norm(conv(x)))) << name;
+      EXPECT_TRUE(same_bits(norm(conv, x), norm(conv(x))));
       norm.evaluation = EvalStatistics::population;
       std::vector<std::string> told;
       const Observer observer([&](Module& module, const Tensor&, const Tensor&) { told.push_back(module.type()); });
@@ -155,10 +160,18 @@ TEST(Norm, ResidualAndActivationAreFused) {
 TEST(Norm, MaxPoolIsBehindAllElse) {
   const Tensor x = batch(1, {8, 7, 5, 16}), skip = batch(2, x.shape());
   const auto make = [](int kind) {
-    if (kind == 9) return Norm(16, {.identity = true});
-    if (kind == 8) return DomainNorm(16, {.count = 2, .batch = false});
-    return parse_norm(std::vector{"bn", "bn:3", "gn:4", "ln", "in", "hin", "brn", "frozen"}[static_cast<size_t>(kind)])
-        .layer(16);
+    switch (kind) {
+      case 0: return BatchNorm(16);
+      case 1: return BatchNorm(16, {.normalization_batch = 3});
+      case 2: return GroupNorm(4, 16);
+      case 3: return LayerNorm(16);
+      case 4: return InstanceNorm(16);
+      case 5: return HalfInstanceNorm(16);
+      case 6: return BatchRenorm(16);
+      case 7: return FrozenBatchNorm(16);
+      case 8: return DomainNorm(16, {.count = 2, .batch = false});
+      default: return Norm(16, {.identity = true});
+    }
   };
   for (int kind = 0; kind < 10; ++kind) {
     Norm pooled = make(kind), plain = make(kind);
@@ -194,29 +207,6 @@ TEST(Norm, SeveralInputsShareStatistics) {
   Tape tape;
   layer(levels);
   EXPECT_TRUE(close(layer.running_mean, view::reshape(moments(levels, whole()).mean, {4})));
-}
-
-TEST(Norm, IsMadeFromItsName) {
-  const std::vector<std::pair<std::string, std::string>> types = {
-      {"bn", "BatchNorm"},         {"bn:16", "GhostBatchNorm(16)"}, {"gn:8", "GroupNorm(8)"},
-      {"ln", "LayerNorm"},         {"in", "InstanceNorm"},          {"hin", "HalfInstanceNorm"},
-      {"rms", "RMSNorm"},          {"brn", "BatchRenorm"},          {"none", "Identity"},
-      {"ws+gn:8", "GroupNorm(8)"}, {"frozen", "FrozenBatchNorm"},   {"ws+bn", "BatchNorm"}};
-  for (const auto& [text, type] : types) {
-    const NormChoice choice = parse_norm(text);
-    Norm layer = choice.layer(16);
-    layer.activation = Activation::relu();
-    EXPECT_EQ(layer.type(), type);
-    EXPECT_EQ(choice.standardized, text.starts_with("ws+"));
-    const Tensor x = random({4, 3, 3, 16}).to(f32), y = layer(x);
-    EXPECT_GE(min(y).item(), 0);
-    EXPECT_EQ(text == "none", bool(same_bits(y, relu(x))));
-  }
-  for (const char* text : {"", "BN", "bn:", "bn:0", "bn:-2", "bn:2x", "bn:1e3", "gn", "gn:", "ln:2", "ws", "ws+",
-                           "ws+none", "ws+ws+bn", "none:1", "bn ", "frozen:1", "gn:99999999999999999999"})
-    expect_error([&] { parse_norm(text); },
-                 fmt::format("[parse_norm] '{}' is none of bn, bn:K, gn:G, ln, in, hin", text));
-  expect_error([] { parse_norm("gn:3").layer(16); }, "[GroupNorm] 16 channels do not divide into 3 groups");
 }
 
 TEST(Norm, TheIdentityKeepsActivationAndResidual) {
