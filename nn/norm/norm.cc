@@ -7,15 +7,6 @@
 #include "norma/ops/shape/views.h"
 
 namespace norma::nn {
-namespace {
-
-// [n], or [domains, n] where each has its own.
-Shape with_domains(const Domains& domains, bool own, int64_t n) {
-  return domains.count > 0 && own ? Shape{domains.count, n} : Shape{n};
-}
-
-}  // namespace
-
 Norm::Norm(int64_t channels, const NormSettings& settings) : NormSettings(settings), channels_(channels) {
   check(channels >= 1, "Norm", "{} channels: want at least 1", channels);
   check(estimator.momentum >= 0 && estimator.momentum <= 1, "Norm", "a momentum of {}: want one in [0, 1]",
@@ -25,7 +16,7 @@ Norm::Norm(int64_t channels, const NormSettings& settings) : NormSettings(settin
   check(domains.count >= 0 && (domains.count == 0 || grouping.over_samples()), "Norm", "{} domains under {}",
         domains.count, grouping.str());
   if (affine && !identity) {
-    const Shape shape = with_domains(domains, domains.affine, half ? (channels + 1) / 2 : channels);
+    const Shape shape = with_domains(domains.affine, normalized_channels());
     weight = Parameter(ones(shape));
     if (center) bias = Parameter(zeros(shape));
   }
@@ -53,17 +44,44 @@ bool Norm::has_population() const {
   return !identity && (grouping.over_samples() || source != Statistics::Source::batch);
 }
 
+Shape Norm::with_domains(bool own, int64_t n) const {
+  return own && domains.count > 0 ? Shape{domains.count, n} : Shape{n};
+}
+
+Shape Norm::population_shape() const {
+  return with_domains(domains.population, grouping.channels.count > 0 ? grouping.channels.count : channels_);
+}
+
 void Norm::reset_population() {
-  const int64_t groups = grouping.channels.count == 0 ? channels_ : grouping.channels.count;
   const Device device = weight.defined() ? weight.device() : cpu_device;
-  const Shape shape = with_domains(domains, domains.population, groups);
+  const Shape shape = population_shape();
   running_mean = Buffer(zeros(shape, f64, device));
   running_var = Buffer(ones(shape, f64, device));
   num_batches_tracked = Buffer(zeros(shape.without(shape.rank() - 1), i64, device));
 }
 
-NormOptions Norm::options(const Activation& f) const {
-  return {.eps = eps, .activation = f, .center = center, .normalized_channels = half ? (channels_ + 1) / 2 : -1};
+// In evaluation, unless the statistics of the mini-batch are asked for; those that are given hold in training, too.
+bool Norm::uses_population() const {
+  const bool given = source == Statistics::Source::given;
+  return is_training() ? given : !collect && (given || evaluation == EvalStatistics::population);
+}
+
+Domains Norm::own_parts() const {
+  if (domains.count == 0) return {0, false, false, false};
+  return {domains.count, domains.batch, domains.population, domains.affine && weight.defined()};
+}
+
+Grouping Norm::all_samples(bool by_domain) const {
+  return {by_domain ? Samples::labels(ids, domains.count) : Samples::whole(), grouping.positions, grouping.channels};
+}
+
+NormOptions Norm::options(const Call& call, Moments* moments) const {
+  return {.eps = eps,
+          .activation = call.activation,
+          .center = center,
+          .normalized_channels = half ? normalized_channels() : -1,
+          .residual = call.residual.defined() ? std::vector{call.residual} : std::vector<Tensor>(),
+          .moments = moments};
 }
 
 Tensor Norm::operator()(Conv2d& conv, const Tensor& x, const Tensor& residual) {
@@ -73,98 +91,97 @@ Tensor Norm::operator()(Conv2d& conv, const Tensor& x, const Tensor& residual) {
 
 Tensor Norm::forward(Conv2d* conv, const Tensor& x, const Tensor& residual, const Activation& f,
                      const std::optional<Pair>& pool) {
-  const bool fixed = source == Statistics::Source::given;
-  const bool by_population = !is_training() && (evaluation == EvalStatistics::population || fixed);
-  const std::vector<Tensor> residuals = residual.defined() ? std::vector{residual} : std::vector<Tensor>();
-  if (!conv || !by_population || !has_population() || running_mean.numel() != channels_ || collect ||
-      domains.count > 0 || Tape::current() || Observer::any())
-    return normalize({conv ? (*conv)(x) : x}, residuals, f, pool)[0];
-  NormOptions options = this->options(f);
-  options.residual = residuals;
-  return conv2d_norm(x, conv->filters(), conv->bias, conv->options,
-                     {Samples::whole(), grouping.positions, grouping.channels},
-                     Statistics::given(running_mean, running_var), weight, bias, options, pool);
+  const bool one_pass = conv && has_population() && !is_training() && uses_population() && domains.count == 0 &&
+                        running_mean.defined() && running_mean.numel() == channels_ && !Tape::current() &&
+                        !Observer::any();
+  if (!one_pass) return normalize({{conv ? (*conv)(x) : x}, residual, f, pool})[0];
+  return conv2d_norm(x, conv->filters(), conv->bias, conv->options, all_samples(false),
+                     Statistics::given(running_mean, running_var), weight, bias, options({{}, residual, f, {}}), pool);
 }
 
-std::vector<Tensor> Norm::normalize(const std::vector<Tensor>& xs, const std::vector<Tensor>& residual,
-                                    const Activation& f, const std::optional<Pair>& pool) {
-  using Source = Statistics::Source;
-  for (const Tensor& x : xs)
+std::vector<Tensor> Norm::normalize(const Call& call) {
+  for (const Tensor& x : call.xs)
     check(x.rank() >= 2 && x.dim(-1) == channels_, type(), "wants [N, ..., {}]: input {}", channels_, x.shape());
-  std::vector<Tensor> ys = xs;
-  const auto finish = [&](Tensor y, size_t i) {
-    if (!residual.empty()) y = y + residual[i];
-    if (f.kind == Activation::Kind::relu) y = relu(y);
-    if (f.kind == Activation::Kind::leaky_relu) y = leaky_relu(y, f.slope);
-    return pool ? max_pool2d(y, {.kernel = *pool}) : y;
-  };
-  if (identity) {
-    for (size_t i = 0; i < ys.size(); ++i) ys[i] = finish(ys[i], i);
-    return ys;
-  }
-  NormOptions options = this->options(f);
-  options.residual = residual;
-  const auto apply = [&](const Grouping& by, const Statistics& statistics) {
-    if (pool && xs.size() == 1)
-      return std::vector{norm_max_pool(xs[0], by, statistics, weight, bias, {.kernel = *pool}, options)};
-    std::vector<Tensor> normalized = norma::norm(xs, by, statistics, weight, bias, options);
-    for (Tensor& y : normalized) y = pool ? max_pool2d(y, {.kernel = *pool}) : y;
-    return normalized;
-  };
-  if (!has_population()) return apply(grouping, {});
+  if (identity) return call.finish(call.xs);
+  if (!has_population()) return run(call, grouping, Statistics::batch());
 
-  const int64_t groups = grouping.channels.count == 0 ? channels_ : grouping.channels.count;
-  const bool own_batch = domains.count > 0 && domains.batch, own_rows = domains.count > 0 && domains.population,
-             own_affine = domains.count > 0 && domains.affine && weight.defined();
   check(grouping.positions == Positions::all, type(), "keeps no population of single positions, under {}",
         grouping.str());
-  check(!(own_batch || own_rows || own_affine) || ids.defined(), type(),
+  const Domains own = own_parts();
+  check(ids.defined() || !(own.batch || own.population || own.affine), type(),
         "wants the domain of each sample: set_domains(model, ids)");
-  if (!running_mean.defined() || running_mean.numel() != groups * (own_rows ? domains.count : 1)) reset_population();
+  if (!running_mean.defined() || running_mean.numel() != population_shape().numel()) reset_population();
+  return uses_population() ? normalize_by_population(call) : normalize_by_batch(call);
+}
 
-  const auto cut = [&](bool by_domain) {
-    return Grouping{by_domain ? Samples::labels(ids, domains.count) : Samples::whole(), grouping.positions,
-                    grouping.channels};
-  };
-  // The rule keeps the statistics it was given, and a later step moves these: it gets copies.
-  const auto population = [&] {
-    return Statistics{Source::given, running_mean.clone(), running_var.clone(), r_max, d_max};
-  };
-  const bool training = is_training(), fixed = source == Source::given;
-  if (training ? fixed : !collect && (evaluation == EvalStatistics::population || fixed)) {
-    ys = apply(cut(own_rows || own_affine), population());
-    if (collect) collect(xs, norma::moments(xs, cut(own_batch)));
-    return ys;
+// Residual, activation and pooling as ops of their own, behind ys.
+std::vector<Tensor> Norm::Call::finish(std::vector<Tensor> ys) const {
+  for (Tensor& y : ys) {
+    if (residual.defined()) y = y + residual;
+    if (activation.kind == Activation::Kind::relu) y = relu(y);
+    if (activation.kind == Activation::Kind::leaky_relu) y = leaky_relu(y, activation.slope);
+    if (max_pool) y = max_pool2d(y, {.kernel = *max_pool});
   }
-
-  Moments moments;
-  options.moments = &moments;
-  Statistics statistics = training && source == Source::renorm ? population() : Statistics{};
-  if (training) statistics.source = source;
-  const Grouping by = training && !own_batch ? grouping : cut(own_batch);
-  if (!own_affine || own_batch) {
-    ys = apply(by, statistics);
-  } else {  // the op takes an affine part of each domain only where it normalizes by domain
-    options.activation = {};
-    options.residual = {};
-    ys = norma::norm(xs, by, statistics, {}, {}, options);
-    for (size_t i = 0; i < ys.size(); ++i) {
-      const int64_t n = xs[i].dim(0);
-      const auto rows = [&](const Tensor& p) {
-        return reshape(index_select(p, 0, ids.to(p.device())), {n, 1, channels_});
-      };
-      const Tensor y = reshape(ys[i], {n, n > 0 ? -1 : 1, channels_}) * rows(weight);
-      ys[i] = finish(reshape(bias.defined() ? y + rows(bias) : y, xs[i].shape()), i);
-    }
-  }
-  const bool follows = !collect && training && Tape::current(), cells = collect && training;
-  if (own_rows && !own_batch && !cells && (follows || collect)) moments = norma::moments(xs, cut(true));
-  if (collect) collect(xs, cells || own_rows ? moments : merge_sets(moments));
-  if (follows)
-    kernel::follow_moments(moments.count, moments.mean, moments.m2,
-                           estimator.kind == Estimator::Kind::ema ? estimator.momentum : -1, running_mean, running_var,
-                           num_batches_tracked);
   return ys;
+}
+
+// The norm with all that comes behind it, in as few passes as the ops have for it.
+std::vector<Tensor> Norm::run(const Call& call, const Grouping& by, const Statistics& statistics,
+                              Moments* moments) const {
+  const NormOptions options = this->options(call, moments);
+  if (call.max_pool && call.xs.size() == 1)
+    return {norm_max_pool(call.xs[0], by, statistics, weight, bias, {.kernel = *call.max_pool}, options)};
+  return Call{.max_pool = call.max_pool}.finish(norma::norm(call.xs, by, statistics, weight, bias, options));
+}
+
+std::vector<Tensor> Norm::normalize_by_population(const Call& call) {
+  const Domains own = own_parts();
+  // The op's gradient keeps the statistics that it was given, and a later step moves these: so it gets copies.
+  std::vector<Tensor> ys = run(call, all_samples(own.population || own.affine),
+                               Statistics::given(running_mean.clone(), running_var.clone()));
+  if (collect) collect(call.xs, norma::moments(call.xs, all_samples(own.batch)));
+  return ys;
+}
+
+// Training, and evaluation by the mini-batch.
+std::vector<Tensor> Norm::normalize_by_batch(const Call& call) {
+  const Domains own = own_parts();
+  const Grouping by = is_training() && !own.batch ? grouping : all_samples(own.batch);
+  const Statistics statistics = is_training() && source == Statistics::Source::renorm
+                                    ? Statistics::renorm(running_mean.clone(), running_var.clone(), r_max, d_max)
+                                    : Statistics::batch();
+  Moments moments;
+  std::vector<Tensor> ys;
+  if (own.affine && !own.batch) {  // the op takes gamma and beta of each domain only where it normalizes by domain
+    const NormOptions plain{.eps = eps, .center = center, .moments = &moments};
+    ys = norma::norm(call.xs, by, statistics, {}, {}, plain);
+    for (Tensor& y : ys) y = affine_by_domain(y);
+    ys = call.finish(std::move(ys));
+  } else {
+    ys = run(call, by, statistics, &moments);
+  }
+
+  if (collect && is_training()) {
+    collect(call.xs, moments);
+  } else if (collect || (is_training() && Tape::current())) {
+    if (own.population && !own.batch) moments = norma::moments(call.xs, all_samples(true));
+    if (collect) collect(call.xs, own.population ? moments : merge_sets(moments));
+    else
+      kernel::follow_moments(moments.count, moments.mean, moments.m2,
+                             estimator.kind == Estimator::Kind::ema ? estimator.momentum : -1, running_mean,
+                             running_var, num_batches_tracked);
+  }
+  return ys;
+}
+
+// y * gamma + beta, each sample by those of its domain.
+Tensor Norm::affine_by_domain(const Tensor& y) const {
+  const int64_t n = y.dim(0);
+  const auto of_samples = [&](const Tensor& p) {  // [domains, C] -> [N, 1, C]
+    return reshape(index_select(p, 0, ids.to(p.device())), {n, 1, channels_});
+  };
+  const Tensor scaled = reshape(y, {n, n > 0 ? -1 : 1, channels_}) * of_samples(weight);
+  return reshape(bias.defined() ? scaled + of_samples(bias) : scaled, y.shape());
 }
 
 Norm BatchNorm(int64_t channels, const BatchNormOptions& options) { return DomainNorm(channels, {}, options); }

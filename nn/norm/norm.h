@@ -1,10 +1,13 @@
-// Norm: the one normalization layer. Every choice - who shares statistics, where they come from, how the population is
-// estimated, what evaluation uses - is a value that can be changed at any time; BatchNorm, GroupNorm and the others are
-// functions that return a configured one.
+// Norm: the one normalization layer. What PyTorch has as BatchNorm2d, GroupNorm, LayerNorm, ... is here a Norm with
+// other settings: who shares statistics, where they come from, how the population is estimated, what evaluation uses.
+// Each setting is a member that may be changed at any time; BatchNorm, GroupNorm and the others are functions that
+// return a Norm with these set. The formulas are those of the op (ops/norm/norm.h); this file is about state.
 //
 //   nn::Norm norm = nn::BatchNorm(64);
 //   norm.grouping = chunks(16);                       // ghost batch norm from here on
-//   nn::for_each_norm(model, [](nn::Norm& n) { n.estimator = nn::Estimator::cumulative(); });
+//   nn::for_each_norm(model, [](const std::string& path, nn::Norm& n) { n.estimator = nn::Estimator::cumulative(); });
+//
+// The population is the mean and variance that evaluation uses, PyTorch's running_mean and running_var.
 #pragma once
 
 #include <optional>
@@ -14,108 +17,148 @@
 
 namespace norma::nn {
 
-// How a layer that normalizes over samples follows its population from step to step; the variance is the cells'
-// unbiased one, as PyTorch keeps. (nn/norm/population.h estimates it anew.)
+// How training moves the population of a layer that normalizes over samples, step by step. As in PyTorch, the variances
+// that enter are unbiased ones. (nn/norm/population.h estimates a population anew.)
 struct Estimator {
   enum class Kind : uint8_t { ema, cumulative };
   Kind kind = Kind::ema;
-  double momentum = 0.1;  // s <- (1 - momentum) s + momentum s_batch
+  double momentum = 0.1;  // in [0, 1]; running = (1 - momentum) * running + momentum * of_this_step
   static Estimator ema(double momentum = 0.1) { return {Kind::ema, momentum}; }
-  static Estimator cumulative() { return {Kind::cumulative, 0}; }  // the plain average since reset_population()
+  // The plain average since reset_population(); PyTorch's momentum=None.
+  static Estimator cumulative() { return {Kind::cumulative, 0}; }
 };
 
+// What a layer that normalizes over samples uses in evaluation: its population, or the statistics of the mini-batch.
 enum class EvalStatistics : uint8_t { population, mini_batch };
 
-// What each domain has of its own; the rest is shared. A domain is a source of samples: a camera, a pyramid's level.
+// A domain is a source of samples: a camera, a pyramid's level. What is true here each domain has of its own, what is
+// false they share.
 struct Domains {
   int64_t count = 0;  // 0: the layer knows of none
-  bool batch = true, population = true, affine = true;
+  bool batch = true;  // the normalization batch
+  bool population = true;
+  bool affine = true;  // gamma and beta
 };
 
 struct NormSettings {
-  Grouping grouping{};
-  Statistics::Source source = Statistics::Source::batch;  // in training; given: the population, frozen
+  Grouping
+      grouping{};  // in training: which elements share statistics; default: batch norm's. Not of labels: see domains
+  // Where training takes the statistics from: batch, renorm (of the batch, corrected towards the population), or given
+  // (the population, which then stays as it is).
+  Statistics::Source source = Statistics::Source::batch;
   Estimator estimator{};
   EvalStatistics evaluation = EvalStatistics::population;
-  Activation activation{};
-  std::optional<Pair> max_pool{};  // behind the activation: the largest of each window of so many pixels
-  double eps = 1e-5;
-  bool center = true;
-  bool half = false;            // instance norm on the first half of the channels, the rest pass through
-  double r_max = 3, d_max = 5;  // renorm
-  bool affine = true;
-  bool identity = false;  // activation, residual and pooling only: no norm, or one that was folded
-  Domains domains{};      // grouping: of the batch where the domains share it
+  Activation activation{};         // behind the norm and the residual, fused; default: none
+  std::optional<Pair> max_pool{};  // behind the activation, fused: max-pooling in windows of this size and stride
+  double eps = 1e-5;               // added to the variance
+  bool center = true;              // false: RMS norm, which subtracts no mean and has no bias
+  bool half = false;               // normalize the first ceil(C / 2) channels, pass the rest on; grouping: instance()
+  double r_max = 3, d_max = 5;     // limits of renorm's corrections (BatchRenorm)
+  bool affine = true;              // whether there are a weight (gamma) and a bias (beta)
+  bool identity = false;           // no norm, only residual, activation and pooling; fold_norm sets it
+  Domains domains{};               // wants a grouping over samples, which holds where the domains share the batch
 };
 
 struct Conv2d;
 
-// x [N, ..., C] -> its shape, or with max_pool [N, H, W, C] -> [N, H / KH, W / KW, C]. In evaluation, groupings over
-// samples give way to the population (or to the whole mini-batch), so that a batch of any size can be evaluated. The
-// population moves in training only, while a tape records; a step with several cells a channel makes one update, with
-// the means over the cells.
+// x [N, ..., C], f32 or f64, -> its shape; with max_pool, x [N, H, W, C] -> [N, H / KH, W / KW, C].
+//
+// A grouping over samples (batch norm and its kin) holds in training only. Evaluation normalizes by the population, so
+// that a sample's output does not depend on the others, or by choice (`evaluation`) by the whole mini-batch.
+// The population moves in training only, and only while a tape records. Where a step has several cells a channel, as in
+// ghost batch norm, it moves once, towards the mean over these cells of their means and variances.
+//
+// Errors: an x of another number of channels; no `ids` where domains are told apart; those of the op, such as a cell of
+// a single element.
 struct Norm : Module, NormSettings {
+  // weight begins as 1, bias as 0, the population as mean 0 and variance 1. Errors: settings that do not go together.
   explicit Norm(int64_t channels, const NormSettings& settings = {});
 
-  Tensor forward(const Tensor& x) override { return normalize({x}, {}, activation, max_pool)[0]; }
+  Tensor forward(const Tensor& x) override { return forward(nullptr, x, {}, activation, max_pool); }
   using Module::operator();
+  // residual: of x's shape, added before the activation.
   Tensor operator()(const Tensor& x, const Tensor& residual) {
-    return normalize({x}, {residual}, activation, max_pool)[0];
+    return forward(nullptr, x, residual, activation, max_pool);
   }
-  // Of what a convolution gives for x: in evaluation by the population, where no tape records and nothing is pooled, in
-  // the convolution's own pass over its output (and then an Observer is not told of the two). The same bits either way.
+  // The same of conv(x) in place of x, and the same bits. In evaluation by a population, while no tape records and no
+  // Observer looks on, the norm, with residual, activation and pooling, is part of the convolution's pass over its
+  // output.
   Tensor operator()(Conv2d& conv, const Tensor& x, const Tensor& residual = {});
-  // The same with another activation and pooling than its own, for containers; without a convolution, of x itself.
-  Tensor forward(Conv2d* conv, const Tensor& x, const Tensor& residual, const Activation& f,
-                 const std::optional<Pair>& pool);
-  // Several inputs that share the statistics.
-  std::vector<Tensor> operator()(const std::vector<Tensor>& xs) { return normalize(xs, {}, activation, max_pool); }
+  // What the operators above call, for containers: with an activation and a pooling in place of the layer's own, and
+  // conv or residual only where there is one.
+  Tensor forward(Conv2d* conv, const Tensor& x, const Tensor& residual, const Activation& activation_behind,
+                 const std::optional<Pair>& max_pool_behind);
+  // Several inputs that share the statistics, such as the levels of a pyramid: one output for each.
+  std::vector<Tensor> operator()(const std::vector<Tensor>& xs) { return normalize({xs, {}, activation, max_pool}); }
 
   int64_t channels() const { return channels_; }
   std::string type() const override;  // what the settings are known as: "BatchNorm", "GroupNorm(8)"
-  bool has_population() const;        // by its settings: whether it normalizes over samples
-  void reset_population();            // mean 0, variance 1, nothing seen
+  bool has_population() const;        // by its settings: it normalizes over samples, or by renorm or given statistics
+  void reset_population();            // mean 0, variance 1, no step seen
 
-  // Each of these has a leading axis for the domains where those have their own.
-  Parameter weight, bias;            // [C] (half: [ceil(C / 2)]): gamma and beta; undefined without `affine`
-  Buffer running_mean, running_var;  // f64, one entry a channel group
-  Buffer num_batches_tracked;        // i64 []: steps that moved them
+  // With domains, what each of them has of its own has a leading axis [domains.count].
+  Parameter weight, bias;            // [C], or [ceil(C / 2)] with `half`: gamma and beta; undefined without `affine`
+  Buffer running_mean, running_var;  // the population: f64, [C] or one entry a channel group
+  Buffer num_batches_tracked;        // i64 []: the steps that moved it
   NORMA_VISIT(weight, bias, running_mean, running_var, num_batches_tracked)
 
-  Tensor ids;  // i64 [N], where there are domains: that of each sample of the inputs to come; see set_domains()
+  Tensor ids;  // where there are domains: i64 [N], on the CPU, the domain of each sample; see set_domains()
 
-  // While set, the population does not move, and the callee gets the moments of each batch. In training, those of the
-  // cells; in evaluation the layer normalizes by the whole batch (each domain's where they do not share it), and they
-  // are [1 or domains, groups], as the population is kept. For estimators and reports; see nn/norm/population.h.
+  // While this is set, the population does not move, and the callee gets what the layer receives, with its moments: in
+  // training (unless by given statistics) those of each cell. In evaluation the layer then normalizes by the
+  // mini-batch, or by that of each domain, and the moments are laid out as the population is, [1 or domains, groups].
+  // For estimators and reports: see collect_moments in nn/norm/population.h.
   std::function<void(const std::vector<Tensor>& xs, const Moments& moments)> collect;
 
  private:
-  NormOptions options(const Activation& f) const;
-  std::vector<Tensor> normalize(const std::vector<Tensor>& xs, const std::vector<Tensor>& residual, const Activation& f,
-                                const std::optional<Pair>& pool);
+  struct Call {  // what one call works on
+    std::vector<Tensor> xs{};
+    Tensor residual{};  // of xs[0]; undefined: none
+    Activation activation{};
+    std::optional<Pair> max_pool{};
+    std::vector<Tensor> finish(std::vector<Tensor> ys) const;
+  };
+  std::vector<Tensor> normalize(const Call& call);
+  std::vector<Tensor> normalize_by_population(const Call& call);
+  std::vector<Tensor> normalize_by_batch(const Call& call);
+  std::vector<Tensor> run(const Call& call, const Grouping& by, const Statistics& statistics,
+                          Moments* moments = nullptr) const;
+  Tensor affine_by_domain(const Tensor& y) const;
+
+  bool uses_population() const;                // in this call
+  Domains own_parts() const;                   // `domains`; nothing is true where there are none
+  Grouping all_samples(bool by_domain) const;  // one set, or one of each domain
+  int64_t normalized_channels() const { return half ? (channels_ + 1) / 2 : channels_; }
+  Shape with_domains(bool own, int64_t n) const;  // [n], or [domains, n] where each has its own
+  Shape population_shape() const;
+  NormOptions options(const Call& call, Moments* moments = nullptr) const;
+
   int64_t channels_;
 };
 
 struct BatchNormOptions {
-  double momentum = 0.1;
+  double momentum = 0.1;  // of Estimator::ema
   double eps = 1e-5;
   bool affine = true;
-  int64_t normalization_batch = 0;  // > 0: ghost batch norm, chunks of so many samples
+  int64_t normalization_batch = 0;  // > 0: ghost batch norm, in chunks of so many samples; 0: the whole batch
   Activation activation{};
 };
 Norm BatchNorm(int64_t channels, const BatchNormOptions& options = {});
 // What the domains do not share, each sample takes from its own, in evaluation too. Wants set_domains() before a batch.
 Norm DomainNorm(int64_t channels, const Domains& domains, const BatchNormOptions& options = {});
-// Statistics follow the batch, corrected towards the population (Ioffe 2017).
+// Batch statistics in training, corrected towards the population by factors and offsets within r_max and d_max (Ioffe,
+// "Batch renormalization", 2017).
 Norm BatchRenorm(int64_t channels, double r_max = 3, double d_max = 5, double momentum = 0.01);
-// An affine map by constant statistics, in training too.
+// An affine map by constant statistics, in training too; weight and bias are trained.
 Norm FrozenBatchNorm(int64_t channels);
-Norm GroupNorm(int64_t groups, int64_t channels);
+Norm GroupNorm(int64_t groups, int64_t channels);  // error: groups that do not divide the channels
 enum class LayerNormOver : uint8_t { features, sample };
+// Over the C features of each position (as in transformers), or over all of a sample; either way with a weight and a
+// bias a channel.
 Norm LayerNorm(int64_t channels, LayerNormOver over = LayerNormOver::features);
 Norm InstanceNorm(int64_t channels, bool affine = true);
-Norm HalfInstanceNorm(int64_t channels);
-Norm RMSNorm(int64_t channels, double eps = 1e-6);
+Norm HalfInstanceNorm(int64_t channels);            // Chen et al., "HINet", 2021
+Norm RMSNorm(int64_t channels, double eps = 1e-6);  // over the features of each position; no bias
 
 // Calls f for every Norm of a model, with its path.
 void for_each_norm(Module& model, const std::function<void(const std::string& path, Norm& norm)>& f);

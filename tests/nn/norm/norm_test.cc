@@ -148,6 +148,10 @@ TEST(Norm, AnyMemberOfAModelCanBeTurnedIntoAnotherNorm) {
   EXPECT_TRUE(close(model(one), view::slice(model(x), 0, 0, 1)));  // no longer over samples
   for_each_norm(model, [](const std::string&, Norm& norm) { norm.grouping = chunks(2); });
   EXPECT_NO_THROW(model(x));
+  Sequential grouped(Conv2d(3, 8, 3), GroupNorm(4, 8));
+  static_cast<Norm&>(grouped[1]).grouping = whole();  // without a population so far
+  grouped.eval();
+  EXPECT_NO_THROW(grouped(one));
 }
 
 TEST(Norm, ResidualAndActivationAreFused) {
