@@ -13,19 +13,23 @@ ImageDataset ImageDataset::first(int64_t count) const {
 }
 
 void ImageDataset::validate() const {
-  check(images.dtype() == u8 && images.rank() == 4 && images.numel() > 0, "dataset",
-        "'{}': images {} ({}), wanted is u8 [N, H, W, C]", name, images.shape(), images.dtype());
-  check(labels.dtype() == i64 && labels.shape() == Shape{size()}, "dataset", "'{}': labels {} ({}) of images {}", name,
-        labels.shape(), labels.dtype(), images.shape());
+  const std::string op = fmt::format("dataset '{}'", name);
+  check_images(op, images);
+  check(labels.dtype() == i64 && labels.shape() == Shape{size()}, op, "labels {} ({}) of images {}", labels.shape(),
+        labels.dtype(), images.shape());
   const std::vector<int64_t> values = labels.to_vector<int64_t>();
   for (size_t i = 0; i < values.size(); ++i)
-    check(values[i] >= 0 && values[i] < classes(), "dataset", "'{}': label {} of sample {}, there are {} classes", name,
-          values[i], i, classes());
+    check(values[i] >= 0 && values[i] < classes(), op, "label {} of sample {}, there are {} classes", values[i], i,
+          classes());
+}
+
+void check_images(std::string_view op, const Tensor& images) {
+  check(images.dtype() == u8 && images.rank() == 4 && images.numel() > 0, op, "wants u8 [N, H, W, C], not {} ({})",
+        images.shape(), images.dtype());
 }
 
 ChannelStats channel_stats(const Tensor& images) {
-  check(images.dtype() == u8 && images.rank() == 4 && images.numel() > 0, "channel_stats",
-        "wants u8 [N, H, W, C], not {} ({})", images.shape(), images.dtype());
+  check_images("channel_stats", images);
   const Tensor pixels = images.contiguous();
   const int64_t channels = images.dim(3), n = images.numel() / channels;
   std::vector<std::array<int64_t, 256>> counts(static_cast<size_t>(channels));  // of each value: exact, and one pass

@@ -1,8 +1,9 @@
-// ImageDataset: labelled pictures in memory, as bytes. norma::data varies them (transforms.h) and serves them in
-// batches (loader.h); where they come from is the program's business.
+// ImageDataset: labelled pictures in memory, as bytes. transforms.h varies them, loader.h serves them in batches;
+// reading them from files is the program's business (examples/common has readers of two formats).
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "norma/core/tensor.h"
@@ -17,9 +18,13 @@ struct ImageDataset {
 
   int64_t size() const { return images.dim(0); }
   int64_t classes() const { return static_cast<int64_t>(class_names.size()); }
-  ImageDataset first(int64_t count) const;  // the first `count` samples (a view), or all if there are fewer
-  void validate() const;                    // throws unless it is as described above, with at least one sample
+  // The first `count` samples, or all if there are fewer; a view. Error: a count below 1.
+  ImageDataset first(int64_t count) const;
+  void validate() const;  // throws unless all is as described above, with at least one sample
 };
+
+// Throws in the name of `op` unless images are u8 [N, H, W, C], none of these 0.
+void check_images(std::string_view op, const Tensor& images);
 
 // Mean and standard deviation of each channel, of pixels scaled to [0, 1].
 struct ChannelStats {

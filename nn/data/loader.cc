@@ -1,8 +1,10 @@
 #include "norma/nn/data/loader.h"
 
-#include <cstring>
+#include <algorithm>
 #include <numeric>
 #include <utility>
+
+#include "norma/ops/shape/index.h"
 
 namespace norma::data {
 
@@ -34,15 +36,14 @@ int64_t DataLoader::batches() const {
   return (dataset_.size() + (options_.drop_last ? 0 : options_.batch - 1)) / options_.batch;
 }
 
-void DataLoader::advance(Position& at) const {
-  if (++at.batch == batches()) at = {at.epoch + 1, 0};
+bool DataLoader::begins_next_epoch(Position& at) const {
+  if (at.batch < batches()) return false;
+  at = {at.epoch + 1, 0};
+  return true;
 }
 
 std::optional<Batch> DataLoader::next() {
-  if (position_.batch == batches()) {
-    position_ = {position_.epoch + 1, 0};
-    return {};
-  }
+  if (begins_next_epoch(position_)) return {};
   Batch batch;
   if (thread_.joinable()) {
     std::unique_lock lock(mutex_);
@@ -66,7 +67,7 @@ void DataLoader::seek(Position position) {
   position_ = position;
   {
     std::lock_guard lock(mutex_);
-    making_ = position.batch == batches() ? Position{position.epoch + 1, 0} : position;
+    making_ = position;
     ++jumps_;
     queue_.clear();
     error_ = nullptr;
@@ -80,9 +81,10 @@ void DataLoader::work() {
     wanted_.wait(lock,
                  [&] { return stopping_ || (!error_ && static_cast<int64_t>(queue_.size()) < options_.prefetch); });
     if (stopping_) return;
+    begins_next_epoch(making_);
     const Position at = making_;
     const int64_t jumps = jumps_;
-    advance(making_);
+    ++making_.batch;
     lock.unlock();
     std::function<Batch()> batch;
     std::exception_ptr error;
@@ -103,27 +105,22 @@ std::function<Batch()> DataLoader::make(Position at) {
   if (order_epoch_ != at.epoch) {
     std::iota(order_.begin(), order_.end(), 0);
     Generator random(options_.seed, ~static_cast<uint64_t>(at.epoch));  // no sample's stream (see SampleKeys)
-    for (size_t i = options_.shuffle ? order_.size() : 1; i > 1; --i)
-      std::swap(order_[i - 1], order_[static_cast<size_t>(random.below(static_cast<int64_t>(i)))]);
+    for (int64_t i = options_.shuffle ? dataset_.size() : 1; i > 1; --i)
+      std::swap(order_[i - 1], order_[random.below(i)]);
     order_epoch_ = at.epoch;
   }
   const int64_t begin = at.batch * options_.batch, n = std::min(options_.batch, dataset_.size() - begin);
-  const Shape shape = dataset_.images.shape().with(0, n);
-  const size_t image_bytes = static_cast<size_t>(shape.numel() / n);
-  const Tensor images(shape, u8);
-  Batch batch{{}, Tensor({n}, i64), Tensor({n}, i64)};
-  const std::span samples(order_.data() + begin, static_cast<size_t>(n));
-  for (size_t i = 0; i < samples.size(); ++i) {
-    const size_t sample = static_cast<size_t>(samples[i]);
-    std::memcpy(images.mutable_data<uint8_t>() + i * image_bytes,
-                dataset_.images.data<uint8_t>() + sample * image_bytes, image_bytes);
-    batch.labels.mutable_data<int64_t>()[i] = dataset_.labels.data<int64_t>()[sample];
-    batch.indices.mutable_data<int64_t>()[i] = samples[i];
-  }
+  const std::span<const int64_t> samples(order_.data() + begin, static_cast<size_t>(n));
+  const Tensor indices = tensor(samples, {n}), labels = index_select(dataset_.labels, 0, indices);
+  const Tensor images(dataset_.images.shape().with(0, n), u8);  // not by index_select: it would take the pool's threads
+  const int64_t pixels = images.numel() / n;
+  for (int64_t i = 0; i < n; ++i)
+    std::copy_n(dataset_.images.data<uint8_t>() + samples[i] * pixels, pixels,
+                images.mutable_data<uint8_t>() + i * pixels);
   const SampleKeys keys{options_.seed, at.epoch, samples};
-  batch.images = to_float(apply_transforms(options_.transforms, images, keys), *options_.normalize);
   Backend& there = backend(options_.device);
-  return [images = there.upload(batch.images), labels = there.upload(batch.labels), indices = batch.indices] {
+  return [images = there.upload(to_float(apply_transforms(options_.transforms, images, keys), *options_.normalize)),
+          labels = there.upload(labels), indices] {
     return Batch{images(), labels(), indices};
   };
 }

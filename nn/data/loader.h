@@ -1,11 +1,11 @@
-// DataLoader: serves a data set in batches, in an order of its own for each epoch, made ahead by a thread of its own.
+// DataLoader: serves a data set in batches, in another order each epoch. A thread of its own makes them ahead.
 //
 //   DataLoader loader(dataset, {.batch = 128, .shuffle = true, .transforms = {random_crop(2)}});
 //   for (int epoch = 0; epoch < 5; ++epoch)
 //     for (const Batch& batch : loader) ...
 //
-// What a batch holds is a function of the data set, the options and the batch's position: not of timing, threads, or
-// what was read before. A run that notes position() in its checkpoint can seek() there.
+// What a batch holds is a function of the data set, the options and the batch's position: not of timing, the number of
+// threads, or what was read before. A run that keeps position() in its checkpoint can seek() there.
 #pragma once
 
 #include <condition_variable>
@@ -24,21 +24,21 @@
 namespace norma::data {
 
 struct Batch {
-  Tensor images;   // f32 [B, H, W, C]
+  Tensor images;   // f32 [B, H, W, C], transformed and normalized
   Tensor labels;   // i64 [B]
-  Tensor indices;  // i64 [B]: which samples of the data set these are; on the CPU
+  Tensor indices;  // i64 [B], on the CPU whatever the device: which samples of the data set these are
   int64_t size() const { return labels.numel(); }
 };
 
 struct LoaderOptions {
   int64_t batch = 128;
-  bool shuffle = false;    // else in the order of the data set
+  bool shuffle = false;    // false: in the order of the data set
   bool drop_last = false;  // leave out an epoch's last batch if it is smaller than the others
   uint64_t seed = 0;       // of the order and of the transforms
   int64_t prefetch = 2;    // batches made ahead; 0: next() makes them, on the caller's thread
-  Device device{};         // of images and labels; prefetched, they are copied there beside its work
-  std::vector<Transform> transforms{};
-  std::optional<ChannelStats> normalize{};  // default: those of the data set
+  Device device{};         // of images and labels; default: CPU. Prefetched, they are copied there while it works
+  std::vector<Transform> transforms{};      // in this order
+  std::optional<ChannelStats> normalize{};  // mean and deviation of each channel; default: those of the data set
 };
 
 class DataLoader {
@@ -48,7 +48,8 @@ class DataLoader {
     bool operator==(const Position&) const = default;
   };
 
-  // Errors: a data set that is not valid(), options out of range, no batch in an epoch.
+  // Errors: a data set that validate() rejects, options out of range, an epoch without a batch, a device that is not
+  // there.
   DataLoader(ImageDataset dataset, LoaderOptions options);
   ~DataLoader();
   DataLoader(const DataLoader&) = delete;
@@ -59,13 +60,13 @@ class DataLoader {
   const ChannelStats& normalization() const { return *options_.normalize; }
   const LoaderOptions& options() const { return options_; }
 
-  // The next batch; once nothing at an epoch's end, then the next epoch's first. What a transform threw in the making
-  // of the batch is rethrown, by each call until seek(). Like seek() and position(), for one thread at a time.
+  // The next batch; at an epoch's end once nothing, then the next epoch's first. What a transform threw while the batch
+  // was made is thrown here, by each call until seek(). next(), seek() and position() are for one thread at a time.
   std::optional<Batch> next();
   Position position() const { return position_; }
-  void seek(Position position);  // batch in [0, batches()]
+  void seek(Position position);  // error: batch not in [0, batches()], or epoch negative
 
-  // The rest of the epoch. Leaving the loop early leaves the rest to the next one.
+  // A range-based for runs over the rest of the epoch. Who leaves it early finds the rest in the next one.
   class Iterator {
    public:
     using iterator_category = std::input_iterator_tag;
@@ -88,24 +89,24 @@ class DataLoader {
   std::default_sentinel_t end() { return {}; }
 
  private:
-  std::function<Batch()> make(Position at);  // the batch, when it is on its device
-  void advance(Position& at) const;
-  void work();
+  std::function<Batch()> make(Position at);    // the batch, when it is on its device
+  bool begins_next_epoch(Position& at) const;  // behind an epoch's last batch: moves `at` on, and says so
+  void work();                                 // the thread's: makes batches ahead
 
   const ImageDataset dataset_;
   LoaderOptions options_;
   Position position_;
 
-  // The order of an epoch, known to whoever makes batches: the thread, or next() if there is none.
+  // The samples in the order of one epoch. Belongs to whoever makes batches: the thread, or next() if there is none.
   PoolVector<int64_t> order_;
   int64_t order_epoch_ = -1;
 
   std::mutex mutex_;  // guards what follows
   std::condition_variable wanted_, ready_;
-  std::deque<std::function<Batch()>> queue_;  // those from position_ on
-  Position making_;                           // what the thread makes next
-  int64_t jumps_ = 0;                         // calls of seek(): a batch begun before one is thrown away after it
-  std::exception_ptr error_;                  // what stopped the thread, after the queue's last batch
+  std::deque<std::function<Batch()>> queue_;  // batches made ahead, from position_ on
+  Position making_;                           // of the batch that the thread makes next
+  int64_t jumps_ = 0;                         // calls of seek(): a batch begun before the last one is thrown away
+  std::exception_ptr error_;                  // what was thrown in making the batch behind the queue's last
   bool stopping_ = false;
   std::thread thread_;
 };

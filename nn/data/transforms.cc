@@ -1,7 +1,6 @@
 #include "norma/nn/data/transforms.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "norma/core/memory.h"
 #include "norma/core/parallel.h"
@@ -11,33 +10,28 @@ namespace {
 
 struct Size {
   int64_t h, w, c;
-  int64_t pixels() const { return h * w * c; }
+  int64_t bytes() const { return h * w * c; }
 };
 
-// A batch this small is not worth other threads: a loader's thread then leaves the pool to the network.
-constexpr int64_t kGrainPixels = 1 << 18;
+// What one thread does at least. So the loader's thread makes a small batch by itself, and leaves the thread pool to
+// the network.
+constexpr int64_t kGrainBytes = 1 << 18;
 
-Size check_batch(const char* op, const Tensor& images, const SampleKeys* keys) {
-  check(images.dtype() == u8 && images.rank() == 4 && images.numel() > 0, op, "wants u8 [B, H, W, C], not {} ({})",
-        images.shape(), images.dtype());
-  if (keys)
-    check(static_cast<int64_t>(keys->samples.size()) == images.dim(0), op, "{} samples for images {}",
-          keys->samples.size(), images.shape());
-  return {images.dim(1), images.dim(2), images.dim(3)};
-}
-
-// f(from, to, size, generator) for each picture; `to` is uninitialised.
+// The transform that calls f(from, to, size, generator) for each picture; `to` is uninitialised.
 template <class F>
 Transform each_image(const char* op, F f) {
   return [op, f](const Tensor& images, const SampleKeys& keys) {
-    const Size size = check_batch(op, images, &keys);
+    check_images(op, images);
+    check(std::ssize(keys.samples) == images.dim(0), op, "{} samples for images {}", keys.samples.size(),
+          images.shape());
+    const Size size{images.dim(1), images.dim(2), images.dim(3)};
     const Tensor from = images.contiguous(), to(images.shape(), u8);
     const uint8_t* in = from.data<uint8_t>();
     uint8_t* out = to.mutable_data<uint8_t>();
-    parallel_for(images.dim(0), kGrainPixels / size.pixels(), [&](int64_t begin, int64_t end) {
+    parallel_for(images.dim(0), kGrainBytes / size.bytes(), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         Generator random = keys.generator(i);
-        f(in + i * size.pixels(), out + i * size.pixels(), size, random);
+        f(in + i * size.bytes(), out + i * size.bytes(), size, random);
       }
     });
     return to;
@@ -47,7 +41,7 @@ Transform each_image(const char* op, F f) {
 }  // namespace
 
 Generator SampleKeys::generator(int64_t i) const {
-  const uint64_t sample = static_cast<uint64_t>(samples[static_cast<size_t>(i)]);
+  const uint64_t sample = static_cast<uint64_t>(samples[i]);
   Generator random(seed, static_cast<uint64_t>(epoch) << 40 | sample);
   random.set_state({seed, random.state().stream, static_cast<uint64_t>(place) << 32});
   return random;
@@ -62,7 +56,7 @@ Transform random_crop(int64_t padding, Padding with) {
     const int64_t dy = random.below(2 * padding + 1) - padding, dx = random.below(2 * padding + 1) - padding;
     const int64_t left = std::clamp<int64_t>(-dx, 0, size.w), right = std::clamp<int64_t>(size.w - dx, left, size.w);
     const auto inside = [](int64_t i, int64_t n) { return std::min(std::abs(i), 2 * (n - 1) - i); };
-    if (!reflects) std::memset(to, 0, static_cast<size_t>(size.pixels()));
+    if (!reflects) std::fill_n(to, size.bytes(), 0);
     for (int64_t y = 0; y < size.h; ++y, to += size.w * size.c) {
       const int64_t v = reflects ? inside(y + dy, size.h) : y + dy;
       if (v < 0 || v >= size.h) continue;
@@ -79,7 +73,7 @@ Transform random_horizontal_flip(double p) {
   check(p >= 0 && p <= 1, "random_horizontal_flip", "{} is no probability", p);
   return each_image("random_horizontal_flip", [=](const uint8_t* from, uint8_t* to, Size size, Generator& random) {
     if (random.uniform() >= p) {
-      std::memcpy(to, from, static_cast<size_t>(size.pixels()));
+      std::copy_n(from, size.bytes(), to);
       return;
     }
     for (int64_t y = 0; y < size.h; ++y)
@@ -91,11 +85,11 @@ Transform random_horizontal_flip(double p) {
 Transform cutout(int64_t side) {
   check(side >= 1, "cutout", "a square of side {}: want at least 1", side);
   return each_image("cutout", [=](const uint8_t* from, uint8_t* to, Size size, Generator& random) {
-    std::memcpy(to, from, static_cast<size_t>(size.pixels()));
+    std::copy_n(from, size.bytes(), to);
     const int64_t top = random.below(size.h) - side / 2, left = random.below(size.w) - side / 2;
     const int64_t begin = std::max<int64_t>(left, 0), end = std::min(left + side, size.w);
     for (int64_t y = std::max<int64_t>(top, 0); y < std::min(top + side, size.h); ++y)
-      std::memset(to + (y * size.w + begin) * size.c, 0, static_cast<size_t>((end - begin) * size.c));
+      std::fill_n(to + (y * size.w + begin) * size.c, (end - begin) * size.c, 0);
   });
 }
 
@@ -109,23 +103,22 @@ Tensor apply_transforms(std::span<const Transform> transforms, const Tensor& ima
 }
 
 Tensor to_float(const Tensor& images, const ChannelStats& stats) {
-  const Size size = check_batch("to_float", images, nullptr);
-  const size_t channels = static_cast<size_t>(size.c);
-  check(stats.mean.size() == channels && stats.deviation.size() == channels, "to_float",
+  check_images("to_float", images);
+  const int64_t channels = images.dim(3);
+  check(std::ssize(stats.mean) == channels && std::ssize(stats.deviation) == channels, "to_float",
         "{} means and {} deviations for images {}", stats.mean.size(), stats.deviation.size(), images.shape());
-  PoolVector<std::array<float, 256>> table(channels);  // there are only 256 pixels
-  for (size_t c = 0; c < channels; ++c) {
+  PoolVector<std::array<float, 256>> table(channels);  // of each channel, by the byte: there are only 256
+  for (int64_t c = 0; c < channels; ++c) {
     check(stats.deviation[c] > 0, "to_float", "deviation {} of channel {}: want more than 0", stats.deviation[c], c);
-    for (size_t value = 0; value < 256; ++value)
-      table[c][value] = static_cast<float>((static_cast<double>(value) / 255 - stats.mean[c]) / stats.deviation[c]);
+    for (int byte = 0; byte < 256; ++byte)
+      table[c][byte] = static_cast<float>((byte / 255.0 - stats.mean[c]) / stats.deviation[c]);
   }
   const Tensor from = images.contiguous(), to(images.shape(), f32);
   const uint8_t* in = from.data<uint8_t>();
   float* out = to.mutable_data<float>();
-  parallel_for(images.numel() / size.c, kGrainPixels / size.c, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin * size.c; i < end * size.c; i += size.c)
-      for (size_t c = 0; c < channels; ++c)
-        out[i + static_cast<int64_t>(c)] = table[c][in[i + static_cast<int64_t>(c)]];
+  parallel_for(images.numel() / channels, kGrainBytes / channels, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin * channels; i < end * channels; i += channels)
+      for (int64_t c = 0; c < channels; ++c) out[i + c] = table[c][in[i + c]];
   });
   return to;
 }

@@ -1,6 +1,6 @@
-// Transforms: what is done to pictures between the data set and the network. Random ones draw from a stream of their
-// own for each (seed, epoch, sample, place in the list), so that a picture comes out the same whatever batch it is in
-// and however many threads work.
+// Transforms: what is done to pictures between the data set and the network, on the CPU. A random one draws from a
+// stream of its own for each (seed, epoch, sample, place in the list), so that a picture comes out the same whatever
+// batch it is in and however many threads work.
 #pragma once
 
 #include <functional>
@@ -11,7 +11,7 @@
 
 namespace norma::data {
 
-// Says which samples of the data set a batch holds, and when.
+// Says which samples of the data set a batch holds, and in which epoch: what random transforms draw by.
 struct SampleKeys {
   uint64_t seed = 0;
   int64_t epoch = 0;                   // below 2^23
@@ -21,28 +21,29 @@ struct SampleKeys {
   Generator generator(int64_t i) const;  // the stream for samples[i]
 };
 
-// Takes and returns u8 [B, H, W, C]; must not write into its input.
+// Takes and returns u8 [B, H, W, C], and may change H and W; must not write into its input. keys.samples has B entries.
 using Transform = std::function<Tensor(const Tensor& images, const SampleKeys& keys)>;
 
 // What random_crop pads with: black, or the picture's mirror image about its outermost pixels.
 enum class Padding { black, reflect };
 
 // Shifts by up to `padding` pixels, evenly, along both axes: a picture padded all around, then cropped to its former
-// size. To reflect, the picture has to be larger than the padding. Black frames, which no picture has in evaluation,
-// change the statistics that a batch norm keeps for it.
+// size. Black frames change the population of batch norms, and pictures in evaluation have none. Errors: a negative
+// padding; to reflect, pictures not larger than the padding.
 Transform random_crop(int64_t padding, Padding with = Padding::black);
 
-// Left to right, with probability p.
+// Swaps left and right, with probability p. Error: p outside of [0, 1].
 Transform random_horizontal_flip(double p = 0.5);
 
-// Blackens a square of size x size pixels around a random pixel; what lies outside the picture is cut off.
-// DeVries and Taylor, "Improved regularization of convolutional neural networks with cutout", 2017.
+// Blackens a square of size x size pixels around a random pixel; what lies outside the picture is cut off. Error: a
+// size below 1. DeVries and Taylor, "Improved regularization of convolutional neural networks with cutout", 2017.
 Transform cutout(int64_t size);
 
-// The list one after the other, each with its place.
+// Runs the transforms one after the other, each with its place in keys.
 Tensor apply_transforms(std::span<const Transform> transforms, const Tensor& images, SampleKeys keys);
 
-// f32 [B, H, W, C] of u8 pixels: (x / 255 - mean[c]) / deviation[c].
+// (x / 255 - mean[c]) / deviation[c]: u8 [B, H, W, C] -> f32 of the same shape. Errors: stats of another number of
+// channels; a deviation that is not above 0.
 Tensor to_float(const Tensor& images, const ChannelStats& stats);
 
 }  // namespace norma::data

@@ -47,7 +47,7 @@ TEST(Dataset, ValidateNamesWhatIsWrong) {
   good.validate();
   ImageDataset bad = good;
   bad.images = good.images.to(f32);
-  expect_error([&] { bad.validate(); }, "'drawn digits': images [4, 28, 28, 1] (f32)");
+  expect_error([&] { bad.validate(); }, "[dataset 'drawn digits'] wants u8 [N, H, W, C], not [4, 28, 28, 1] (f32)");
   bad = good;
   bad.labels = arange(5);
   expect_error([&] { bad.validate(); }, "labels [5] (i64) of images [4, 28, 28, 1]");

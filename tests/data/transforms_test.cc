@@ -204,7 +204,7 @@ TEST(Transforms, SayWhatIsWrong) {
   expect_error([&] { random_horizontal_flip(1.5); }, "[random_horizontal_flip] 1.5");
   expect_error([&] { cutout(0); }, "[cutout] a square of side 0");
   expect_error([&] { cutout(2)(x, {.samples = samples}); }, "[cutout] 3 samples for images [64, 3, 5, 2]");
-  expect_error([&] { cutout(2)(x.to(f32), {.samples = samples}); }, "[cutout] wants u8 [B, H, W, C]");
+  expect_error([&] { cutout(2)(x.to(f32), {.samples = samples}); }, "[cutout] wants u8 [N, H, W, C]");
   expect_error([&] { to_float(x.to(i64), {{0, 0}, {1, 1}}); }, "[to_float] wants u8");
   expect_error([&] { to_float(x, {{0}, {1}}); }, "[to_float] 1 means and 1 deviations for images [64, 3, 5, 2]");
   expect_error([&] { to_float(x, {{0, 0}, {1, 0}}); }, "deviation 0 of channel 1");
