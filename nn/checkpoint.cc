@@ -1,5 +1,6 @@
 #include "norma/nn/checkpoint.h"
 
+#include <array>
 #include <bit>
 
 #include "norma/nn/state.h"
@@ -17,20 +18,21 @@ std::map<std::string, Generator*> generators_of(const TrainingRun& run) {
   return generators;
 }
 
-// Seeds are unsigned words; kept as signed ones with the same bits.
-Tensor words_of(const Generator& generator) {
-  const Generator::State state = generator.state();
-  return tensor<int64_t>({std::bit_cast<int64_t>(state.seed), std::bit_cast<int64_t>(state.stream),
-                          std::bit_cast<int64_t>(state.position)});
+// Three numbers of the file. A generator's are its State, unsigned words kept as signed ones with the same bits.
+using Words = std::array<int64_t, 3>;
+Words words_of(const TensorFile& file, const std::string& name) {
+  Words words;
+  std::copy_n(file.find(name)->data<int64_t>(), 3, words.begin());
+  return words;
 }
 
-// The tensors of a checkpoint: those of model and optimizer themselves, and copies of the rest.
+// The tensors of a checkpoint: the model's and the optimizer's own, which loading overwrites, and copies of the rest.
 NamedTensors tensors_of(const TrainingRun& run, const Progress& progress) {
   NamedTensors result;
   for (const auto& [name, x] : run.model.state_dict()) result.emplace_back("model/" + name, x);
   for (const auto& [name, x] : run.optimizer.state()) result.emplace_back("optimizer/" + name, x);
   for (const auto& [name, generator] : generators_of(run))
-    result.emplace_back("generator/" + name, words_of(*generator));
+    result.emplace_back("generator/" + name, tensor<int64_t>(std::bit_cast<Words>(generator->state()), {3}));
   result.emplace_back("progress", tensor<int64_t>({progress.epoch, progress.batch, progress.step}));
   return result;
 }
@@ -51,35 +53,25 @@ Progress load_checkpoint(const std::string& path, const TrainingRun& run) {
   const std::string& version = file.metadata.at("checkpoint");
   check(version == kVersion, op, "a checkpoint of version '{}'; this norma reads '{}'", version, kVersion);
 
-  Progress progress;
-  std::map<std::string, std::pair<std::string, std::string>> options;  // as they were, as they are
+  std::map<std::string, std::string> metadata;
+  std::map<std::string, std::pair<std::string, std::string>> options;  // then, now; empty: not given
   for (const auto& [key, value] : file.metadata) {
     if (key.starts_with(kOption)) options[key.substr(kOption.size())].first = "'" + value + "'";
-    if (key.starts_with(kUser)) progress.metadata[key.substr(kUser.size())] = value;
+    if (key.starts_with(kUser)) metadata[key.substr(kUser.size())] = value;
   }
   for (const auto& [key, value] : run.fingerprint) options[key].second = "'" + value + "'";
   std::string differences;
-  for (const auto& [key, values] : options) {
-    const auto& [was, is] = values;
-    if (was != is)
-      differences +=
-          fmt::format("\n  {}: {}, now {}", key, was.empty() ? "not given" : was, is.empty() ? "not given" : is);
-  }
+  const auto shown = [](const std::string& value) { return value.empty() ? "not given" : value; };
+  for (const auto& [key, values] : options)
+    if (const auto& [then, now] = values; then != now)
+      differences += fmt::format("\n  {}: {}, now {}", key, shown(then), shown(now));
   check(differences.empty(), op, "was made with other options:{}", differences);
 
-  const NamedTensors targets = tensors_of(run, {});
-  assign(op, "the run", targets, file.tensors);
-  const std::map<std::string, Tensor> loaded(targets.begin(), targets.end());
-  for (const auto& [name, generator] : generators_of(run)) {
-    const auto words = loaded.at("generator/" + name).to_vector<int64_t>();
-    generator->set_state(
-        {std::bit_cast<uint64_t>(words[0]), std::bit_cast<uint64_t>(words[1]), std::bit_cast<uint64_t>(words[2])});
-  }
-  const auto counts = loaded.at("progress").to_vector<int64_t>();
-  progress.epoch = counts[0];
-  progress.batch = counts[1];
-  progress.step = counts[2];
-  return progress;
+  assign(op, "the run", tensors_of(run, {}), file.tensors);
+  for (const auto& [name, generator] : generators_of(run))
+    generator->set_state(std::bit_cast<Generator::State>(words_of(file, "generator/" + name)));
+  const auto [epoch, batch, step] = words_of(file, "progress");
+  return {epoch, batch, step, metadata};
 }
 
 }  // namespace norma::nn

@@ -40,7 +40,7 @@ class Converter {
   using Marks = std::map<int64_t, Shape>;  // value -> the [H, W, C] its features are; rank 0: in no known order
 
   void trace(Module& model, const Shape& input) {
-    struct Frozen {  // are not, for a while, so that the tape sees them
+    struct Frozen {  // The tape sees only what requires grad: frozen parameters do, for this pass.
       std::vector<Tensor> parameters;
       ~Frozen() {
         for (Tensor& p : parameters) p.set_requires_grad(false);
@@ -94,13 +94,15 @@ class Converter {
   std::map<const void*, Shape> images_[2];                         // identity -> what its axis 0, 1 runs over
 };
 
-void check_fit(std::string_view op, std::string_view owner, const NamedTensors& targets, const NamedTensors& values,
-               bool exact) {
+// The value for each target, found by its name. Error: a list of all that does not fit.
+std::vector<Tensor> match(std::string_view op, std::string_view owner, const NamedTensors& targets,
+                          const NamedTensors& values, bool exact) {
   std::map<std::string, Tensor> rest(values.begin(), values.end());
+  std::vector<Tensor> result;
   std::string problems;
   for (const auto& [name, target] : targets) {
     const auto node = rest.extract(name);
-    const Tensor value = node ? node.mapped() : Tensor();
+    const Tensor value = result.emplace_back(node ? node.mapped() : Tensor());
     if (!node) {
       problems += fmt::format("\n  missing: {} {}", name, target.shape());
     } else if (value.shape() != target.shape()) {
@@ -113,15 +115,15 @@ void check_fit(std::string_view op, std::string_view owner, const NamedTensors& 
   }
   for (const auto& [name, value] : rest) problems += fmt::format("\n  unknown: {} {}", name, value.shape());
   check(problems.empty(), op, "does not fit {}:{}", owner, problems);
+  return result;
 }
 
 }  // namespace
 
 void assign(std::string_view op, std::string_view owner, const NamedTensors& targets, const NamedTensors& values,
             bool exact) {
-  check_fit(op, owner, targets, values, exact);
-  const std::map<std::string, Tensor> by_name(values.begin(), values.end());
-  for (const auto& [name, target] : targets) target.copy_from(by_name.at(name));
+  const std::vector<Tensor> matched = match(op, owner, targets, values, exact);
+  for (size_t i = 0; i < targets.size(); ++i) targets[i].second.copy_from(matched[i]);
 }
 
 void save(Module& model, const std::string& path, const StateOptions& options) {
@@ -150,9 +152,10 @@ void load(Module& model, const std::string& path, const StateOptions& options) {
     const Converter converter(model, options.input);
     NamedTensors expected = targets;
     for (auto& [_, x] : expected) x = converter.convert(x, x, true);
-    check_fit(op, "the model", expected, values, false);
-    const std::map<std::string, Tensor> owners(targets.begin(), targets.end());
-    for (auto& [name, x] : values) x = converter.convert(owners.at(name), x, false);
+    const std::vector<Tensor> matched = match(op, "the model", expected, values, false);
+    values = targets;
+    for (size_t i = 0; i < values.size(); ++i)
+      values[i].second = converter.convert(targets[i].second, matched[i], false);
   }
   assign(op, "the model", targets, values, false);
 }
