@@ -5,7 +5,8 @@
 namespace norma::nn::init {
 namespace {
 
-double kaiming(const Tensor& weight, const KaimingOptions& options) {  // the deviation
+// The standard deviation of the draws.
+double kaiming(const Tensor& weight, const KaimingOptions& options) {
   return options.gain / std::sqrt(fan_of(weight, options.fan));
 }
 double xavier(const Tensor& weight, double gain) {

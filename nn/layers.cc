@@ -9,10 +9,10 @@
 namespace norma::nn {
 namespace {
 
-// Weight and bias from U(-b, b), b = 1 / sqrt(fan in); of the weight, that is kaiming_uniform with the gain of a leaky
-// relu of slope sqrt(5).
+// Makes weight and bias as PyTorch does, with draws from U(-b, b), b = 1 / sqrt(fan in). For the weight that is
+// kaiming_uniform with the gain of a leaky relu of slope sqrt(5).
 template <class Layer>
-void start(const char* name, Layer& layer, const Shape& weight, int64_t outputs, bool with_bias) {
+void initialize(const char* name, Layer& layer, const Shape& weight, int64_t outputs, bool with_bias) {
   check(weight.numel() > 0, name, "a weight of shape {}: sizes are at least 1", weight);
   layer.weight = Parameter(empty(weight));
   init::kaiming_uniform(layer.weight, {.gain = std::sqrt(1.0 / 3)});
@@ -29,13 +29,13 @@ void check_groups(const char* name, int64_t in, int64_t out, int64_t groups) {
 
 }  // namespace
 
-Linear::Linear(int64_t in, int64_t out, bool with_bias) { start("Linear", *this, {out, in}, out, with_bias); }
+Linear::Linear(int64_t in, int64_t out, bool with_bias) { initialize("Linear", *this, {out, in}, out, with_bias); }
 
 Tensor Linear::forward(const Tensor& x) { return linear(x, weight, bias); }
 
 Conv2d::Conv2d(int64_t in, int64_t out, Pair kernel, const Conv2dOptions& chosen, bool with_bias) : options(chosen) {
   check_groups("Conv2d", in, out, options.groups);
-  start("Conv2d", *this, {out, kernel.h, kernel.w, in / options.groups}, out, with_bias);
+  initialize("Conv2d", *this, {out, kernel.h, kernel.w, in / options.groups}, out, with_bias);
 }
 
 Tensor Conv2d::filters() const {
@@ -48,7 +48,7 @@ ConvTranspose2d::ConvTranspose2d(int64_t in, int64_t out, Pair kernel, const Con
                                  bool with_bias)
     : options(chosen) {
   check_groups("ConvTranspose2d", in, out, options.groups);
-  start("ConvTranspose2d", *this, {in, kernel.h, kernel.w, out / options.groups}, out, with_bias);
+  initialize("ConvTranspose2d", *this, {in, kernel.h, kernel.w, out / options.groups}, out, with_bias);
 }
 
 Dropout::Dropout(double probability, Generator& source) : p(probability), generator(&source) {

@@ -1,5 +1,9 @@
-// The layers: modules around the ops of the same names, which say more about shapes and errors. Images are
-// [N, H, W, C]. Weights start as PyTorch's do, drawn from the default generator: manual_seed() fixes them.
+// The layers: modules around ops, with names, defaults and initial weights as in PyTorch. Other than there, images and
+// weights are channels last, and sizes come as Pair, for which one number may stand: Conv2d(3, 16, 3, {.padding = 1}).
+//
+// Parameters are made in f32 on the CPU and drawn from the default generator, so that manual_seed() fixes them; to()
+// moves and converts. Inputs are f32 or f64 as the parameters are (without any: either), on their device. Constructors
+// throw where sizes or groups make no sense; what an input has to look like, the ops check (ops/, under the same name).
 #pragma once
 
 #include <optional>
@@ -17,7 +21,7 @@
 
 namespace norma::nn {
 
-// [..., in] -> [..., out]
+// y = x weight^T + bias: [..., in] -> [..., out].
 struct Linear : Module {
   Linear(int64_t in, int64_t out, bool with_bias = true);
   Tensor forward(const Tensor& x) override;
@@ -25,18 +29,22 @@ struct Linear : Module {
   NORMA_VISIT(weight, bias)
 };
 
-// [N, H, W, in] -> [N, OH, OW, out]
+// [N, H, W, in] -> [N, OH, OW, out]. The options default to stride 1, no padding, no dilation, one group; OH and OW are
+// given in ops/conv/conv2d.h. Errors: groups that do not divide in and out.
 struct Conv2d : Module {
   Conv2d(int64_t in, int64_t out, Pair kernel, const Conv2dOptions& options = {}, bool with_bias = true);
   Tensor forward(const Tensor& x) override;
   Conv2dOptions options;
   // Weight standardization (Qiao et al. 2019): each output's filter is used with mean 0 and variance 1; `weight`
-  // itself, which is trained and saved, is the raw one. Wants a norm behind it.
+  // itself, which is trained and saved, is the raw one. The scale that this takes away a norm behind it has to give.
   bool standardized = false;
   Tensor filters() const;  // the weight as it is used
   Parameter weight, bias;  // [out, KH, KW, in / groups], [out]
   NORMA_VISIT(weight, bias)
 };
+
+// The transpose of a Conv2d(out, in, ...), used to upsample: [N, H, W, in] -> [N, OH, OW, out], larger by the stride.
+// Options, OH and OW: ops/conv/conv_transpose2d.h. Errors: groups that do not divide in and out.
 struct ConvTranspose2d : Module {
   ConvTranspose2d(int64_t in, int64_t out, Pair kernel, const ConvTranspose2dOptions& options = {},
                   bool with_bias = true);
@@ -46,9 +54,11 @@ struct ConvTranspose2d : Module {
   NORMA_VISIT(weight, bias)
 };
 
+// The largest, or the mean, of each window: [N, H, W, C] -> [N, OH, OW, C], OH = (H + 2 padding - kernel) / stride + 1
+// rounded down. In the mean, padding counts as zeros.
 struct PoolOptions {
-  std::optional<Pair> stride{};  // default: the kernel
-  Pair padding = 0;
+  std::optional<Pair> stride{};  // default: the kernel, so that windows lie side by side
+  Pair padding = 0;              // on each side; at most half of the kernel
 };
 struct MaxPool2d : Module {
   explicit MaxPool2d(Pair kernel, const PoolOptions& o = {}) : options{kernel, o.stride, o.padding} {}
@@ -60,31 +70,39 @@ struct AvgPool2d : Module {
   Tensor forward(const Tensor& x) override { return avg_pool2d(x, options); }
   Pool2dOptions options;
 };
+
+// Repeats each pixel scale.h times down and scale.w times across (PyTorch's mode="nearest"): [N, H, W, C] ->
+// [N, H scale.h, W scale.w, C]. Error, in forward: a scale below 1.
 struct Upsample : Module {
-  explicit Upsample(Pair times) : scale(times) {}
+  explicit Upsample(Pair factor) : scale(factor) {}
   Tensor forward(const Tensor& x) override { return upsample_nearest(x, scale); }
   Pair scale;
 };
 
-// Zeros elements with probability p and scales the rest by 1 / (1 - p), in training only.
+// In training, zeros each element with probability p and scales the others by 1 / (1 - p); in evaluation x itself. Any
+// shape. Error: a probability outside of [0, 1).
 struct Dropout : Module {
   explicit Dropout(double probability = 0.5, Generator& source = default_generator());
   Tensor forward(const Tensor& x) override { return is_training() ? dropout(x, p, *generator) : x; }
   double p;
-  Generator* generator;  // must outlive the layer
+  Generator* generator;  // not owned: it must outlive the layer
 };
 
+// x where x > 0, else slope x. Any shape.
 struct LeakyReLU : Module {
   explicit LeakyReLU(double negative_slope = 0.01) : slope(negative_slope) {}
   Tensor forward(const Tensor& x) override { return leaky_relu(x, slope); }
   double slope;
 };
+
+// Along one axis, the last by default; negative ones count from the end. Any shape that has the axis.
 struct Softmax : Module {
   explicit Softmax(int64_t over = -1) : axis(over) {}
   Tensor forward(const Tensor& x) override { return softmax(x, axis); }
   int64_t axis;
 };
 
+// Layers without parameters or options. x has any shape unless one is given.
 #define NORMA_LAYER(name, y)                               \
   struct name : Module {                                   \
     Tensor forward(const Tensor& x) override { return y; } \

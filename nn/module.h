@@ -1,9 +1,10 @@
-// Module: a piece of a model, with its parameters, its buffers and the modules it is made of.
+// Module: a piece of a model, with its parameters, its buffers and the modules it is made of; PyTorch's nn.Module. It
+// says which tensors there are and what they are called: no autograd (autograd/tape.h), no files (state.h).
 //
 //   struct Net : nn::Module {
 //     nn::Conv2d conv{1, 32, 3, {.padding = 1}};
 //     nn::Linear fc{32 * 28 * 28, 10};
-//     NORMA_VISIT(conv, fc)                                     // each member once; the names are those of the text
+//     NORMA_VISIT(conv, fc)                                     // gives "conv.weight", "conv.bias", "fc.weight", ...
 //     Tensor forward(const Tensor& x) override { return fc(flatten(relu(conv(x)))); }
 //   };
 //
@@ -22,8 +23,9 @@ namespace norma::nn {
 
 class Module;
 
-// A tensor that is trained, and one that is merely kept. Handles, as every Tensor: a copy is the same tensor, and a
-// parameter that stands in two places is tied. An undefined one is absent.
+// A tensor that is trained, and one that is saved and moved with the model but not trained. Both are handles, as every
+// Tensor is: a copy is the same tensor, and a parameter that two members hold is tied. An undefined one is absent, like
+// the bias of a layer without one.
 struct Parameter : Tensor {
   Parameter() = default;
   explicit Parameter(const Tensor& value) : Tensor(value.detach()) { set_requires_grad(); }
@@ -33,12 +35,14 @@ struct Buffer : Tensor {
   explicit Buffer(const Tensor& value) : Tensor(value.detach()) {}
 };
 
-// Receives a module's own members. Besides those two and modules: pointers (of any kind) and optionals, passed over
-// where they are empty, and vectors, whose elements are named "blocks.0", "blocks.1", ...
+// What visit() fills in: the members of one module, each under its name. A member is a Parameter, a Buffer or a Module;
+// a pointer of any kind or an optional to one of these, passed over where it is empty; or a vector of such, whose
+// elements are named "blocks.0", "blocks.1", ...
 class Visitor {
  public:
+  // names: "conv1, bn1_", as many as members; blanks and final underscores are dropped.
   template <class... M>
-  void members(std::string_view names, M&... members) {  // names: "conv1, bn1_", blanks and final underscores dropped
+  void members(std::string_view names, M&... members) {
     (member(next(names), members), ...);
   }
 
@@ -61,11 +65,12 @@ class Visitor {
   std::vector<std::pair<std::string, Module*>> children;
 
  private:
-  static std::string next(std::string_view& names);
+  static std::string next(std::string_view& names);  // takes the first name away
 };
 
-// For the class body. What it does not list is neither trained, nor saved, nor moved. A class derived from a model
-// writes visit() itself:  { Base::visit(visitor); visitor.members("head", head); }
+// Stands in the class body and lists the members, under their own names. What it leaves out is neither trained, nor
+// saved, nor moved. A class derived from a model with members writes visit() itself:
+//   void visit(Visitor& visitor) override { Base::visit(visitor); visitor.members("head", head); }
 #define NORMA_VISIT(...) \
   void visit(::norma::nn::Visitor& visitor) override { visitor.members(#__VA_ARGS__, __VA_ARGS__); }
 
@@ -81,15 +86,16 @@ class Module {
 
   virtual void visit(Visitor&) {}
   virtual Tensor forward(const Tensor& x);  // throws, unless overridden
-  Tensor operator()(const Tensor& x);       // forward, of which observers are told
+  Tensor operator()(const Tensor& x);       // forward(x), and then the Observers of this thread
 
-  // Names are paths, "features.0.weight"; the order is that of the declarations. A tied parameter comes once.
+  // Names are paths, "features.0.weight"; the order is that of the lists of members, a module's own before those of the
+  // modules in it. A tied parameter comes once, under its first name. Handles, not copies.
   NamedTensors named_parameters();
   NamedTensors named_buffers();
   std::vector<Tensor> parameters();
-  // Parameters and buffers, named as PyTorch does; handles, not copies. Tied parameters under each of their names.
+  // Parameters and buffers, named as PyTorch does; tied parameters under each of their names.
   NamedTensors state_dict();
-  void zero_grad();
+  void zero_grad();  // the gradients become undefined
 
   // Calls f for this module, whose path is "", and for those below it, each before its children.
   void for_each(const std::function<void(const std::string& path, Module& module)>& f);
@@ -98,18 +104,22 @@ class Module {
   void eval() { train(false); }
   bool is_training() const { return training_; }
 
-  // Replaces what is not there yet by a copy, the gradients with it. An optimizer made before holds the old tensors.
+  // Replaces each tensor that is on another device, or of another dtype, by a converted copy, its gradient with it. An
+  // optimizer that was made before still holds the old tensors. Errors: a device that is not there; a dtype other than
+  // f32 and f64.
   void to(Device device);
-  void to(DType dtype);  // f32 or f64; parameters only: buffers have a dtype for a reason of their own
+  void to(DType dtype);  // parameters only: a buffer's dtype is its own, as f64 for running statistics
 
-  virtual std::string type() const;  // "Conv2d"; for tables, not for decisions
+  virtual std::string type() const;  // the class, "Conv2d"; to be shown, not to decide by
 
  private:
   friend class EvalMode;
   bool training_ = true;
 };
 
-// Calls `after` when a module's operator() has run on this thread; a module comes after those inside it.
+// While it lives, calls `after` behind each Module::operator()(x) of this thread, with what the module took and gave; a
+// module comes after those inside it. PyTorch's forward hooks, for all modules at once. What a layer does in the pass
+// of another is not seen; so where an Observer looks on, Norm and Sequential run layers one by one.
 class Observer {
  public:
   using Callback = std::function<void(Module& module, const Tensor& x, const Tensor& y)>;
@@ -125,7 +135,8 @@ class Observer {
   Observer* outer_;
 };
 
-// Evaluation mode for a scope. Afterwards each module has its own mode again, and the default generator its state.
+// Evaluation mode while it lives. Afterwards each module has its former mode again, and the default generator its
+// former state, so that an evaluation leaves no trace in the training around it.
 class EvalMode {
  public:
   explicit EvalMode(Module& model);

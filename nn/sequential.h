@@ -1,6 +1,8 @@
-// Sequential: modules one after the other, named "0", "1", ... A Norm takes a ReLU or LeakyReLU behind it, and then a
-// MaxPool2d by its own size, into its pass, and a Conv2d before it in evaluation the norm: with the same results, and
-// unless an Observer wants to see each of them.
+// Sequential: modules one after the other, named "0", "1", ...
+//
+// Where a Norm stands among them, its neighbours go into its pass, with the same results: a ReLU or LeakyReLU behind it
+// (if it has no activation of its own), then a MaxPool2d whose windows lie side by side, and in evaluation a Conv2d
+// before it. With an Observer about, each layer runs by itself.
 #pragma once
 
 #include <memory>
@@ -11,7 +13,7 @@ namespace norma::nn {
 
 class Sequential : public Module {
  public:
-  // Sequential net(Conv2d(1, 8, 3), ReLU(), ...): takes the modules over; one that has a name must be moved in.
+  // Sequential net(Conv2d(1, 8, 3), ReLU(), ...). Owns the modules: one that is a variable has to be moved in.
   template <class... M>
   requires(std::is_base_of_v<Module, M>&&...) explicit Sequential(M... modules) { (add(std::move(modules)), ...); }
 
@@ -37,7 +39,8 @@ class Sequential : public Module {
   }
 
  private:
-  // Runs layer `first`, and those behind it that go in the same pass; returns how many these are.
+  // Replaces y by the output of layer `first`, or of this and the ones behind it where they run as one; returns how
+  // many have run.
   size_t run(size_t first, Tensor& y);
 
   std::vector<std::unique_ptr<Module>> layers_;

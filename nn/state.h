@@ -1,36 +1,39 @@
-// A model's parameters and buffers, to and from safetensors files.
+// A model's parameters and buffers, to and from safetensors files: norma's own, and those that PyTorch writes and
+// reads. What a training run needs besides to go on is in checkpoint.h.
 #pragma once
 
 #include "norma/nn/module.h"
 
 namespace norma::nn {
 
-// How the tensors of a file are laid out: as norma keeps them, or as PyTorch's state_dict() of the same model does.
-// Layout::torch converts, both ways:
+// How the tensors of a file are laid out: as norma has them, channels last, or as in the state_dict() of the same model
+// in PyTorch. Layout::torch converts, both ways:
 // - Tensors of four axes go from channels-last to channels-first: the weights of convolutions, transposed ones too,
 //   [O, KH, KW, I] <-> [O, I, KH, KW].
 // - The features of a Linear that reads a flattened image go from [H, W, C] to [C, H, W] order, and those of one whose
-//   output becomes an image too. Which they are is found by recording one forward pass (evaluation mode, zeros).
+//   output becomes an image too. Which they are is found by recording one forward pass of zeros in evaluation mode.
 // - What is f64, as running statistics are, becomes f32.
 enum class Layout { norma, torch };
 
 struct StateOptions {
   Layout layout = Layout::norma;
-  // Shape of one sample, [H, W, C], for that forward pass. Layout::torch wants it for models that have weights of
-  // rank 2 besides ones of rank 4 or an nn::Flatten; without it, other models are taken to flatten no image.
+  // The shape of one sample, [H, W, C], for that forward pass. Layout::torch needs it for models that might flatten an
+  // image: those with weights of rank 2 besides ones of rank 4 or an nn::Flatten.
   Shape input{};
 };
 
-// Atomic: whatever interrupts it, an older file stays whole.
+// Atomic: whatever interrupts it, an older file stays whole. Errors: a file that cannot be written; with Layout::torch,
+// no `input` where it is needed, or a Linear whose order of features cannot be told.
 void save(Module& model, const std::string& path, const StateOptions& options = {});
 
-// The file may also be a checkpoint (checkpoint.h), of which the model is taken. Names that are missing or unknown and
-// shapes that differ are all listed in one error, and the model is then as it was; f32 and f64 are converted. A file in
-// norma's layout says so in its metadata, "layout": "norma"; one layout is not taken for the other.
+// The file may also be a checkpoint (checkpoint.h), of which the model's part is read. f32 and f64 are converted to
+// what the model has. Errors: what load_safetensors finds; another layout than options.layout (norma's own files say
+// "layout": "norma" in their metadata); and, all in one list, names that are missing or unknown, shapes and dtypes that
+// differ. The model is then as it was.
 void load(Module& model, const std::string& path, const StateOptions& options = {});
 
-// What load does once the file is read: copies each value into the target of its name, or throws and copies none.
-// `op` and `owner` ("the model") are for the error; `exact`: f32 and f64 do not fit each other.
+// Copies each value into the target of the same name, or throws that list of errors and copies none. `op` and `owner`
+// ("the model") are for its words. exact: f32 and f64 are not converted, but an error.
 void assign(std::string_view op, std::string_view owner, const NamedTensors& targets, const NamedTensors& values,
             bool exact = true);
 

@@ -1,4 +1,4 @@
-// summary: a model as a table of its modules.
+// summary: a model as a table of its modules, as text.
 #pragma once
 
 #include "norma/nn/module.h"
