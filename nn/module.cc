@@ -24,16 +24,23 @@ void walk(const std::string& path, Module& module, F&& f) {
   for (const auto& [name, child] : members.children) walk(join(path, name), *child, f);
 }
 
-NamedTensors collect(Module& model, bool parameters, bool buffers, bool once) {
+// Calls f(path, tensor, whether it is a parameter) for each parameter and buffer that is there.
+template <class F>
+void for_each_tensor(Module& model, F&& f) {
+  walk("", model, [&](const std::string& path, Module&, const Visitor& members) {
+    for (const auto& [name, p] : members.parameters)
+      if (p->defined()) f(join(path, name), *p, true);
+    for (const auto& [name, b] : members.buffers)
+      if (b->defined()) f(join(path, name), *b, false);
+  });
+}
+
+// All parameters or all buffers; those that are tied once.
+NamedTensors collect(Module& model, bool parameters) {
   NamedTensors result;
   std::set<const void*> seen;
-  walk("", model, [&](const std::string& path, Module&, const Visitor& members) {
-    const auto add = [&](const auto& list) {
-      for (const auto& [name, x] : list)
-        if (x->defined() && (seen.insert(x->identity()).second || !once)) result.emplace_back(join(path, name), *x);
-    };
-    if (parameters) add(members.parameters);
-    if (buffers) add(members.buffers);
+  for_each_tensor(model, [&](const std::string& path, const Tensor& x, bool is_parameter) {
+    if (is_parameter == parameters && seen.insert(x.identity()).second) result.emplace_back(path, x);
   });
   return result;
 }
@@ -41,8 +48,8 @@ NamedTensors collect(Module& model, bool parameters, bool buffers, bool once) {
 template <class Target>
 void convert(Module& model, Target target, bool with_buffers) {
   std::map<const void*, Tensor> converted;  // so that tied tensors stay tied
-  const auto move = [&](Tensor& x) {
-    if (!x.defined()) return;
+  for_each_tensor(model, [&](const std::string&, Tensor& x, bool is_parameter) {
+    if (!is_parameter && !with_buffers) return;
     const Tensor there = x.to(target);
     if (there.identity() == x.identity()) return;
     const auto [found, fresh] = converted.try_emplace(x.identity(), there);
@@ -51,11 +58,6 @@ void convert(Module& model, Target target, bool with_buffers) {
       if (const Tensor grad = x.grad(); grad.defined()) found->second.set_grad(grad.to(target));
     }
     x = found->second;
-  };
-  walk("", model, [&](const std::string&, Module&, Visitor& members) {
-    for (auto& [_, p] : members.parameters) move(*p);
-    for (auto& [_, b] : members.buffers)
-      if (with_buffers) move(*b);
   });
 }
 
@@ -79,9 +81,14 @@ Tensor Module::operator()(const Tensor& x) {
   return y;
 }
 
-NamedTensors Module::named_parameters() { return collect(*this, true, false, true); }
-NamedTensors Module::named_buffers() { return collect(*this, false, true, true); }
-NamedTensors Module::state_dict() { return collect(*this, true, true, false); }
+NamedTensors Module::named_parameters() { return collect(*this, true); }
+NamedTensors Module::named_buffers() { return collect(*this, false); }
+
+NamedTensors Module::state_dict() {
+  NamedTensors result;
+  for_each_tensor(*this, [&](const std::string& path, const Tensor& x, bool) { result.emplace_back(path, x); });
+  return result;
+}
 
 std::vector<Tensor> Module::parameters() {
   std::vector<Tensor> result;
@@ -90,10 +97,7 @@ std::vector<Tensor> Module::parameters() {
 }
 
 void Module::zero_grad() {
-  walk("", *this, [](const std::string&, Module&, const Visitor& members) {
-    for (const auto& [_, p] : members.parameters)
-      if (p->defined()) p->set_grad({});
-  });
+  for (const Tensor& p : parameters()) p.set_grad({});
 }
 
 void Module::for_each(const std::function<void(const std::string&, Module&)>& f) {

@@ -7,6 +7,126 @@
 #include "norma/ops/shape/views.h"
 
 namespace norma::nn {
+namespace {
+
+using Source = Statistics::Source;
+
+// [n], or [domains, n] where each has its own.
+Shape with_domains(const Domains& domains, bool own, int64_t n) {
+  return own && domains.count > 0 ? Shape{domains.count, n} : Shape{n};
+}
+
+Shape population_shape(const Norm& norm) {
+  const int64_t groups = norm.grouping.channels.count;
+  return with_domains(norm.domains, norm.domains.population, groups > 0 ? groups : norm.channels());
+}
+
+// The layer's `domains`, with nothing of their own where there are none.
+Domains own_parts(const Norm& norm) {
+  const auto& [count, batch, population, affine] = norm.domains;
+  return {count, count > 0 && batch, count > 0 && population, count > 0 && affine && norm.weight.defined()};
+}
+
+// All samples in one set, or in a set for each domain.
+Grouping all_samples(const Norm& norm, bool by_domain) {
+  return {by_domain ? Samples::labels(norm.ids, norm.domains.count) : Samples::whole(), norm.grouping.positions,
+          norm.grouping.channels};
+}
+
+// Whether a layer that has a population normalizes by it now: in evaluation, unless somebody wants the statistics of
+// the mini-batch; and if frozen, in training.
+bool uses_population(const Norm& norm) {
+  const bool frozen = norm.source == Source::given;
+  if (norm.is_training()) return frozen;
+  return !norm.collect && (frozen || norm.evaluation == EvalStatistics::population);
+}
+
+// What one call of a layer works on. The options have its activation and residual.
+struct Call {
+  const Norm& norm;
+  const std::vector<Tensor>& xs;  // [N, ..., C] each
+  NormOptions options;
+  const std::optional<Pair>& max_pool;
+};
+
+// What stands behind the norm, as ops of their own.
+std::vector<Tensor> finish(const Call& call, std::vector<Tensor> ys) {
+  const auto& [kind, slope] = call.options.activation;
+  for (size_t i = 0; i < ys.size(); ++i) {
+    if (!call.options.residual.empty()) ys[i] = ys[i] + call.options.residual[i];
+    if (kind == Activation::Kind::relu) ys[i] = relu(ys[i]);
+    if (kind == Activation::Kind::leaky_relu) ys[i] = leaky_relu(ys[i], slope);
+    if (call.max_pool) ys[i] = max_pool2d(ys[i], {.kernel = *call.max_pool});
+  }
+  return ys;
+}
+
+// The norm and what stands behind it, in as few passes as there are ops for.
+std::vector<Tensor> run(const Call& call, const Grouping& by, const Statistics& statistics) {
+  const Norm& norm = call.norm;
+  if (call.max_pool && call.xs.size() == 1)
+    return {
+        norm_max_pool(call.xs[0], by, statistics, norm.weight, norm.bias, {.kernel = *call.max_pool}, call.options)};
+  return finish({norm, call.xs, {}, call.max_pool},
+                norma::norm(call.xs, by, statistics, norm.weight, norm.bias, call.options));
+}
+
+std::vector<Tensor> normalize_by_population(const Call& call) {
+  const Norm& norm = call.norm;
+  const Domains own = own_parts(norm);
+  // The op's gradient keeps the statistics that it was given, and a later step moves these: so it gets copies.
+  std::vector<Tensor> ys = run(call, all_samples(norm, own.population || own.affine),
+                               Statistics::given(norm.running_mean.clone(), norm.running_var.clone()));
+  if (norm.collect) norm.collect(call.xs, moments(call.xs, all_samples(norm, own.batch)));
+  return ys;
+}
+
+// y * gamma + beta, each sample by those of its domain. The op does this only where it normalizes by domain, too.
+Tensor affine_by_domain(const Norm& norm, const Tensor& y) {
+  const int64_t n = y.dim(0);
+  const auto of_samples = [&](const Tensor& p) {  // [domains, C] -> [N, 1, C]
+    return reshape(index_select(p, 0, norm.ids.to(p.device())), {n, 1, norm.channels()});
+  };
+  const Tensor scaled = reshape(y, {n, n > 0 ? -1 : 1, norm.channels()}) * of_samples(norm.weight);
+  return reshape(norm.bias.defined() ? scaled + of_samples(norm.bias) : scaled, y.shape());
+}
+
+// In training, and in evaluation by the mini-batch. Moves the population, or tells who collects moments.
+std::vector<Tensor> normalize_by_batch(Call call) {
+  const Norm& norm = call.norm;
+  const Domains own = own_parts(norm);
+  const bool training = norm.is_training();
+  const Grouping by = training && !own.batch ? norm.grouping : all_samples(norm, own.batch);
+  const Statistics statistics =
+      training && norm.source == Source::renorm
+          ? Statistics::renorm(norm.running_mean.clone(), norm.running_var.clone(), norm.r_max, norm.d_max)
+          : Statistics::batch();
+  Moments cells;
+  call.options.moments = &cells;
+  std::vector<Tensor> ys;
+  if (own.affine && !own.batch) {
+    ys = norma::norm(call.xs, by, statistics, {}, {}, {.eps = norm.eps, .center = norm.center, .moments = &cells});
+    for (Tensor& y : ys) y = affine_by_domain(norm, y);
+    ys = finish(call, ys);
+  } else {
+    ys = run(call, by, statistics);
+  }
+
+  if (norm.collect && training) {
+    norm.collect(call.xs, cells);
+  } else if (norm.collect || (training && Tape::current())) {
+    if (own.population && !own.batch) cells = moments(call.xs, all_samples(norm, true));
+    if (norm.collect) norm.collect(call.xs, own.population ? cells : merge_sets(cells));
+    else
+      kernel::follow_moments(cells.count, cells.mean, cells.m2,
+                             norm.estimator.kind == Estimator::Kind::ema ? norm.estimator.momentum : -1,
+                             norm.running_mean, norm.running_var, norm.num_batches_tracked);
+  }
+  return ys;
+}
+
+}  // namespace
+
 Norm::Norm(int64_t channels, const NormSettings& settings) : NormSettings(settings), channels_(channels) {
   check(channels >= 1, "Norm", "{} channels: want at least 1", channels);
   check(estimator.momentum >= 0 && estimator.momentum <= 1, "Norm", "a momentum of {}: want one in [0, 1]",
@@ -16,7 +136,7 @@ Norm::Norm(int64_t channels, const NormSettings& settings) : NormSettings(settin
   check(domains.count >= 0 && (domains.count == 0 || grouping.over_samples()), "Norm", "{} domains under {}",
         domains.count, grouping.str());
   if (affine && !identity) {
-    const Shape shape = with_domains(domains.affine, normalized_channels());
+    const Shape shape = with_domains(domains, domains.affine, half ? (channels + 1) / 2 : channels);
     weight = Parameter(ones(shape));
     if (center) bias = Parameter(zeros(shape));
   }
@@ -26,8 +146,8 @@ Norm::Norm(int64_t channels, const NormSettings& settings) : NormSettings(settin
 std::string Norm::type() const {
   if (identity) return "Identity";
   if (domains.count > 0) return fmt::format("DomainNorm({})", domains.count);
-  if (source == Statistics::Source::given) return "FrozenBatchNorm";
-  if (source == Statistics::Source::renorm) return "BatchRenorm";
+  if (source == Source::given) return "FrozenBatchNorm";
+  if (source == Source::renorm) return "BatchRenorm";
   const int64_t count = grouping.channels.count;
   if (!grouping.over_samples()) {
     if (half) return "HalfInstanceNorm";
@@ -40,48 +160,22 @@ std::string Norm::type() const {
   return fmt::format(fmt::runtime(names[static_cast<size_t>(grouping.samples.kind)]), grouping.samples.size);
 }
 
-bool Norm::has_population() const {
-  return !identity && (grouping.over_samples() || source != Statistics::Source::batch);
-}
-
-Shape Norm::with_domains(bool own, int64_t n) const {
-  return own && domains.count > 0 ? Shape{domains.count, n} : Shape{n};
-}
-
-Shape Norm::population_shape() const {
-  return with_domains(domains.population, grouping.channels.count > 0 ? grouping.channels.count : channels_);
-}
+bool Norm::has_population() const { return !identity && (grouping.over_samples() || source != Source::batch); }
 
 void Norm::reset_population() {
   const Device device = weight.defined() ? weight.device() : cpu_device;
-  const Shape shape = population_shape();
+  const Shape shape = population_shape(*this);
   running_mean = Buffer(zeros(shape, f64, device));
   running_var = Buffer(ones(shape, f64, device));
   num_batches_tracked = Buffer(zeros(shape.without(shape.rank() - 1), i64, device));
 }
 
-// In evaluation, unless the statistics of the mini-batch are asked for; those that are given hold in training, too.
-bool Norm::uses_population() const {
-  const bool given = source == Statistics::Source::given;
-  return is_training() ? given : !collect && (given || evaluation == EvalStatistics::population);
-}
-
-Domains Norm::own_parts() const {
-  if (domains.count == 0) return {0, false, false, false};
-  return {domains.count, domains.batch, domains.population, domains.affine && weight.defined()};
-}
-
-Grouping Norm::all_samples(bool by_domain) const {
-  return {by_domain ? Samples::labels(ids, domains.count) : Samples::whole(), grouping.positions, grouping.channels};
-}
-
-NormOptions Norm::options(const Call& call, Moments* moments) const {
+NormOptions Norm::options(const Tensor& residual, const Activation& f) const {
   return {.eps = eps,
-          .activation = call.activation,
+          .activation = f,
           .center = center,
-          .normalized_channels = half ? normalized_channels() : -1,
-          .residual = call.residual.defined() ? std::vector{call.residual} : std::vector<Tensor>(),
-          .moments = moments};
+          .normalized_channels = half ? (channels_ + 1) / 2 : -1,
+          .residual = residual.defined() ? std::vector{residual} : std::vector<Tensor>()};
 }
 
 Tensor Norm::operator()(Conv2d& conv, const Tensor& x, const Tensor& residual) {
@@ -91,97 +185,29 @@ Tensor Norm::operator()(Conv2d& conv, const Tensor& x, const Tensor& residual) {
 
 Tensor Norm::forward(Conv2d* conv, const Tensor& x, const Tensor& residual, const Activation& f,
                      const std::optional<Pair>& pool) {
-  const bool one_pass = conv && has_population() && !is_training() && uses_population() && domains.count == 0 &&
+  const bool one_pass = conv && has_population() && !is_training() && uses_population(*this) && domains.count == 0 &&
                         running_mean.defined() && running_mean.numel() == channels_ && !Tape::current() &&
                         !Observer::any();
-  if (!one_pass) return normalize({{conv ? (*conv)(x) : x}, residual, f, pool})[0];
-  return conv2d_norm(x, conv->filters(), conv->bias, conv->options, all_samples(false),
-                     Statistics::given(running_mean, running_var), weight, bias, options({{}, residual, f, {}}), pool);
+  if (!one_pass) return normalize({conv ? (*conv)(x) : x}, options(residual, f), pool)[0];
+  return conv2d_norm(x, conv->filters(), conv->bias, conv->options, all_samples(*this, false),
+                     Statistics::given(running_mean, running_var), weight, bias, options(residual, f), pool);
 }
 
-std::vector<Tensor> Norm::normalize(const Call& call) {
-  for (const Tensor& x : call.xs)
+std::vector<Tensor> Norm::normalize(const std::vector<Tensor>& xs, const NormOptions& options,
+                                    const std::optional<Pair>& pool) {
+  for (const Tensor& x : xs)
     check(x.rank() >= 2 && x.dim(-1) == channels_, type(), "wants [N, ..., {}]: input {}", channels_, x.shape());
-  if (identity) return call.finish(call.xs);
+  const Call call{*this, xs, options, pool};
+  if (identity) return finish(call, xs);
   if (!has_population()) return run(call, grouping, Statistics::batch());
 
   check(grouping.positions == Positions::all, type(), "keeps no population of single positions, under {}",
         grouping.str());
-  const Domains own = own_parts();
+  const Domains own = own_parts(*this);
   check(ids.defined() || !(own.batch || own.population || own.affine), type(),
         "wants the domain of each sample: set_domains(model, ids)");
-  if (!running_mean.defined() || running_mean.numel() != population_shape().numel()) reset_population();
-  return uses_population() ? normalize_by_population(call) : normalize_by_batch(call);
-}
-
-// Residual, activation and pooling as ops of their own, behind ys.
-std::vector<Tensor> Norm::Call::finish(std::vector<Tensor> ys) const {
-  for (Tensor& y : ys) {
-    if (residual.defined()) y = y + residual;
-    if (activation.kind == Activation::Kind::relu) y = relu(y);
-    if (activation.kind == Activation::Kind::leaky_relu) y = leaky_relu(y, activation.slope);
-    if (max_pool) y = max_pool2d(y, {.kernel = *max_pool});
-  }
-  return ys;
-}
-
-// The norm with all that comes behind it, in as few passes as the ops have for it.
-std::vector<Tensor> Norm::run(const Call& call, const Grouping& by, const Statistics& statistics,
-                              Moments* moments) const {
-  const NormOptions options = this->options(call, moments);
-  if (call.max_pool && call.xs.size() == 1)
-    return {norm_max_pool(call.xs[0], by, statistics, weight, bias, {.kernel = *call.max_pool}, options)};
-  return Call{.max_pool = call.max_pool}.finish(norma::norm(call.xs, by, statistics, weight, bias, options));
-}
-
-std::vector<Tensor> Norm::normalize_by_population(const Call& call) {
-  const Domains own = own_parts();
-  // The op's gradient keeps the statistics that it was given, and a later step moves these: so it gets copies.
-  std::vector<Tensor> ys = run(call, all_samples(own.population || own.affine),
-                               Statistics::given(running_mean.clone(), running_var.clone()));
-  if (collect) collect(call.xs, norma::moments(call.xs, all_samples(own.batch)));
-  return ys;
-}
-
-// Training, and evaluation by the mini-batch.
-std::vector<Tensor> Norm::normalize_by_batch(const Call& call) {
-  const Domains own = own_parts();
-  const Grouping by = is_training() && !own.batch ? grouping : all_samples(own.batch);
-  const Statistics statistics = is_training() && source == Statistics::Source::renorm
-                                    ? Statistics::renorm(running_mean.clone(), running_var.clone(), r_max, d_max)
-                                    : Statistics::batch();
-  Moments moments;
-  std::vector<Tensor> ys;
-  if (own.affine && !own.batch) {  // the op takes gamma and beta of each domain only where it normalizes by domain
-    const NormOptions plain{.eps = eps, .center = center, .moments = &moments};
-    ys = norma::norm(call.xs, by, statistics, {}, {}, plain);
-    for (Tensor& y : ys) y = affine_by_domain(y);
-    ys = call.finish(std::move(ys));
-  } else {
-    ys = run(call, by, statistics, &moments);
-  }
-
-  if (collect && is_training()) {
-    collect(call.xs, moments);
-  } else if (collect || (is_training() && Tape::current())) {
-    if (own.population && !own.batch) moments = norma::moments(call.xs, all_samples(true));
-    if (collect) collect(call.xs, own.population ? moments : merge_sets(moments));
-    else
-      kernel::follow_moments(moments.count, moments.mean, moments.m2,
-                             estimator.kind == Estimator::Kind::ema ? estimator.momentum : -1, running_mean,
-                             running_var, num_batches_tracked);
-  }
-  return ys;
-}
-
-// y * gamma + beta, each sample by those of its domain.
-Tensor Norm::affine_by_domain(const Tensor& y) const {
-  const int64_t n = y.dim(0);
-  const auto of_samples = [&](const Tensor& p) {  // [domains, C] -> [N, 1, C]
-    return reshape(index_select(p, 0, ids.to(p.device())), {n, 1, channels_});
-  };
-  const Tensor scaled = reshape(y, {n, n > 0 ? -1 : 1, channels_}) * of_samples(weight);
-  return reshape(bias.defined() ? scaled + of_samples(bias) : scaled, y.shape());
+  if (!running_mean.defined() || running_mean.numel() != population_shape(*this).numel()) reset_population();
+  return uses_population(*this) ? normalize_by_population(call) : normalize_by_batch(call);
 }
 
 Norm BatchNorm(int64_t channels, const BatchNormOptions& options) { return DomainNorm(channels, {}, options); }
@@ -196,12 +222,11 @@ Norm DomainNorm(int64_t channels, const Domains& domains, const BatchNormOptions
 }
 
 Norm BatchRenorm(int64_t channels, double r_max, double d_max, double momentum) {
-  return Norm(
-      channels,
-      {.source = Statistics::Source::renorm, .estimator = Estimator::ema(momentum), .r_max = r_max, .d_max = d_max});
+  return Norm(channels,
+              {.source = Source::renorm, .estimator = Estimator::ema(momentum), .r_max = r_max, .d_max = d_max});
 }
 
-Norm FrozenBatchNorm(int64_t channels) { return Norm(channels, {.source = Statistics::Source::given}); }
+Norm FrozenBatchNorm(int64_t channels) { return Norm(channels, {.source = Source::given}); }
 
 Norm GroupNorm(int64_t count, int64_t channels) {
   check(count >= 1 && channels % count == 0, "GroupNorm", "{} channels do not divide into {} groups", channels, count);

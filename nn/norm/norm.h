@@ -34,15 +34,12 @@ enum class EvalStatistics : uint8_t { population, mini_batch };
 // A domain is a source of samples: a camera, a pyramid's level. What is true here each domain has of its own, what is
 // false they share.
 struct Domains {
-  int64_t count = 0;  // 0: the layer knows of none
-  bool batch = true;  // the normalization batch
-  bool population = true;
-  bool affine = true;  // gamma and beta
+  int64_t count = 0;                                    // 0: the layer knows of none
+  bool batch = true, population = true, affine = true;  // batch: the normalization batch; affine: gamma and beta
 };
 
 struct NormSettings {
-  Grouping
-      grouping{};  // in training: which elements share statistics; default: batch norm's. Not of labels: see domains
+  Grouping grouping{};  // which elements share statistics, in training; default: those of a channel, as in batch norm
   // Where training takes the statistics from: batch, renorm (of the batch, corrected towards the population), or given
   // (the population, which then stays as it is).
   Statistics::Source source = Statistics::Source::batch;
@@ -89,7 +86,9 @@ struct Norm : Module, NormSettings {
   Tensor forward(Conv2d* conv, const Tensor& x, const Tensor& residual, const Activation& activation_behind,
                  const std::optional<Pair>& max_pool_behind);
   // Several inputs that share the statistics, such as the levels of a pyramid: one output for each.
-  std::vector<Tensor> operator()(const std::vector<Tensor>& xs) { return normalize({xs, {}, activation, max_pool}); }
+  std::vector<Tensor> operator()(const std::vector<Tensor>& xs) {
+    return normalize(xs, options({}, activation), max_pool);
+  }
 
   int64_t channels() const { return channels_; }
   std::string type() const override;  // what the settings are known as: "BatchNorm", "GroupNorm(8)"
@@ -111,28 +110,9 @@ struct Norm : Module, NormSettings {
   std::function<void(const std::vector<Tensor>& xs, const Moments& moments)> collect;
 
  private:
-  struct Call {  // what one call works on
-    std::vector<Tensor> xs{};
-    Tensor residual{};  // of xs[0]; undefined: none
-    Activation activation{};
-    std::optional<Pair> max_pool{};
-    std::vector<Tensor> finish(std::vector<Tensor> ys) const;
-  };
-  std::vector<Tensor> normalize(const Call& call);
-  std::vector<Tensor> normalize_by_population(const Call& call);
-  std::vector<Tensor> normalize_by_batch(const Call& call);
-  std::vector<Tensor> run(const Call& call, const Grouping& by, const Statistics& statistics,
-                          Moments* moments = nullptr) const;
-  Tensor affine_by_domain(const Tensor& y) const;
-
-  bool uses_population() const;                // in this call
-  Domains own_parts() const;                   // `domains`; nothing is true where there are none
-  Grouping all_samples(bool by_domain) const;  // one set, or one of each domain
-  int64_t normalized_channels() const { return half ? (channels_ + 1) / 2 : channels_; }
-  Shape with_domains(bool own, int64_t n) const;  // [n], or [domains, n] where each has its own
-  Shape population_shape() const;
-  NormOptions options(const Call& call, Moments* moments = nullptr) const;
-
+  NormOptions options(const Tensor& residual, const Activation& f) const;
+  std::vector<Tensor> normalize(const std::vector<Tensor>& xs, const NormOptions& options,
+                                const std::optional<Pair>& pool);
   int64_t channels_;
 };
 
