@@ -108,7 +108,7 @@ class Module {
   // optimizer that was made before still holds the old tensors. Errors: a device that is not there; a dtype other than
   // f32 and f64.
   void to(Device device);
-  void to(DType dtype);  // parameters only: a buffer's dtype is its own, as f64 for running statistics
+  void to(DType dtype);  // parameters only: a buffer's dtype is its own, as f64 for running_mean
 
   virtual std::string type() const;  // the class, "Conv2d"; to be shown, not to decide by
 

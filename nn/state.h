@@ -12,7 +12,7 @@ namespace norma::nn {
 //   [O, KH, KW, I] <-> [O, I, KH, KW].
 // - The features of a Linear that reads a flattened image go from [H, W, C] to [C, H, W] order, and those of one whose
 //   output becomes an image too. Which they are is found by recording one forward pass of zeros in evaluation mode.
-// - What is f64, as running statistics are, becomes f32.
+// - What is f64, as running_mean and running_var are, becomes f32.
 enum class Layout { norma, torch };
 
 struct StateOptions {

@@ -32,19 +32,18 @@ ChannelStats channel_stats(const Tensor& images) {
   check_images("channel_stats", images);
   const Tensor pixels = images.contiguous();
   const int64_t channels = images.dim(3), n = images.numel() / channels;
-  std::vector<std::array<int64_t, 256>> counts(static_cast<size_t>(channels));  // of each value: exact, and one pass
+  std::vector<std::array<int64_t, 256>> counts(channels);  // of each value: exact, and one pass
   const uint8_t* pixel = pixels.data<uint8_t>();
   for (int64_t i = 0; i < n; ++i)
     for (auto& count : counts) ++count[*pixel++];
   ChannelStats stats;
   for (const auto& count : counts) {
-    double mean = 0, square = 0;
-    for (size_t v = 0; v < 256; ++v) mean += static_cast<double>(count[v]) * static_cast<double>(v);
+    double mean = 0, squares = 0;
+    for (int byte = 0; byte < 256; ++byte) mean += static_cast<double>(count[byte]) * byte;
     mean /= static_cast<double>(n);
-    for (size_t v = 0; v < 256; ++v)
-      square += static_cast<double>(count[v]) * (static_cast<double>(v) - mean) * (static_cast<double>(v) - mean);
+    for (int byte = 0; byte < 256; ++byte) squares += static_cast<double>(count[byte]) * (byte - mean) * (byte - mean);
     stats.mean.push_back(mean / 255);
-    stats.deviation.push_back(square > 0 ? std::sqrt(square / static_cast<double>(n)) / 255 : 1);
+    stats.deviation.push_back(squares > 0 ? std::sqrt(squares / static_cast<double>(n)) / 255 : 1);
   }
   return stats;
 }

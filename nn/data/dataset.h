@@ -17,7 +17,7 @@ struct ImageDataset {
   std::vector<std::string> class_names;
 
   int64_t size() const { return images.dim(0); }
-  int64_t classes() const { return static_cast<int64_t>(class_names.size()); }
+  int64_t classes() const { return std::ssize(class_names); }
   // The first `count` samples, or all if there are fewer; a view. Error: a count below 1.
   ImageDataset first(int64_t count) const;
   void validate() const;  // throws unless all is as described above, with at least one sample

@@ -18,7 +18,7 @@ DataLoader::DataLoader(ImageDataset dataset, LoaderOptions options)
   check(batches() >= 1, "loader", "drop_last leaves no batch: {} samples in batches of {}", dataset_.size(),
         options_.batch);
   if (!options_.normalize) options_.normalize = channel_stats(dataset_.images);
-  order_.resize(static_cast<size_t>(dataset_.size()));
+  order_.resize(dataset_.size());
   if (options_.prefetch > 0) thread_ = std::thread([this] { work(); });
 }
 
@@ -78,8 +78,7 @@ void DataLoader::seek(Position position) {
 void DataLoader::work() {
   std::unique_lock lock(mutex_);
   while (true) {
-    wanted_.wait(lock,
-                 [&] { return stopping_ || (!error_ && static_cast<int64_t>(queue_.size()) < options_.prefetch); });
+    wanted_.wait(lock, [&] { return stopping_ || (!error_ && std::ssize(queue_) < options_.prefetch); });
     if (stopping_) return;
     begins_next_epoch(making_);
     const Position at = making_;

@@ -22,7 +22,7 @@ namespace norma::nn {
 struct Estimator {
   enum class Kind : uint8_t { ema, cumulative };
   Kind kind = Kind::ema;
-  double momentum = 0.1;  // in [0, 1]; running = (1 - momentum) * running + momentum * of_this_step
+  double momentum = 0.1;  // in [0, 1]: the weight of each new step, 1 - momentum that of the past
   static Estimator ema(double momentum = 0.1) { return {Kind::ema, momentum}; }
   // The plain average since reset_population(); PyTorch's momentum=None.
   static Estimator cumulative() { return {Kind::cumulative, 0}; }

@@ -14,8 +14,8 @@ Moments population_of(const Norm& norm) {  // [1 or domains, groups]
   return {ones_like(mean), mean, view::reshape(norm.running_var, mean.shape())};
 }
 
-// The symmetric KL, [groups]: the mean over the cells of p that hold anything, each against its own row of q, or where
-// the rows differ in number, against all of them.
+// The symmetric KL divergence of p from q, [groups]: the mean over the sets of p that hold anything, each against the
+// same set of q or, where q has another number of sets, against each of them.
 Tensor divergence(const Moments& p, const Moments& q, double eps) {
   const int64_t groups = p.mean.dim(1);
   const bool paired = p.mean.dim(0) == q.mean.dim(0);
@@ -28,7 +28,8 @@ Tensor divergence(const Moments& p, const Moments& q, double eps) {
   return total(kl) / maximum(total(counted), 1);
 }
 
-// Of the steps that the average has seen: (sum of weights)^2 / sum of squared weights.
+// How many steps of equal weight the population is worth: (sum of weights)^2 / sum of squared weights, over the steps
+// that it is an average of.
 double effective_steps(const Norm& norm) {
   const double t = min(norm.num_batches_tracked.to(f64)).item(), m = norm.estimator.momentum;
   if (norm.source == Statistics::Source::given) return 0;
@@ -55,7 +56,7 @@ NormReport norm_report(Module& model, const data::DataLoader& loader, const Norm
     run_batches(model, loader, options.samples, std::max<int64_t>(batch, 512), true, options.domains,
                 [&](const Tensor& of_batch) { ids = of_batch; });
   });
-  // How far the cells of training batches are from what `target` says of a layer, [groups].
+  // How far the cells of training batches are from the target of each layer, [groups].
   const auto stray = [&](bool shuffle, const std::function<Moments(Norm&)>& target) {
     std::map<Norm*, std::pair<Tensor, double>> result;  // the mean over batches, and their number
     const CollectMoments add = [&](Norm& norm, const auto&, const Moments& cells) {
@@ -104,8 +105,8 @@ std::string NormReport::str() const {
   size_t path = 5, type = 4;
   for (const Layer& l : layers) path = std::max(path, l.path.size()), type = std::max(type, l.type.size());
   const auto kl = [](double x) { return x < 0.00005 ? std::string("< 0.0001") : fmt::format("{:.4f}", x); };
-  const auto row = [&](const auto& a, const auto& b, const auto&... cells) {
-    return fmt::format("{:<{}}  {:<{}}  {:>8}  {:>8}  {:>8}  {:>8}  {:>8}  {}\n", a, path, b, type, cells...);
+  const auto row = [&](const auto& a, const auto& b, const auto&... rest) {
+    return fmt::format("{:<{}}  {:<{}}  {:>8}  {:>8}  {:>8}  {:>8}  {:>8}  {}\n", a, path, b, type, rest...);
   };
   std::string text = row("layer", "type", "KL", "worst", "noise", "lag", "samples", "verdict");
   for (const Layer& l : layers)

@@ -11,7 +11,7 @@ namespace norma::nn {
 
 void collect_moments(Module& model, bool frozen, bool training, const CollectMoments& f,
                      const std::function<void()>& passes) {
-  struct Former {
+  struct Former {  // what a norm has before, put back in the end
     Norm* norm;
     decltype(Norm::collect) collect = norm->collect;
     Tensor ids = norm->ids;
@@ -52,7 +52,7 @@ void run_batches(Module& model, const data::DataLoader& loader, int64_t samples,
 
 int64_t precise_bn(Module& model, const std::function<void()>& passes, const PreciseOptions& options) {
   struct Estimate {
-    Moments merged, within;  // within: degrees of freedom and squares of the batches
+    Moments merged, within;  // within: the sums over the batches of their degrees of freedom and of their M2
   };
   std::map<Norm*, Estimate> estimates;
   const NoGrad unrecorded;
@@ -66,7 +66,7 @@ int64_t precise_bn(Module& model, const std::function<void()>& passes, const Pre
   for (const auto& [norm, e] : estimates) {
     const Moments& of_var = options.variance == PreciseVariance::merged ? e.merged : e.within;
     const auto put = [seen = gt(e.merged.count, 0)](const Tensor& population, const Tensor& value) {
-      const Tensor old = view::reshape(population, value.shape());  // stays where a domain was not seen
+      const Tensor old = view::reshape(population, value.shape());  // stays, for a domain that was not seen
       population.copy_from(view::reshape(where(seen, value, old), population.shape()));
     };
     put(norm->running_mean, e.merged.mean);
@@ -96,7 +96,12 @@ int64_t freeze_bn(Module& model) {
 
 namespace {
 
-void fold(Norm& norm, const Tensor& weight, Parameter& bias) {
+// Puts the norm into the Conv2d or Linear before it.
+void fold(Norm& norm, Module& layer) {
+  Visitor members;
+  layer.visit(members);
+  const Tensor& weight = *members.parameters[0].second;
+  Parameter& bias = *members.parameters[1].second;
   const int64_t channels = norm.channels(), groups = norm.running_mean.numel();
   const auto of_channels = [&](const Tensor& x) {  // [groups] -> [C]
     return view::reshape(view::expand(view::reshape(x, {groups, 1}), {groups, channels / groups}), {channels});
@@ -112,17 +117,18 @@ void fold(Norm& norm, const Tensor& weight, Parameter& bias) {
   if (norm.weight.defined()) norm.weight.fill(1);
   if (norm.bias.defined()) norm.bias.fill(0);
   norm.running_mean.fill(0);
-  norm.running_var.fill(1 - norm.eps);  // and so, taken for a norm again, it is still the identity, to the bit
+  norm.running_var.fill(1 - norm.eps);  // so that it is the identity to the bit even where `identity` is unset again
   norm.identity = true;
 }
 
 }  // namespace
 
 Folded fold_norm(Module& model, const Tensor& example) {
-  std::map<int64_t, Module*> made_by;               // value -> the layer that made it
-  std::map<int64_t, int> uses;                      // of a value
+  // What a recorded pass shows. Values are known by their numbers on the tape.
+  std::map<int64_t, Module*> made_by;               // the layer that made a value
+  std::map<int64_t, int> uses;                      // how often a value is used
   std::map<const void*, int> users;                 // of a parameter: modules that have it; of a layer: its calls
-  std::map<Norm*, std::vector<int64_t>> inputs_of;  // of all its calls
+  std::map<Norm*, std::vector<int64_t>> inputs_of;  // the inputs of all calls of a norm
   for (const auto& [_, p] : model.state_dict()) ++users[p.identity()];
   const Observer observer([&](Module& module, const Tensor&, const Tensor& y) {
     const bool conv = typeid(module) == typeid(Conv2d) && !static_cast<Conv2d&>(module).standardized;
@@ -134,7 +140,8 @@ Folded fold_norm(Module& model, const Tensor& example) {
   };
   std::optional<Tape> tape;
   collect_moments(model, true, false, note, [&] {
-    // Batches are normalized by themselves in this pass: of one sample, they might have no variance.
+    // Norms use the statistics of the mini-batch in this pass. A single sample, which may have no variance, comes
+    // twice.
     const Shape two = example.dim(0) == 1 ? example.shape().with(0, 2) : example.shape();
     tape.emplace();
     uses[model(view::expand(example, two).clone().set_requires_grad()).node().id] = 1;
@@ -168,11 +175,7 @@ Folded fold_norm(Module& model, const Tensor& example) {
       for (const Tensor& p : list)
         check(!p.storage()->pinned(), "fold_norm", "a pending tape entry has saved a parameter of '{}'", layer->type());
   const NoGrad unrecorded;
-  for (const auto& [norm, layer] : pairs) {
-    Visitor own;
-    layer->visit(own);
-    fold(*norm, *own.parameters[0].second, *own.parameters[1].second);  // weight, bias
-  }
+  for (const auto& [norm, layer] : pairs) fold(*norm, *layer);
   result.count = std::ssize(pairs);
   return result;
 }
