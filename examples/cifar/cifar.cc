@@ -6,14 +6,13 @@
 //   cifar --ema 0.995 --tta                     tests the average of the weights, on mirror images too
 #include <norma/norma.h>
 
-#include <CLI/CLI.hpp>
-
 #include "examples/cifar/augment.h"
 #include "examples/cifar/models.h"
 #include "examples/cifar/weight_average.h"
 #include "examples/common/evaluation.h"
 #include "examples/common/find_data.h"
 #include "examples/common/norm_options.h"
+#include "examples/common/program.h"
 #include "examples/common/progress.h"
 #include "examples/common/training.h"
 
@@ -167,12 +166,5 @@ int main(int argc, char** argv) {
       ->check(CLI::PositiveNumber);
   app.add_flag("--tta", options.tta, "test by the mean of what is said to a picture and to its mirror image");
   options.norms.add_to(app);
-  CLI11_PARSE(app, argc, argv);
-  try {
-    return examples::run(options);
-  } catch (const std::exception& error) {
-    std::fflush(stdout);
-    fmt::print(stderr, "error: {}\n", error.what());
-    return 1;
-  }
+  return examples::run_program(app, argc, argv, [&] { return examples::run(options); });
 }

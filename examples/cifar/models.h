@@ -11,25 +11,9 @@ namespace examples {
 
 // ResNet-18 of He et al. (2016), section 4.1, for pictures of 32 x 32 pixels: its first convolution is 3 x 3 with a
 // stride of 1, and no pooling follows it.
-struct ResNet18 : norma::nn::Module {
+struct ResNet18 : ResidualNet {
   ResNet18(int64_t classes, const MakeNorm& make_norm, int64_t colours)
-      : conv(colours, 64, 3, {.padding = 1}, false), norm(make_norm(64, norma::Activation::relu())), fc(512, classes) {
-    int64_t in = 64;
-    for (int64_t out : {64, 128, 256, 512})
-      for (int i = 0; i < 2; ++i, in = out) blocks.emplace_back(in, out, in < out ? 2 : 1, make_norm);
-  }
-
-  norma::nn::Conv2d conv;
-  norma::nn::Norm norm;
-  std::vector<ResidualBlock> blocks;
-  norma::nn::Linear fc;
-  NORMA_VISIT(conv, norm, blocks, fc)
-
-  Tensor forward(const Tensor& x) override {  // [N, H, W, colours] -> [N, classes]
-    Tensor y = norm(conv, x);
-    for (ResidualBlock& block : blocks) y = block(y);
-    return fc(global_avg_pool(y));
-  }
+      : ResidualNet({64, 128, 256, 512}, 2, classes, make_norm, colours) {}
 };
 
 // VGG-11 of Simonyan and Zisserman, "Very deep convolutional networks for large-scale image recognition" (2015), with

@@ -121,10 +121,10 @@ data::ImageDataset load_cifar_folder(const std::string& folder, bool train) {
           each, test[0].records, test[0].path);
   for (const File& file : files) n += file.records;
 
-  data::ImageDataset set{name_of(folder), Tensor({n, kSide, kSide, 3}, u8), Tensor({n}, i64),
-                         class_names(folder, classes)};
-  uint8_t* images = set.images.mutable_data<uint8_t>();
-  int64_t* labels = set.labels.mutable_data<int64_t>();
+  data::ImageDataset dataset{name_of(folder), Tensor({n, kSide, kSide, 3}, u8), Tensor({n}, i64),
+                             class_names(folder, classes)};
+  uint8_t* images = dataset.images.mutable_data<uint8_t>();
+  int64_t* labels = dataset.labels.mutable_data<int64_t>();
   for (const File& file : files) {
     const size_t size = static_cast<size_t>(file.records * record_size(classes));
     const std::vector<std::byte> bytes = read_file(file.path, size);
@@ -133,7 +133,7 @@ data::ImageDataset load_cifar_folder(const std::string& folder, bool train) {
     images += file.records * kPixels;
     labels += file.records;
   }
-  return set;
+  return dataset;
 }
 
 }  // namespace examples

@@ -10,8 +10,7 @@ ConfusionTable::ConfusionTable(std::vector<std::string> class_names)
 
 void ConfusionTable::add(const norma::Tensor& labels, const norma::Tensor& predictions) {
   const std::vector<int64_t> truth = labels.to_vector<int64_t>(), guess = predictions.to_vector<int64_t>();
-  for (size_t i = 0; i < truth.size(); ++i)
-    ++counts_[static_cast<size_t>(truth[i]) * names_.size() + static_cast<size_t>(guess[i])];
+  for (size_t i = 0; i < truth.size(); ++i) ++counts_[truth[i] * std::ssize(names_) + guess[i]];
 }
 
 int64_t ConfusionTable::total() const { return std::accumulate(counts_.begin(), counts_.end(), int64_t{0}); }

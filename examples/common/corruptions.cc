@@ -25,9 +25,9 @@ Pixels blur_along(const Pixels& x, const std::vector<float>& taps, int64_t step,
     float sum = 0;
     for (int64_t t = -reach; t <= reach; ++t) {
       const int64_t neighbour = i + (std::clamp<int64_t>(at + t, 0, extent - 1) - at) * step;
-      sum += taps[static_cast<size_t>(t + reach)] * x[static_cast<size_t>(neighbour)];
+      sum += taps[t + reach] * x[neighbour];
     }
-    y[static_cast<size_t>(i)] = sum;
+    y[i] = sum;
   }
   return y;
 }
@@ -43,24 +43,24 @@ Pixels blur(const Pixels& x, Size size, double deviation) {
   return blur_along(blur_along(x, taps, size.c, size.w), taps, size.w * size.c, size.h);
 }
 
-// In [0, 1] at each pixel [H, W]: random heights on three grids of 2, 4 and 8 cells a side, interpolated; a grid of
+// In [0, 1] at each pixel [H, W]: random heights on three grids of 2, 4 and 8 squares a side, interpolated; a grid of
 // half the spacing has half the weight.
 std::vector<float> slow_noise(Size size, Generator& random) {
-  std::vector<float> sum(static_cast<size_t>(size.h * size.w), 0);
+  std::vector<float> sum(size.h * size.w, 0);
   float weight = 4.0f / 7;
-  for (int64_t cells = 2; cells <= 8; cells *= 2, weight /= 2) {
-    std::vector<double> heights(static_cast<size_t>((cells + 1) * (cells + 1)));
+  for (int64_t squares = 2; squares <= 8; squares *= 2, weight /= 2) {
+    std::vector<double> heights((squares + 1) * (squares + 1));
     for (double& height : heights) height = random.uniform();
     for (int64_t y = 0; y < size.h; ++y)
       for (int64_t x = 0; x < size.w; ++x) {
-        const double v = static_cast<double>(y * cells) / static_cast<double>(size.h),
-                     u = static_cast<double>(x * cells) / static_cast<double>(size.w);
+        const double v = static_cast<double>(y * squares) / static_cast<double>(size.h),
+                     u = static_cast<double>(x * squares) / static_cast<double>(size.w);
         const int64_t row = static_cast<int64_t>(v), column = static_cast<int64_t>(u);
         const double down = v - static_cast<double>(row), right = u - static_cast<double>(column);
-        const double* corner = heights.data() + row * (cells + 1) + column;
+        const double* corner = heights.data() + row * (squares + 1) + column;
         const double above = corner[0] * (1 - right) + corner[1] * right,
-                     below = corner[cells + 1] * (1 - right) + corner[cells + 2] * right;
-        sum[static_cast<size_t>(y * size.w + x)] += weight * static_cast<float>(above * (1 - down) + below * down);
+                     below = corner[squares + 1] * (1 - right) + corner[squares + 2] * right;
+        sum[y * size.w + x] += weight * static_cast<float>(above * (1 - down) + below * down);
       }
   }
   return sum;
@@ -114,10 +114,10 @@ Tensor corrupt(const Tensor& images, Corruption corruption, int strength, uint64
     for (int64_t i = begin; i < end; ++i) {
       Generator random(seed, static_cast<uint64_t>(i) << 8 | static_cast<uint64_t>(corruption));
       Pixels x(static_cast<size_t>(pixels));
-      for (int64_t p = 0; p < pixels; ++p) x[static_cast<size_t>(p)] = static_cast<float>(in[i * pixels + p]) / 255;
+      for (int64_t p = 0; p < pixels; ++p) x[p] = static_cast<float>(in[i * pixels + p]) / 255;
       x = corrupted(std::move(x), size, corruption, strength, random);
       for (int64_t p = 0; p < pixels; ++p)
-        out[i * pixels + p] = static_cast<uint8_t>(std::clamp(x[static_cast<size_t>(p)], 0.0f, 1.0f) * 255 + 0.5f);
+        out[i * pixels + p] = static_cast<uint8_t>(std::clamp(x[p], 0.0f, 1.0f) * 255 + 0.5f);
     }
   });
   return to;

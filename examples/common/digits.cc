@@ -75,7 +75,7 @@ void draw_segment(std::array<double, kSize * kSize>& ink, Point a, Point b, doub
   };
   for (int y = low(a.y, b.y); y <= high(a.y, b.y); ++y)
     for (int x = low(a.x, b.x); x <= high(a.x, b.x); ++x) {
-      double& pixel = ink[static_cast<size_t>(y * kSize + x)];
+      double& pixel = ink[y * kSize + x];
       pixel = std::max(pixel, std::clamp((width + 1) / 2 - distance({x + 0.5, y + 0.5}, a, b), 0.0, 1.0));
     }
 }
@@ -115,10 +115,10 @@ void draw_digit(int64_t digit, Generator& random, uint8_t* image) {
 
 data::ImageDataset draw_digits(int64_t count, uint64_t seed) {
   check(count >= 1, "draw_digits", "{} pictures: want at least 1", count);
-  data::ImageDataset set{"drawn digits", Tensor({count, kSize, kSize, 1}, u8), Tensor({count}, i64), {}};
-  for (int digit = 0; digit < 10; ++digit) set.class_names.push_back(std::to_string(digit));
-  uint8_t* images = set.images.mutable_data<uint8_t>();
-  int64_t* labels = set.labels.mutable_data<int64_t>();
+  data::ImageDataset dataset{"drawn digits", Tensor({count, kSize, kSize, 1}, u8), Tensor({count}, i64), {}};
+  for (int digit = 0; digit < 10; ++digit) dataset.class_names.push_back(std::to_string(digit));
+  uint8_t* images = dataset.images.mutable_data<uint8_t>();
+  int64_t* labels = dataset.labels.mutable_data<int64_t>();
   parallel_for(count, 16, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       Generator random(seed, static_cast<uint64_t>(i));
@@ -126,7 +126,7 @@ data::ImageDataset draw_digits(int64_t count, uint64_t seed) {
       draw_digit(labels[i], random, images + i * kSize * kSize);
     }
   });
-  return set;
+  return dataset;
 }
 
 }  // namespace examples

@@ -36,20 +36,20 @@ std::string row_of_letters(const Tensor& pixels, int64_t row) {
 std::string draw(const std::vector<Picture>& pictures) {
   if (pictures.empty()) return {};
   const int64_t height = (pictures[0].pixels.dim(0) + 1) / 2, width = pictures[0].pixels.dim(1);
-  size_t cell = static_cast<size_t>(width);
-  for (const Picture& picture : pictures) cell = std::max(cell, picture.caption.size());
-  cell += 2;
-  const size_t across = std::max<size_t>(1, static_cast<size_t>(columns() + 2) / cell);
+  size_t pitch = width;  // of the columns, in letters
+  for (const Picture& picture : pictures) pitch = std::max(pitch, picture.caption.size());
+  pitch += 2;
+  const size_t across = std::max<size_t>(1, static_cast<size_t>(columns() + 2) / pitch);
   std::string text;
   for (size_t first = 0; first < pictures.size(); first += across) {
     const size_t end = std::min(first + across, pictures.size());
     for (int64_t row = 0; row < height; ++row) {
       for (size_t i = first; i < end; ++i)
-        text += row_of_letters(pictures[i].pixels, row) + std::string(cell - static_cast<size_t>(width), ' ');
+        text += row_of_letters(pictures[i].pixels, row) + std::string(pitch - static_cast<size_t>(width), ' ');
       text += "\n";
     }
     for (size_t i = first; i < end; ++i)
-      text += colored(fmt::format("{:<{}}", pictures[i].caption, cell), pictures[i].good ? kGreen : kRed);
+      text += colored(fmt::format("{:<{}}", pictures[i].caption, pitch), pictures[i].good ? kGreen : kRed);
     text += "\n\n";
   }
   return text;
@@ -64,10 +64,10 @@ void write_png(const std::string& path, const std::vector<Picture>& pictures, in
   if (across == 0) across = static_cast<int64_t>(std::ceil(std::sqrt(static_cast<double>(count))));
   const int64_t cell_h = shape[0] * kScale + 2 * kFrame + kGap, cell_w = shape[1] * kScale + 2 * kFrame + kGap;
   const int64_t height = (count + across - 1) / across * cell_h + kGap, width = across * cell_w + kGap;
-  std::vector<uint8_t> canvas(static_cast<size_t>(height * width * 3), 255);  // [height, width, 3]
+  std::vector<uint8_t> canvas(height * width * 3, 255);  // [height, width, 3]
 
   for (int64_t i = 0; i < count; ++i) {
-    const Picture& picture = pictures[static_cast<size_t>(i)];
+    const Picture& picture = pictures[i];
     const int64_t top = kGap + i / across * cell_h, left = kGap + i % across * cell_w;
     for (int64_t y = 0; y < cell_h - kGap; ++y)
       for (int64_t x = 0; x < cell_w - kGap; ++x) {

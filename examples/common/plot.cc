@@ -36,8 +36,7 @@ std::string csv(const std::vector<Panel>& panels) {
     for (const Curve& curve : panel.curves)
       for (size_t i = 0; i < curve.x.size(); ++i) {
         const bool named = !panel.x_names.empty() && curve.x[i] >= 0 && curve.x[i] < double(panel.x_names.size());
-        const std::string x =
-            named ? csv_field(panel.x_names[static_cast<size_t>(curve.x[i])]) : fmt::format("{}", curve.x[i]);
+        const std::string x = named ? csv_field(panel.x_names[curve.x[i]]) : fmt::format("{}", curve.x[i]);
         text += fmt::format("{},{},{},{},{}\n", csv_field(panel.title), csv_field(curve.label), x, curve.y[i],
                             curve.spread.empty() ? "" : fmt::format("{}", curve.spread[i]));
       }

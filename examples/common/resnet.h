@@ -44,16 +44,17 @@ struct ResidualBlock : norma::nn::Module {
   }
 };
 
-struct ResNet : norma::nn::Module {
-  ResNet(int64_t depth, int64_t classes, const MakeNorm& make_norm = make_batch_norm, int64_t colours = 3)
-      : conv(colours, 16, 3, {.padding = 1}, false), norm(make_norm(16, norma::Activation::relu())), fc(64, classes) {
-    norma::check(depth >= 8 && depth % 6 == 2, "ResNet", "a depth of {}: want 6 n + 2, such as 20 or 56", depth);
-    int64_t in = 16;
-    for (int64_t out : {16, 32, 64})
-      for (int64_t i = 0; i < (depth - 2) / 6; ++i, in = out) blocks.emplace_back(in, out, in < out ? 2 : 1, make_norm);
-    for_each([](const std::string&, Module& module) {
-      if (auto* c = dynamic_cast<norma::nn::Conv2d*>(&module)) norma::nn::init::kaiming_normal(c->weight);
-    });
+// A convolution, stages of residual blocks, the mean over the picture, a Linear. Each stage but the first halves the
+// picture. widths: the channels of each stage; blocks_each: its blocks.
+struct ResidualNet : norma::nn::Module {
+  ResidualNet(const std::vector<int64_t>& widths, int64_t blocks_each, int64_t classes, const MakeNorm& make_norm,
+              int64_t colours)
+      : conv(colours, widths[0], 3, {.padding = 1}, false),
+        norm(make_norm(widths[0], norma::Activation::relu())),
+        fc(widths.back(), classes) {
+    int64_t in = widths[0];
+    for (int64_t out : widths)
+      for (int64_t i = 0; i < blocks_each; ++i, in = out) blocks.emplace_back(in, out, in < out ? 2 : 1, make_norm);
   }
 
   norma::nn::Conv2d conv;
@@ -66,6 +67,20 @@ struct ResNet : norma::nn::Module {
     Tensor y = norm(conv, x);
     for (ResidualBlock& block : blocks) y = block(y);
     return fc(global_avg_pool(y));
+  }
+};
+
+// Section 4.2 of the paper. Weights of convolutions are drawn as for ReLU (He et al. 2015).
+struct ResNet : ResidualNet {
+  ResNet(int64_t depth, int64_t classes, const MakeNorm& make_norm = make_batch_norm, int64_t colours = 3)
+      : ResidualNet({16, 32, 64}, blocks_of(depth), classes, make_norm, colours) {
+    for_each([](const std::string&, Module& module) {
+      if (auto* c = dynamic_cast<norma::nn::Conv2d*>(&module)) norma::nn::init::kaiming_normal(c->weight);
+    });
+  }
+  static int64_t blocks_of(int64_t depth) {  // in each of the three stages
+    norma::check(depth >= 8 && depth % 6 == 2, "ResNet", "a depth of {}: want 6 n + 2, such as 20 or 56", depth);
+    return (depth - 2) / 6;
   }
 };
 

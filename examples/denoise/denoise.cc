@@ -8,7 +8,6 @@
 #include <fmt/ranges.h>
 #include <norma/norma.h>
 
-#include <CLI/CLI.hpp>
 #include <filesystem>
 #include <numbers>
 
@@ -16,6 +15,7 @@
 #include "examples/common/interrupt.h"
 #include "examples/common/norm_options.h"
 #include "examples/common/picture.h"
+#include "examples/common/program.h"
 #include "examples/common/progress.h"
 #include "examples/common/run_log.h"
 #include "examples/common/training.h"
@@ -43,8 +43,8 @@ struct Options {
 };
 
 // Pixels as they are: [0, 1].
-ChannelStats unit_range(const ImageDataset& set) {
-  const size_t channels = static_cast<size_t>(set.images.dim(3));
+ChannelStats unit_range(const ImageDataset& dataset) {
+  const size_t channels = static_cast<size_t>(dataset.images.dim(3));
   return {std::vector<double>(channels, 0), std::vector<double>(channels, 1)};
 }
 
@@ -67,15 +67,15 @@ Tensor psnr_loss(const Tensor& restored, const Tensor& clean) {
 // three are [N, H, W, C] in [0, 1]: cut to it, as whatever shows them does. Without a model nothing is restored. The
 // noise of a picture at a level is always the same.
 template <class F>
-void restore(nn::Module* model, const ImageDataset& set, int64_t count, const std::vector<double>& sigma, Device device,
-             F&& f) {
+void restore(nn::Module* model, const ImageDataset& dataset, int64_t count, const std::vector<double>& sigma,
+             Device device, F&& f) {
   std::optional<nn::EvalMode> evaluation;
   if (model) evaluation.emplace(*model);
   for (size_t level = 0; level < sigma.size(); ++level) {
     Generator random(0x68656C64206F7574, level);
-    for (int64_t at = 0; at < std::min(count, set.size()); at += kBatch) {
-      const int64_t end = std::min({at + kBatch, count, set.size()});
-      const Tensor clean = to_float(view::slice(set.images, 0, at, end), unit_range(set));
+    for (int64_t at = 0; at < std::min(count, dataset.size()); at += kBatch) {
+      const int64_t end = std::min({at + kBatch, count, dataset.size()});
+      const Tensor clean = to_float(view::slice(dataset.images, 0, at, end), unit_range(dataset));
       const Tensor noisy = clean + randn(clean.shape(), random) * (sigma[level] / 255);
       const Tensor restored = model ? (*model)(noisy.to(device)).to(cpu_device) : noisy;
       f(level, clean, clamp(noisy, 0, 1), clamp(restored, 0, 1));
@@ -84,10 +84,10 @@ void restore(nn::Module* model, const ImageDataset& set, int64_t count, const st
 }
 
 // Of all pictures.
-Quality evaluate(nn::Module* model, const ImageDataset& set, const std::vector<double>& sigma, Device device) {
-  const double all = static_cast<double>(set.size());
+Quality evaluate(nn::Module* model, const ImageDataset& dataset, const std::vector<double>& sigma, Device device) {
+  const double all = static_cast<double>(dataset.size());
   Quality quality{std::vector<double>(sigma.size(), 0), std::vector<double>(sigma.size(), 0)};
-  restore(model, set, set.size(), sigma, device,
+  restore(model, dataset, dataset.size(), sigma, device,
           [&](size_t level, const Tensor& clean, const Tensor&, const Tensor& restored) {
             for (double value : psnr(restored, clean)) quality.psnr[level] += std::min(value, kMostPsnr) / all;
             for (double value : ssim(restored, clean)) quality.ssim[level] += value / all;
@@ -98,20 +98,20 @@ Quality evaluate(nn::Module* model, const ImageDataset& set, const std::vector<d
 // The rows of a strip: each of the shown pictures at each level. Columns are added from left to right.
 class Strip {
  public:
-  Strip(const ImageDataset& set, const std::vector<double>& sigma, Device device)
-      : set_(set),
+  Strip(const ImageDataset& dataset, const std::vector<double>& sigma, Device device)
+      : dataset_(dataset),
         sigma_(sigma),
         device_(device),
-        rows_(static_cast<size_t>(std::min(kShown, set.size())) * sigma.size()) {}
+        rows_(static_cast<size_t>(std::min(kShown, dataset.size())) * sigma.size()) {}
 
   enum class Column { noisy, restored, clean };
   void add(Column column, nn::Module* model = nullptr) {
-    restore(model, set_, kShown, sigma_, device_,
+    restore(model, dataset_, kShown, sigma_, device_,
             [&](size_t level, const Tensor& clean, const Tensor& noisy, const Tensor& restored) {
               const Tensor& shown = column == Column::clean ? clean : column == Column::noisy ? noisy : restored;
               const Tensor pixels = (shown * 255 + 0.5).to(u8);
               for (int64_t i = 0; i < pixels.dim(0); ++i)
-                rows_[static_cast<size_t>(i) * sigma_.size() + level].push_back(
+                rows_[i * std::ssize(sigma_) + level].push_back(
                     {view::reshape(view::slice(pixels, 0, i, i + 1), pixels.shape().without(0)), "",
                      column != Column::noisy});
             });
@@ -123,7 +123,7 @@ class Strip {
   }
 
  private:
-  const ImageDataset& set_;
+  const ImageDataset& dataset_;
   const std::vector<double>& sigma_;
   const Device device_;
   std::vector<std::vector<Picture>> rows_;
@@ -233,7 +233,7 @@ int run(Options& options) {
   strip.add(Strip::Column::noisy);
   double seconds = 0;
   for (int64_t number = 0; number < networks; ++number) {
-    const std::string& norm = norms[static_cast<size_t>(number) % norms.size()];
+    const std::string& norm = norms[number % std::ssize(norms)];
     TrainingOptions own = training;
     own.seed = training.seed + static_cast<uint64_t>(number / std::ssize(norms));
     std::string name = fmt::format("-{}-{}", norm, own.seed);
@@ -315,16 +315,9 @@ int main(int argc, char** argv) {
   app.add_option("--width", options.width, "channels of the network at full size")->check(CLI::Range(1, 1024));
   app.add_option("--markdown", options.markdown, "write the tables into this page, between its marks");
   app.add_option("--png", options.png, "write a strip of noisy, restored and clean pictures to this file");
-  CLI11_PARSE(app, argc, argv);
   for (int i = 0; i < argc; ++i) {
     const std::string word = i == 0 ? std::filesystem::path(argv[0]).filename().string() : argv[i];
     options.command += (i == 0 ? "" : " ") + word;
   }
-  try {
-    return examples::run(options);
-  } catch (const std::exception& error) {
-    std::fflush(stdout);
-    fmt::print(stderr, "error: {}\n", error.what());
-    return 1;
-  }
+  return examples::run_program(app, argc, argv, [&] { return examples::run(options); });
 }

@@ -23,10 +23,9 @@ template <class F>
 std::vector<double> of_each_pair(const Tensor& a, const Tensor& b, F&& f) {
   const int64_t size = a.dim(1) * a.dim(2) * a.dim(3);
   const Tensor x = a.to(f64).contiguous(), y = b.to(f64).contiguous();
-  std::vector<double> values(static_cast<size_t>(a.dim(0)));
+  std::vector<double> values(a.dim(0));
   parallel_for(a.dim(0), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i)
-      values[static_cast<size_t>(i)] = f(x.data<double>() + i * size, y.data<double>() + i * size, size);
+    for (int64_t i = begin; i < end; ++i) values[i] = f(x.data<double>() + i * size, y.data<double>() + i * size, size);
   });
   return values;
 }
@@ -38,7 +37,7 @@ std::array<double, kWindow> gaussian(double deviation) {  // sums to 1
   double sum = 0;
   for (int64_t k = 0; k < kWindow; ++k) {
     const double t = static_cast<double>(k - kWindow / 2) / deviation;
-    sum += weights[static_cast<size_t>(k)] = std::exp(-t * t / 2);
+    sum += weights[k] = std::exp(-t * t / 2);
   }
   for (double& weight : weights) weight /= sum;
   return weights;
@@ -66,7 +65,7 @@ std::vector<double> ssim(const Tensor& a, const Tensor& b) {
   return of_each_pair(a, b, [&](const double* x, const double* y, int64_t) {
     // The window is a product of two: sums along the rows first, of a, b, a^2, b^2 and a b, then along the columns.
     using Sums = std::array<double, 5>;
-    PoolVector<Sums> rows(static_cast<size_t>(height * places_x));  // [height, places_x]
+    PoolVector<Sums> rows(height * places_x);  // [height, places_x]
     double total = 0;
     for (int64_t c = 0; c < channels; ++c) {
       for (int64_t i = 0; i < height; ++i)
@@ -74,18 +73,17 @@ std::vector<double> ssim(const Tensor& a, const Tensor& b) {
           Sums sums{};
           for (int64_t k = 0; k < kWindow; ++k) {
             const int64_t at = (i * width + j + k) * channels + c;
-            const double u = x[at], v = y[at], weight = window[static_cast<size_t>(k)];
+            const double u = x[at], v = y[at], weight = window[k];
             const Sums terms = {u, v, u * u, v * v, u * v};
             for (size_t t = 0; t < 5; ++t) sums[t] += weight * terms[t];
           }
-          rows[static_cast<size_t>(i * places_x + j)] = sums;
+          rows[i * places_x + j] = sums;
         }
       for (int64_t i = 0; i < places_y; ++i)
         for (int64_t j = 0; j < places_x; ++j) {
           Sums sums{};
           for (int64_t k = 0; k < kWindow; ++k)
-            for (size_t t = 0; t < 5; ++t)
-              sums[t] += window[static_cast<size_t>(k)] * rows[static_cast<size_t>((i + k) * places_x + j)][t];
+            for (size_t t = 0; t < 5; ++t) sums[t] += window[k] * rows[(i + k) * places_x + j][t];
           const auto [ma, mb, aa, bb, ab] = sums;
           total += (2 * ma * mb + c1) * (2 * (ab - ma * mb) + c2) /
                    ((ma * ma + mb * mb + c1) * (aa - ma * ma + bb - mb * mb + c2));

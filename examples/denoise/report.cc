@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <numeric>
 
+#include "examples/common/terminal.h"
 #include "norma/core/error.h"
 #include "norma/core/file.h"
 
@@ -34,10 +35,6 @@ double deviation_of(const std::vector<double>& values) {  // n - 1; of a single 
 std::string with_spread(const std::vector<double>& values, int digits) {
   const std::string mean = fmt::format("{:.{}f}", mean_of(values), digits);
   return values.size() == 1 ? mean : fmt::format("{} ± {:.{}f}", mean, deviation_of(values), digits);
-}
-
-size_t width_of(const std::string& text) {  // in characters of UTF-8
-  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
 }
 
 // The first row is a heading.

@@ -5,12 +5,12 @@
 #include <fmt/ranges.h>
 #include <norma/norma.h>
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "examples/common/find_data.h"
 #include "examples/common/norm_options.h"
 #include "examples/common/picture.h"
+#include "examples/common/program.h"
 #include "examples/mnist/model.h"
 
 namespace examples {
@@ -86,12 +86,5 @@ int main(int argc, char** argv) {
   app.add_option("--first", options.first, "number of the first test picture")->check(CLI::NonNegativeNumber);
   app.add_flag("--wrong", options.wrong, "only those it gets wrong");
   app.add_option("--png", options.png, "write them to this file as well");
-  CLI11_PARSE(app, argc, argv);
-  try {
-    return examples::run(options);
-  } catch (const std::exception& error) {
-    std::fflush(stdout);
-    fmt::print(stderr, "error: {}\n", error.what());
-    return 1;
-  }
+  return examples::run_program(app, argc, argv, [&] { return examples::run(options); });
 }

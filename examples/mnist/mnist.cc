@@ -9,11 +9,10 @@
 //   mnist --norm gn:8                      another norm (--help lists them); --population, --eval-stats as well
 #include <norma/norma.h>
 
-#include <CLI/CLI.hpp>
-
 #include "examples/common/evaluation.h"
 #include "examples/common/find_data.h"
 #include "examples/common/norm_options.h"
+#include "examples/common/program.h"
 #include "examples/common/progress.h"
 #include "examples/common/training.h"
 #include "examples/mnist/model.h"
@@ -113,12 +112,5 @@ int main(int argc, char** argv) {
   options.data.add_to(app);
   options.training.add_to(app);
   options.norms.add_to(app);
-  CLI11_PARSE(app, argc, argv);
-  try {
-    return examples::run(options);
-  } catch (const std::exception& error) {
-    std::fflush(stdout);
-    fmt::print(stderr, "error: {}\n", error.what());
-    return 1;
-  }
+  return examples::run_program(app, argc, argv, [&] { return examples::run(options); });
 }

@@ -39,7 +39,7 @@ Result run(Lab& lab) {
   measure("clean", 1, [](const Tensor& images, int, uint64_t) { return images; });
   for (const Corruption corruption : kCorruptions)
     measure(name(corruption), static_cast<int>(strengths.size()), [&](const Tensor& images, int k, uint64_t seed) {
-      return corrupt(images, corruption, strengths[static_cast<size_t>(k)], seed);
+      return corrupt(images, corruption, strengths[k], seed);
     });
 
   const auto over_corruptions = [&](const char* column) {

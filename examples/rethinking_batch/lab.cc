@@ -1,6 +1,5 @@
 #include "examples/rethinking_batch/lab.h"
 
-#include <cstring>
 #include <numeric>
 
 #include "examples/common/progress.h"
@@ -31,18 +30,10 @@ nn::Sequential seeded_network(const Lab& lab, uint64_t seed, const MakeNorm& nor
 }
 
 // f32 [B, H, W, C] and the labels of so many samples, on the lab's device.
-data::Batch gather(const Lab& lab, const ImageDataset& set, std::span<const int64_t> indices) {
-  const Shape shape = set.images.shape().with(0, std::ssize(indices));
-  const int64_t bytes = shape.without(0).numel();
-  const Tensor from = set.images.contiguous(), pixels(shape, u8);
-  const Tensor labels({std::ssize(indices)}, i64);
-  for (size_t i = 0; i < indices.size(); ++i) {
-    std::memcpy(pixels.mutable_data<uint8_t>() + static_cast<int64_t>(i) * bytes,
-                from.data<uint8_t>() + indices[i] * bytes, static_cast<size_t>(bytes));
-    labels.mutable_data<int64_t>()[i] = set.labels.data<int64_t>()[indices[i]];
-  }
-  return {data::to_float(pixels, lab.scale).to(lab.device), labels.to(lab.device),
-          tensor(indices, {std::ssize(indices)})};
+data::Batch gather(const Lab& lab, const ImageDataset& dataset, std::span<const int64_t> indices) {
+  const Tensor samples = tensor(indices, {std::ssize(indices)});
+  return {data::to_float(index_select(dataset.images, 0, samples), lab.scale).to(lab.device),
+          index_select(dataset.labels, 0, samples).to(lab.device), samples};
 }
 
 std::vector<std::pair<Tensor, Tensor>> pairs(const NamedTensors& to, const NamedTensors& from) {
@@ -58,13 +49,15 @@ NamedTensors copies(NamedTensors tensors) {
 
 }  // namespace
 
-std::vector<int64_t> shuffled(const ImageDataset& set, Generator& random) { return random.permutation(set.size()); }
+std::vector<int64_t> shuffled(const ImageDataset& dataset, Generator& random) {
+  return random.permutation(dataset.size());
+}
 
 Order shuffled_runs(int64_t size) {
-  return [size](const ImageDataset& set, Generator& random) {
+  return [size](const ImageDataset& dataset, Generator& random) {
     std::vector<int64_t> order;
-    for (const int64_t run : random.permutation((set.size() + size - 1) / size))
-      for (int64_t i = run * size; i < std::min((run + 1) * size, set.size()); ++i) order.push_back(i);
+    for (const int64_t run : random.permutation((dataset.size() + size - 1) / size))
+      for (int64_t i = run * size; i < std::min((run + 1) * size, dataset.size()); ++i) order.push_back(i);
     return order;
   };
 }
@@ -85,7 +78,7 @@ void Snapshot::restore(Run& run) const {
 }
 
 std::vector<uint64_t> Lab::all_seeds() const {
-  std::vector<uint64_t> list(static_cast<size_t>(seeds));
+  std::vector<uint64_t> list(seeds);
   std::iota(list.begin(), list.end(), 1);
   return list;
 }
@@ -100,12 +93,13 @@ Run& Lab::ordinary(uint64_t seed) {
   return *run;
 }
 
-int64_t steps(const ImageDataset& set, const Recipe& recipe) {
-  return recipe.epochs * (set.size() / std::min(recipe.batch, set.size()));
+int64_t steps(const ImageDataset& dataset, const Recipe& recipe) {
+  return recipe.epochs * (dataset.size() / std::min(recipe.batch, dataset.size()));
 }
 
-void train(const Lab& lab, Run& run, const ImageDataset& set, const Recipe& recipe, int64_t until) {
-  const int64_t batch = std::min(recipe.batch, set.size()), per_epoch = set.size() / batch, all = steps(set, recipe);
+void train(const Lab& lab, Run& run, const ImageDataset& dataset, const Recipe& recipe, int64_t until) {
+  const int64_t batch = std::min(recipe.batch, dataset.size()), per_epoch = dataset.size() / batch,
+                all = steps(dataset, recipe);
   const nn::WarmUp schedule{nn::CosineLR{recipe.lr, all}, 1 + all / 20};
   std::vector<int64_t> order;
   ProgressBar bar(fmt::format("{} seed {}/{}", lab.experiment, run.seed, lab.seeds), all);
@@ -115,10 +109,10 @@ void train(const Lab& lab, Run& run, const ImageDataset& set, const Recipe& reci
     const int64_t epoch = run.step / per_epoch, first = run.step % per_epoch * batch;
     if (order.empty() || first == 0) {
       Generator random(run.seed, static_cast<uint64_t>(epoch) + 1);
-      order = recipe.order(set, random);
+      order = recipe.order(dataset, random);
     }
     const data::Batch samples =
-        gather(lab, set, std::span(order).subspan(static_cast<size_t>(first), static_cast<size_t>(batch)));
+        gather(lab, dataset, std::span(order).subspan(static_cast<size_t>(first), static_cast<size_t>(batch)));
     if (recipe.before) recipe.before(run, samples);
     run.optimizer.set_lr(schedule(run.step));
     run.optimizer.zero_grad();
@@ -133,31 +127,32 @@ void train(const Lab& lab, Run& run, const ImageDataset& set, const Recipe& reci
   }
 }
 
-double error(const Lab& lab, nn::Module& model, const ImageDataset& set, By by) {
+double error(const Lab& lab, nn::Module& model, const ImageDataset& dataset, By by) {
   const nn::EvalMode former(model);  // and back to it at the end
   const NoGrad unrecorded;           // so that in training mode, too, no population moves
   model.train(by == By::mini_batch);
-  std::vector<int64_t> order(static_cast<size_t>(set.size()));
+  std::vector<int64_t> order(dataset.size());
   std::iota(order.begin(), order.end(), 0);
   double wrong = 0;
-  for (int64_t first = 0; first < set.size(); first += 512) {
+  for (int64_t first = 0; first < dataset.size(); first += 512) {
     lab.check_interrupt();
-    const int64_t count = std::min<int64_t>(512, set.size() - first);
+    const int64_t count = std::min<int64_t>(512, dataset.size() - first);
     const data::Batch samples =
-        gather(lab, set, std::span(order).subspan(static_cast<size_t>(first), static_cast<size_t>(count)));
+        gather(lab, dataset, std::span(order).subspan(static_cast<size_t>(first), static_cast<size_t>(count)));
     wrong += sum(ne(argmax(model(samples.images), -1), samples.labels).to(f32)).item();
   }
-  return 100 * wrong / static_cast<double>(set.size());
+  return 100 * wrong / static_cast<double>(dataset.size());
 }
 
 data::LoaderOptions serving(const Lab& lab, uint64_t seed, int64_t batch, bool shuffle) {
   return {.batch = batch, .shuffle = shuffle, .seed = seed, .prefetch = 0, .normalize = lab.scale};
 }
 
-void estimate(const Lab& lab, nn::Module& model, const ImageDataset& set, uint64_t seed, nn::PreciseOptions options) {
+void estimate(const Lab& lab, nn::Module& model, const ImageDataset& dataset, uint64_t seed,
+              nn::PreciseOptions options) {
   lab.check_interrupt();
-  if (options.samples == 0) options.samples = std::min<int64_t>(4096, set.size());
-  nn::precise_bn(model, data::DataLoader(set, serving(lab, seed)), options);
+  if (options.samples == 0) options.samples = std::min<int64_t>(4096, dataset.size());
+  nn::precise_bn(model, data::DataLoader(dataset, serving(lab, seed)), options);
 }
 
 void Lab::check_interrupt() const {

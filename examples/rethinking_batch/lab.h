@@ -14,16 +14,16 @@ using namespace norma;
 using data::ImageDataset;
 using MakeNorm = std::function<nn::Norm(int64_t channels)>;
 
-// Which samples make up an epoch, in what order: indices into the set, drawn anew for each epoch.
-using Order = std::function<std::vector<int64_t>(const ImageDataset& set, Generator& random)>;
-std::vector<int64_t> shuffled(const ImageDataset& set, Generator& random);  // all of them, i.i.d.
-// All of them in runs of `size` that stay together, where in the set they are neighbours; the runs are shuffled.
+// Which samples make up an epoch, in what order: indices into the data set, drawn anew for each epoch.
+using Order = std::function<std::vector<int64_t>(const ImageDataset& dataset, Generator& random)>;
+std::vector<int64_t> shuffled(const ImageDataset& dataset, Generator& random);  // all of them, i.i.d.
+// All of them in runs of `size` that stay together, where in the data set they are neighbours; the runs are shuffled.
 Order shuffled_runs(int64_t size);
 
 struct Run;
 struct Recipe {
   int64_t epochs = 6;
-  int64_t batch = 128;  // of SGD; the set, if that is smaller. A remainder is left out of the epoch
+  int64_t batch = 128;  // of SGD; the data set, if that is smaller. A remainder is left out of the epoch
   double lr = 0.1;      // reached after a twentieth of the steps, from then on half a cosine down to 0
   Order order = shuffled;
   std::function<void(Run&, const data::Batch&)> before{}, after{};  // each step
@@ -82,17 +82,17 @@ struct Lab {
   std::map<uint64_t, std::unique_ptr<Run>> ordinary_{};
 };
 
-int64_t steps(const ImageDataset& set, const Recipe& recipe);
+int64_t steps(const ImageDataset& dataset, const Recipe& recipe);
 // Goes on with a run, up to step `until` of all that the recipe makes.
-void train(const Lab& lab, Run& run, const ImageDataset& set, const Recipe& recipe, int64_t until = INT64_MAX);
+void train(const Lab& lab, Run& run, const ImageDataset& dataset, const Recipe& recipe, int64_t until = INT64_MAX);
 
 enum class By { population, mini_batch };  // mini_batch: as in training, by the norms' own grouping of 512 samples
 // In percent.
-double error(const Lab& lab, nn::Module& model, const ImageDataset& set, By by = By::population);
+double error(const Lab& lab, nn::Module& model, const ImageDataset& dataset, By by = By::population);
 
 // Estimates the populations by precise_bn: of `options.samples` samples drawn by the seed; 0: of 4,096, or all there
 // are.
-void estimate(const Lab& lab, nn::Module& model, const ImageDataset& set, uint64_t seed,
+void estimate(const Lab& lab, nn::Module& model, const ImageDataset& dataset, uint64_t seed,
               nn::PreciseOptions options = {});
 data::LoaderOptions serving(const Lab& lab, uint64_t seed, int64_t batch = 128, bool shuffle = true);
 

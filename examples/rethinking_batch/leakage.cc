@@ -10,10 +10,9 @@ namespace {
 constexpr int64_t kChunk = 16;
 
 // Runs of 16 samples of one class, in random order; what is left over of each class comes last.
-std::vector<int64_t> runs_of_a_class(const ImageDataset& set, Generator& random) {
-  std::vector<std::vector<int64_t>> of_class(static_cast<size_t>(set.classes()));
-  for (const int64_t i : random.permutation(set.size()))
-    of_class[static_cast<size_t>(set.labels.data<int64_t>()[i])].push_back(i);
+std::vector<int64_t> runs_of_a_class(const ImageDataset& dataset, Generator& random) {
+  std::vector<std::vector<int64_t>> of_class(dataset.classes());
+  for (const int64_t i : random.permutation(dataset.size())) of_class[dataset.labels.data<int64_t>()[i]].push_back(i);
   std::vector<std::span<const int64_t>> runs;
   std::vector<int64_t> order, rest;
   for (const std::vector<int64_t>& samples : of_class) {
@@ -22,29 +21,28 @@ std::vector<int64_t> runs_of_a_class(const ImageDataset& set, Generator& random)
     rest.insert(rest.end(), samples.begin() + static_cast<std::ptrdiff_t>(whole), samples.end());
   }
   for (const int64_t k : random.permutation(std::max<int64_t>(1, std::ssize(runs))))
-    if (k < std::ssize(runs))
-      order.insert(order.end(), runs[static_cast<size_t>(k)].begin(), runs[static_cast<size_t>(k)].end());
+    if (k < std::ssize(runs)) order.insert(order.end(), runs[k].begin(), runs[k].end());
   order.insert(order.end(), rest.begin(), rest.end());
   return order;
 }
 
-ImageDataset sorted(const ImageDataset& set, Generator& random) {
-  const std::vector<int64_t> order = runs_of_a_class(set, random);
+ImageDataset sorted(const ImageDataset& dataset, Generator& random) {
+  const std::vector<int64_t> order = runs_of_a_class(dataset, random);
   const Tensor index = tensor(order, {std::ssize(order)});
-  ImageDataset result = set;
-  result.images = index_select(set.images, 0, index);
-  result.labels = index_select(set.labels, 0, index);
+  ImageDataset result = dataset;
+  result.images = index_select(dataset.images, 0, index);
+  result.labels = index_select(dataset.labels, 0, index);
   return result;
 }
 
-// Divides the batch into cells of 16 at random, the same for all layers.
+// Divides the batch into sets of 16 at random, the same for all layers.
 void divide_at_random(Run& run, const data::Batch& samples, Generator& random) {
   const std::vector<int64_t> place = random.permutation(samples.size());
-  const int64_t cells = std::max<int64_t>(1, samples.size() / kChunk);
+  const int64_t sets = std::max<int64_t>(1, samples.size() / kChunk);
   std::vector<int64_t> ids;
-  for (const int64_t p : place) ids.push_back(p % cells);
+  for (const int64_t p : place) ids.push_back(p % sets);
   const Tensor labels_of = tensor(ids, {samples.size()});
-  nn::for_each_norm(run.model, [&](const std::string&, nn::Norm& norm) { norm.grouping = labels(labels_of, cells); });
+  nn::for_each_norm(run.model, [&](const std::string&, nn::Norm& norm) { norm.grouping = labels(labels_of, sets); });
 }
 
 Result run(Lab& lab) {

@@ -11,9 +11,9 @@ namespace {
 constexpr int64_t kScene = 16;
 
 // Samples [16 s, 16 (s + 1)) under the light of scene s.
-ImageDataset lit(const ImageDataset& set, uint64_t seed) {
-  const Tensor from = set.images.contiguous(), to(from.shape(), u8);
-  const int64_t n = set.size(), pixels = n > 0 ? from.numel() / n : 0;
+ImageDataset lit(const ImageDataset& dataset, uint64_t seed) {
+  const Tensor from = dataset.images.contiguous(), to(from.shape(), u8);
+  const int64_t n = dataset.size(), pixels = n > 0 ? from.numel() / n : 0;
   Generator random(seed);
   double gain = 0, offset = 0;
   for (int64_t i = 0; i < n; ++i) {
@@ -24,7 +24,7 @@ ImageDataset lit(const ImageDataset& set, uint64_t seed) {
     for (int64_t p = i * pixels; p < (i + 1) * pixels; ++p)
       to.mutable_data<uint8_t>()[p] = static_cast<uint8_t>(gain * from.data<uint8_t>()[p] + offset);
   }
-  ImageDataset result = set;
+  ImageDataset result = dataset;
   result.images = to;
   return result;
 }

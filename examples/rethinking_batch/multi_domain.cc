@@ -10,7 +10,7 @@ namespace examples {
 namespace {
 
 struct Mixture {
-  ImageDataset set;
+  ImageDataset dataset;
   Tensor domains;  // i64 [N]
 };
 
@@ -25,20 +25,20 @@ Mixture mixture(const ImageDataset& clean, uint64_t seed) {
     const uint8_t* foggy = fog.data<uint8_t>() + i * pixels;
     for (int64_t p = 0; p < pixels; ++p) to[p] = i % 3 == 0 ? to[p] : i % 3 == 1 ? uint8_t(255 - to[p]) : foggy[p];
   }
-  ImageDataset set = clean;
-  set.images = mixed;
-  return {set, domains};
+  ImageDataset dataset = clean;
+  dataset.images = mixed;
+  return {dataset, domains};
 }
 
 // The test error with each sample's domain known.
 double error_by_domain(const Lab& lab, nn::Module& model, const Mixture& test) {
   double wrong = 0;
   for (int64_t d = 0; d < 3; ++d) {
-    const int64_t count = (test.set.size() + 2 - d) / 3;
+    const int64_t count = (test.dataset.size() + 2 - d) / 3;
     if (count == 0) continue;
-    ImageDataset part = test.set;
-    part.images = view::slice(test.set.images, 0, d, test.set.size(), 3).contiguous();
-    part.labels = view::slice(test.set.labels, 0, d, test.set.size(), 3).contiguous();
+    ImageDataset part = test.dataset;
+    part.images = view::slice(test.dataset.images, 0, d, test.dataset.size(), 3).contiguous();
+    part.labels = view::slice(test.dataset.labels, 0, d, test.dataset.size(), 3).contiguous();
     for (int64_t first = 0; first < count; first += 512) {
       ImageDataset batch = part;
       batch.images = view::slice(part.images, 0, first, std::min(count, first + 512));
@@ -47,7 +47,7 @@ double error_by_domain(const Lab& lab, nn::Module& model, const Mixture& test) {
       wrong += error(lab, model, batch) / 100 * static_cast<double>(batch.size());
     }
   }
-  return 100 * wrong / static_cast<double>(test.set.size());
+  return 100 * wrong / static_cast<double>(test.dataset.size());
 }
 
 Result run(Lab& lab) {
@@ -68,11 +68,11 @@ Result run(Lab& lab) {
         recipe.before = [&](Run& r, const data::Batch& samples) {
           nn::set_domains(r.model, index_select(training.domains, 0, samples.indices));
         };
-        train(lab, net, training.set, recipe);
+        train(lab, net, training.dataset, recipe);
         for (const bool population : {false, true}) {
           nn::for_each_norm(net.model,
                             [&](const std::string&, nn::Norm& norm) { norm.domains.population = population; });
-          estimate(lab, net.model, training.set, seed, {.domains = training.domains});
+          estimate(lab, net.model, training.dataset, seed, {.domains = training.domains});
           errors.add(row(batch, population), column(affine), error_by_domain(lab, net.model, test));
         }
       }

@@ -5,11 +5,13 @@
 #include <algorithm>
 #include <cmath>
 
+#include "examples/common/terminal.h"
+
 namespace examples {
 namespace {
 
 // "12.30 ± 0.21"; of one seed without the second.
-std::string cell(const Values& values) {
+std::string entry(const Values& values) {
   if (values.empty()) return "";
   const double m = mean(values), s = spread(values);
   if (std::abs(m) < 1) return std::isnan(s) ? fmt::format("{:.2g}", m) : fmt::format("{:.2g} ± {:.1g}", m, s);
@@ -24,8 +26,8 @@ std::vector<std::vector<std::string>> texts(const Table& t) {
   for (const Table::Row& row : t.table) {
     lines.push_back({row.name});
     for (const std::string& column : columns) {
-      const auto at = std::ranges::find(row.cells, column, [](const auto& c) { return c.first; });
-      lines.back().push_back(at == row.cells.end() ? "" : cell(at->second));
+      const auto at = std::ranges::find(row.entries, column, [](const auto& c) { return c.first; });
+      lines.back().push_back(at == row.entries.end() ? "" : entry(at->second));
     }
   }
   return lines;
@@ -41,24 +43,19 @@ std::string escaped(const std::string& text) {
   return result;
 }
 
-// Letters, where a UTF-8 sequence is one.
-size_t width(const std::string& text) {
-  return static_cast<size_t>(std::ranges::count_if(text, [](char c) { return (c & 0xC0) != 0x80; }));
-}
-
 }  // namespace
 
 void Table::add(const std::string& row, const std::string& column, double value) {
   auto r = std::ranges::find(table, row, &Row::name);
   if (r == table.end()) r = table.insert(r, {row, {}});
-  auto c = std::ranges::find(r->cells, column, [](const auto& named) { return named.first; });
-  if (c == r->cells.end()) c = r->cells.insert(c, {column, {}});
+  auto c = std::ranges::find(r->entries, column, [](const auto& named) { return named.first; });
+  if (c == r->entries.end()) c = r->entries.insert(c, {column, {}});
   c->second.push_back(value);
 }
 
 const Values& Table::at(const std::string& row, const std::string& column) const {
   for (const Row& r : table)
-    for (const auto& [name, values] : r.cells)
+    for (const auto& [name, values] : r.entries)
       if (r.name == row && name == column) return values;
   fail("Table", "'{}' has no value '{}' in row '{}'", title, column, row);
 }
@@ -66,7 +63,7 @@ const Values& Table::at(const std::string& row, const std::string& column) const
 std::vector<std::string> Table::columns() const {
   std::vector<std::string> names;
   for (const Row& row : table)
-    for (const auto& [name, _] : row.cells)
+    for (const auto& [name, _] : row.entries)
       if (std::ranges::find(names, name) == names.end()) names.push_back(name);
   return names;
 }
@@ -77,7 +74,7 @@ Panel Table::panel() const {
   for (const std::string& column : columns()) {
     Curve curve{.label = many ? column + ", first seed" : column, .x = {}, .y = {}, .points = !many};
     for (size_t i = 0; i < table.size(); ++i)
-      for (const auto& [name, values] : table[i].cells) {
+      for (const auto& [name, values] : table[i].entries) {
         if (name != column) continue;
         curve.x.push_back(bars ? static_cast<double>(i) : std::stod(table[i].name));
         curve.y.push_back(many ? values[0] : mean(values));
@@ -94,10 +91,10 @@ std::string Table::str() const {
   const std::vector<std::vector<std::string>> lines = texts(*this);
   std::vector<size_t> widths(lines[0].size());
   for (const auto& line : lines)
-    for (size_t i = 0; i < line.size(); ++i) widths[i] = std::max(widths[i], width(line[i]));
+    for (size_t i = 0; i < line.size(); ++i) widths[i] = std::max(widths[i], width_of(line[i]));
   std::string text = fmt::format("  {} ({})\n", title, unit);
   for (const auto& line : lines) {
-    for (size_t i = 0; i < line.size(); ++i) text += std::string(2 + widths[i] - width(line[i]), ' ') + line[i];
+    for (size_t i = 0; i < line.size(); ++i) text += std::string(2 + widths[i] - width_of(line[i]), ' ') + line[i];
     text += "\n";
   }
   return text;
@@ -159,7 +156,7 @@ nlohmann::ordered_json Finding::json() const {
   for (const Table& t : result.tables) {
     Json rows = Json::array();
     for (const Table::Row& row : t.table)
-      for (const auto& [column, values] : row.cells)
+      for (const auto& [column, values] : row.entries)
         rows.push_back({{"row", row.name},
                         {"column", column},
                         {"mean", mean(values)},

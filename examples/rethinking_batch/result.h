@@ -19,7 +19,7 @@ struct Table {
 
   struct Row {
     std::string name;
-    std::vector<std::pair<std::string, Values>> cells;
+    std::vector<std::pair<std::string, Values>> entries;
   };
   std::vector<Row> table{};
 

@@ -8,10 +8,10 @@
 //   rethinking_batch all --out runs/rb --resume        goes on where that was stopped
 #include <fmt/ranges.h>
 
-#include <CLI/CLI.hpp>
 #include <filesystem>
 
 #include "examples/common/find_data.h"
+#include "examples/common/program.h"
 #include "examples/common/progress.h"
 #include "examples/rethinking_batch/report.h"
 
@@ -166,16 +166,9 @@ int main(int argc, char** argv) {
   app.add_flag("--resume", options.resume, "takes what is finished, under the same conditions, from the folder");
   app.add_option("--threads", options.threads, "default: every core")->check(CLI::Range(1, 1024));
   app.add_option("--device", options.device, "cpu, cuda, cuda:1, ...")->capture_default_str();
-  CLI11_PARSE(app, argc, argv);
-  if (options.names.empty() && !options.list) {
+  return examples::run_program(app, argc, argv, [&] {
+    if (!options.names.empty() || options.list) return examples::run(options);
     fmt::print(stderr, "{}", app.help());
     return 2;
-  }
-  try {
-    return examples::run(options);
-  } catch (const std::exception& error) {
-    std::fflush(stdout);
-    fmt::print(stderr, "error: {}\n", error.what());
-    return 1;
-  }
+  });
 }
