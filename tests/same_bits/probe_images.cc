@@ -56,15 +56,15 @@ const std::vector<Case> kCases = {
 }  // namespace
 
 void convolutions() {
-  const std::pair<const char*, ConvAlgorithm> algorithms[] = {
-      {"automatic", ConvAlgorithm::automatic}, {"reference", ConvAlgorithm::reference},
-      {"im2col", ConvAlgorithm::im2col},       {"direct", ConvAlgorithm::direct},
-      {"winograd", ConvAlgorithm::winograd},   {"winograd2", ConvAlgorithm::winograd2}};
+  const std::pair<const char*, ConvAlgorithm> algorithms[] = {{"automatic", ConvAlgorithm::automatic},
+                                                              {"im2col", ConvAlgorithm::im2col},
+                                                              {"direct", ConvAlgorithm::direct},
+                                                              {"winograd", ConvAlgorithm::winograd},
+                                                              {"winograd2", ConvAlgorithm::winograd2}};
   for (const Case& c : kCases) {
     const Inputs inputs = {random(c.x, 51), random({c.filters, c.kernel.h, c.kernel.w, c.x.back() / c.groups}, 52),
                            random({c.filters}, 53)};
     for (const auto& [name, algorithm] : algorithms) {
-      if (c.large && algorithm == ConvAlgorithm::reference) continue;
       const Conv2dOptions options = {
           .stride = c.stride, .padding = c.padding, .dilation = c.dilation, .groups = c.groups, .algorithm = algorithm};
       sweep(fmt::format("conv2d {} {}", name, name_of_case(c)),

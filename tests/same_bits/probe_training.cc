@@ -5,8 +5,28 @@
 namespace probe {
 namespace {
 
+struct Choice {
+  const char* name;
+  nn::Norm (*layer)(int64_t channels);
+  bool standardized = false;  // the weights of convolutions
+};
+const Choice kNorms[] = {
+    {"bn", [](int64_t c) { return nn::BatchNorm(c); }},
+    {"bn:4", [](int64_t c) { return nn::BatchNorm(c, {.normalization_batch = 4}); }},
+    {"gn:8", [](int64_t c) { return nn::GroupNorm(8, c); }},
+    {"ln", [](int64_t c) { return nn::LayerNorm(c); }},
+    {"in", [](int64_t c) { return nn::InstanceNorm(c); }},
+    {"hin", [](int64_t c) { return nn::HalfInstanceNorm(c); }},
+    {"rms", [](int64_t c) { return nn::RMSNorm(c); }},
+    {"brn", [](int64_t c) { return nn::BatchRenorm(c); }},
+    {"frozen", [](int64_t c) { return nn::FrozenBatchNorm(c); }},
+    {"none", [](int64_t c) { return nn::Norm(c, {.identity = true}); }},
+    {"ws+bn", [](int64_t c) { return nn::BatchNorm(c); }, true},
+    {"ws+gn:4", [](int64_t c) { return nn::GroupNorm(4, c); }, true},
+};
+
 struct Net : nn::Module {
-  explicit Net(const nn::NormChoice& norm) : norm1(norm.layer(16)), norm2(norm.layer(32)), norm3(norm.layer(32)) {
+  explicit Net(const Choice& norm) : norm1(norm.layer(16)), norm2(norm.layer(32)), norm3(norm.layer(32)) {
     norm1.activation = norm2.activation = Activation::relu();
     norm3.activation = Activation::leaky_relu(0.1);
     norm2.max_pool = 2;
@@ -83,12 +103,11 @@ void optimizers() {
 }
 
 void networks() {
-  for (const char* norm :
-       {"bn", "bn:4", "gn:8", "ln", "in", "hin", "rms", "brn", "frozen", "none", "ws+bn", "ws+gn:4"}) {
+  for (const Choice& norm : kNorms) {
     if (!sampled()) continue;
-    const std::string name = fmt::format("network {}", norm);
+    const std::string name = fmt::format("network {}", norm.name);
     manual_seed(5);
-    Net net(nn::parse_norm(norm));
+    Net net(norm);
     net.to(device);
     nn::SGD optimizer(net, {.lr = 0.05, .momentum = 0.9, .nesterov = true, .weight_decay = 1e-3});
     train(name, net, optimizer, 4);
