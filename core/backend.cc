@@ -4,10 +4,12 @@
 #include <cstring>
 
 #include "norma/core/memory.h"
-#include "norma/core/strided.h"
+#include "norma/core/simd/for_each.h"
 
 namespace norma {
 namespace {
+
+using cpu::base::for_each;
 
 class CpuBackend final : public Backend {
  public:
@@ -16,18 +18,9 @@ class CpuBackend final : public Backend {
   void copy(const Tensor& from, const Tensor& to) override {
     dispatch(to.dtype(), [&]<class T>() {
       T* target = to.mutable_data<T>();
-      const StridedLoop<2> loop(to.shape(), {to.strides(), from.strides()});
       dispatch(from.dtype(), [&]<class S>() {
         const S* source = from.data<S>();
-        loop([&](auto at, int64_t n) {
-          T* t = target + at[0];
-          const S* s = source + at[1];
-          if (std::is_same_v<S, T> && loop.inner[0] == 1 && loop.inner[1] == 1) {
-            std::memcpy(t, s, static_cast<size_t>(n) * sizeof(T));
-          } else {
-            for (int64_t i = 0; i < n; ++i) t[i * loop.inner[0]] = convert<T>(s[i * loop.inner[1]]);
-          }
-        });
+        for_each(elements_of(from, to), [=](const auto& at) { target[at[1]] = convert<T>(source[at[0]]); });
       });
     });
   }
@@ -42,10 +35,7 @@ class CpuBackend final : public Backend {
     dispatch(to.dtype(), [&]<class T>() {
       T* target = to.mutable_data<T>();
       const T filling = convert<T>(value);
-      const StridedLoop<1> loop(to.shape(), {to.strides()});
-      loop([&](auto at, int64_t n) {
-        for (int64_t i = 0; i < n; ++i) target[at[0] + i * loop.inner[0]] = filling;
-      });
+      for_each(elements_of(to), [=](const auto& at) { target[at[0]] = filling; });
     });
   }
 
@@ -53,16 +43,7 @@ class CpuBackend final : public Backend {
     dispatch_floating("add_into", to.dtype(), [&]<class T>() {
       T* target = to.mutable_data<T>();
       const T* source = from.data<T>();
-      const StridedLoop<2> loop(to.shape(), {to.strides(), from.strides()});
-      loop([&](auto at, int64_t n) {
-        T* t = target + at[0];
-        const T* s = source + at[1];
-        if (loop.inner[0] == 1 && loop.inner[1] == 1) {
-          for (int64_t i = 0; i < n; ++i) t[i] += s[i];
-        } else {
-          for (int64_t i = 0; i < n; ++i) t[i * loop.inner[0]] += s[i * loop.inner[1]];
-        }
-      });
+      for_each(elements_of(from, to), [=](const auto& at) { target[at[1]] += source[at[0]]; });
     });
   }
 
@@ -74,7 +55,7 @@ class CpuBackend final : public Backend {
         for (int64_t block = begin; block < end; ++block) {
           const std::array<double, 4> values = fill.block(block);
           for (int64_t i = 4 * block; i < std::min(n, 4 * block + 4); ++i)
-            data[i] = static_cast<T>(values[static_cast<size_t>(i - 4 * block)]);
+            data[i] = static_cast<T>(values[i - 4 * block]);
         }
       });
     });

@@ -10,12 +10,6 @@ Shape::Shape(std::span<const int64_t> dims) {
   rank_ = static_cast<int>(dims.size());
 }
 
-Shape Shape::filled(int rank, int64_t value) {
-  Shape result;
-  for (int i = 0; i < rank; ++i) result.push_back(value);
-  return result;
-}
-
 int64_t Shape::numel() const {
   int64_t n = 1;
   for (int64_t extent : *this)

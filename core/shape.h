@@ -18,7 +18,6 @@ class Shape {
   Shape() = default;
   Shape(std::initializer_list<int64_t> dims) : Shape(std::span(dims.begin(), dims.size())) {}
   explicit Shape(std::span<const int64_t> dims);
-  static Shape filled(int rank, int64_t value);
 
   int rank() const { return rank_; }
   int64_t numel() const;  // product of the extents; 1 for rank 0; an error if that is no int64_t

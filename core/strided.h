@@ -1,8 +1,11 @@
 // Walks several strided arrays of one shape together, as rows along the last axis. Axes that can be merged for all of
-// them are merged first, so contiguous operands become one long row. The host side of every elementwise kernel.
+// them are merged first, so contiguous operands become one long row. Every elementwise kernel begins with one: on the
+// CPU core/simd/for_each.h takes it from there, on CUDA cuda/launch.h.
 #pragma once
 
 #include <array>
+#include <concepts>
+#include <tuple>
 
 #include "norma/core/parallel.h"
 #include "norma/core/shape.h"
@@ -71,10 +74,17 @@ class StridedLoop {
 
 // The strides with which x is read when broadcast to `shape`.
 inline Shape broadcast_strides(const Tensor& x, const Shape& shape) {
-  Shape strides = Shape::filled(shape.rank(), 0);
-  for (int i = 1; i <= x.rank(); ++i)
-    if (x.shape()[x.rank() - i] != 1) strides[shape.rank() - i] = x.strides()[x.rank() - i];
+  Shape strides = shape;
+  for (int axis = 0, own = x.rank() - shape.rank(); axis < shape.rank(); ++axis, ++own)
+    strides[axis] = own < 0 || x.shape()[own] == 1 ? 0 : x.strides()[own];
   return strides;
+}
+
+// The loop over several tensors: its shape is that of the last, to which the others are broadcast.
+template <std::same_as<Tensor>... X>
+StridedLoop<sizeof...(X)> elements_of(const X&... x) {
+  const Shape& shape = std::get<sizeof...(X) - 1>(std::tie(x...)).shape();
+  return {shape, {broadcast_strides(x, shape)...}};
 }
 
 }  // namespace norma

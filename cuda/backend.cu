@@ -12,7 +12,7 @@ namespace {
 
 template <class T, class S>
 void convert_elements(const StridedLoop<2>& loop, const S* from, T* to) {
-  for_each("copy", loop, [=] __device__(const Offsets<2>& at) { to[at[0]] = convert<T>(from[at[1]]); });
+  for_each("copy", loop, [=] __device__(const Offsets<2>& at) { to[at[1]] = convert<T>(from[at[0]]); });
 }
 
 template <class T>
@@ -22,7 +22,7 @@ void fill_elements(const StridedLoop<1>& loop, T* to, T value) {
 
 template <class T>
 void add_elements(const StridedLoop<2>& loop, const T* from, T* to) {
-  for_each("add_into", loop, [=] __device__(const Offsets<2>& at) { to[at[0]] += from[at[1]]; });
+  for_each("add_into", loop, [=] __device__(const Offsets<2>& at) { to[at[1]] += from[at[0]]; });
 }
 
 template <class T>
@@ -51,7 +51,7 @@ class Uploads {
   }
 
   std::function<Tensor()> begin(const Tensor& host) {
-    const size_t bytes = static_cast<size_t>(host.numel()) * size_of(host.dtype());
+    const size_t bytes = host.numel() * size_of(host.dtype());
     const std::lock_guard lock(mutex_);
     while (!staged_.empty() && cudaEventQuery(staged_.front().arrived->it) == cudaSuccess) {
       pinned_.release(staged_.front().block, staged_.front().bytes);
@@ -109,15 +109,15 @@ class CudaBackend final : public Backend {
 
   void copy(const Tensor& from, const Tensor& to) override {
     select();
-    const StridedLoop<2> loop(to.shape(), {to.strides(), from.strides()});
     dispatch(to.dtype(), [&]<class T>() {
       if (from.dtype() == to.dtype() && from.is_contiguous() && to.is_contiguous()) {
-        const size_t bytes = static_cast<size_t>(to.numel()) * sizeof(T);
+        const size_t bytes = to.numel() * sizeof(T);
         check_cuda("copy", cudaMemcpyAsync(to.mutable_cuda_data<T>(), from.cuda_data<T>(), bytes,
                                            cudaMemcpyDeviceToDevice, context_.stream));
       } else {
-        dispatch(from.dtype(),
-                 [&]<class S>() { convert_elements(loop, from.cuda_data<S>(), to.mutable_cuda_data<T>()); });
+        dispatch(from.dtype(), [&]<class S>() {
+          convert_elements(elements_of(from, to), from.cuda_data<S>(), to.mutable_cuda_data<T>());
+        });
       }
     });
   }
@@ -138,16 +138,15 @@ class CudaBackend final : public Backend {
 
   void fill(const Tensor& to, double value) override {
     select();
-    dispatch(to.dtype(), [&]<class T>() {
-      fill_elements(StridedLoop<1>(to.shape(), {to.strides()}), to.mutable_cuda_data<T>(), convert<T>(value));
-    });
+    dispatch(to.dtype(),
+             [&]<class T>() { fill_elements(elements_of(to), to.mutable_cuda_data<T>(), convert<T>(value)); });
   }
 
   void add_into(const Tensor& to, const Tensor& from) override {
     select();
-    const StridedLoop<2> loop(to.shape(), {to.strides(), from.strides()});
-    dispatch_floating("add_into", to.dtype(),
-                      [&]<class T>() { add_elements(loop, from.cuda_data<T>(), to.mutable_cuda_data<T>()); });
+    dispatch_floating("add_into", to.dtype(), [&]<class T>() {
+      add_elements(elements_of(from, to), from.cuda_data<T>(), to.mutable_cuda_data<T>());
+    });
   }
 
   void fill_random(const char* op, const Tensor& to, const RandomFill& fill) override {
@@ -168,7 +167,7 @@ Backend& backend(int device) {
   static std::mutex mutex;
   const std::lock_guard lock(mutex);
   cuda::select(device);  // throws where there is none
-  Backend*& made = backends[static_cast<size_t>(device)];
+  Backend*& made = backends[device];
   if (!made) made = new CudaBackend(device);
   return *made;
 }

@@ -10,23 +10,17 @@ template <class T, class Y, class F>
 void apply(const char* op, F f, const Tensor& a, const Tensor& b, const Tensor& y) {
   const T *p = a.cuda_data<T>(), *q = b.cuda_data<T>();
   Y* out = y.mutable_cuda_data<Y>();
-  const Shape& shape = y.shape();
-  for_each(op, StridedLoop<3>(shape, {broadcast_strides(a, shape), broadcast_strides(b, shape), y.strides()}),
-           [=] __device__(const Offsets<3>& at) { out[at[2]] = f(p[at[0]], q[at[1]]); });
+  for_each(op, elements_of(a, b, y), [=] __device__(const Offsets<3>& at) { out[at[2]] = f(p[at[0]], q[at[1]]); });
 }
 
 template <class T, class F>
 void apply_gradient(F f, int side, const Tensor& dy, const Tensor& a, const Tensor& b, const Tensor& dx, bool add) {
   const T *d = dy.cuda_data<T>(), *p = a.cuda_data<T>(), *q = b.cuda_data<T>();
   T* out = dx.mutable_cuda_data<T>();
-  const Shape& shape = dx.shape();
-  for_each(
-      "binary",
-      StridedLoop<4>(shape, {dy.strides(), broadcast_strides(a, shape), broadcast_strides(b, shape), dx.strides()}),
-      [=] __device__(const Offsets<4>& at) {
-        const T s = p[at[1]], t = q[at[2]], value = d[at[0]] * (side == 0 ? f.da(s, t) : f.db(s, t));
-        out[at[3]] = add ? out[at[3]] + value : value;
-      });
+  for_each("binary", elements_of(dy, a, b, dx), [=] __device__(const Offsets<4>& at) {
+    const T s = p[at[1]], t = q[at[2]], value = d[at[0]] * (side == 0 ? f.da(s, t) : f.db(s, t));
+    out[at[3]] = add ? out[at[3]] + value : value;
+  });
 }
 
 template <class T, class F>

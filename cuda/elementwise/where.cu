@@ -9,10 +9,7 @@ void choose(const Tensor& condition, const Tensor& a, const Tensor& b, const Ten
   const bool* c = condition.cuda_data<bool>();
   const T *p = a.cuda_data<T>(), *q = b.cuda_data<T>();
   T* out = y.mutable_cuda_data<T>();
-  const Shape& shape = y.shape();
-  for_each("where",
-           StridedLoop<4>(shape, {broadcast_strides(condition, shape), broadcast_strides(a, shape),
-                                  broadcast_strides(b, shape), y.strides()}),
+  for_each("where", elements_of(condition, a, b, y),
            [=] __device__(const Offsets<4>& at) { out[at[3]] = c[at[0]] ? p[at[1]] : q[at[2]]; });
 }
 

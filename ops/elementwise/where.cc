@@ -1,7 +1,7 @@
 #include "norma/ops/elementwise/where.h"
 
 #include "norma/autograd/op.h"
-#include "norma/core/strided.h"
+#include "norma/core/simd/for_each.h"
 #include "norma/ops/elementwise/binary.h"
 
 namespace norma {
@@ -23,19 +23,17 @@ Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
   });
 }
 
-void cpu::where(const Tensor& condition, const Tensor& a, const Tensor& b, const Tensor& y) {
+namespace cpu {
+
+void where(const Tensor& condition, const Tensor& a, const Tensor& b, const Tensor& y) {
   dispatch(y.dtype(), [&]<class T>() {
     const bool* c = condition.data<bool>();
     const T *p = a.data<T>(), *q = b.data<T>();
     T* out = y.mutable_data<T>();
-    const Shape& shape = y.shape();
-    const StridedLoop<4> loop(shape, {broadcast_strides(condition, shape), broadcast_strides(a, shape),
-                                      broadcast_strides(b, shape), y.strides()});
-    loop([&](auto at, int64_t n) {
-      const auto [sc, sa, sb, _] = loop.inner;
-      for (int64_t i = 0; i < n; ++i) out[at[3] + i] = c[at[0] + i * sc] ? p[at[1] + i * sa] : q[at[2] + i * sb];
-    });
+    base::for_each(elements_of(condition, a, b, y),
+                   [=](const auto& at) { out[at[3]] = c[at[0]] ? p[at[1]] : q[at[2]]; });
   });
 }
 
+}  // namespace cpu
 }  // namespace norma

@@ -39,7 +39,6 @@ TEST(Shape, IsEdited) {
   const Shape shape = {2, 3, 5};
   EXPECT_EQ(shape.without(1), (Shape{2, 5}));
   EXPECT_EQ(shape.with(2, 7), (Shape{2, 3, 7}));
-  EXPECT_EQ(Shape::filled(3, 4), (Shape{4, 4, 4}));
   Shape grown;
   for (int i = 0; i < Shape::kMaxRank; ++i) grown.push_back(i);
   EXPECT_EQ(grown, (Shape{0, 1, 2, 3, 4, 5, 6, 7}));
