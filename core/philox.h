@@ -9,19 +9,34 @@
 
 namespace norma {
 
-// The i-th block of four 32-bit words of a stream.
-NORMA_HOST_DEVICE inline std::array<uint32_t, 4> philox(uint64_t seed, uint64_t stream, uint64_t index) {
-  uint32_t key0 = static_cast<uint32_t>(seed), key1 = static_cast<uint32_t>(seed >> 32);
-  std::array<uint32_t, 4> c = {static_cast<uint32_t>(index), static_cast<uint32_t>(index >> 32),
-                               static_cast<uint32_t>(stream), static_cast<uint32_t>(stream >> 32)};
-  for (int round = 0; round < 10; ++round) {
-    const uint64_t product0 = uint64_t{0xD2511F53} * c[0], product1 = uint64_t{0xCD9E8D57} * c[2];
-    c = {static_cast<uint32_t>(product1 >> 32) ^ c[1] ^ key0, static_cast<uint32_t>(product1),
-         static_cast<uint32_t>(product0 >> 32) ^ c[3] ^ key1, static_cast<uint32_t>(product0)};
-    key0 += 0x9E3779B9;
-    key1 += 0xBB67AE85;
+// The blocks [index, index + lanes) of a stream: [k][i] is word k of block index + i. A word is 32 bits; it is held in
+// 64, of which the upper half is zero, since the loops over lanes vectorise in this form.
+template <size_t lanes>
+using PhiloxBlocks = std::array<std::array<uint64_t, lanes>, 4>;
+
+template <size_t lanes>
+NORMA_HOST_DEVICE inline void philox(uint64_t seed, uint64_t stream, uint64_t index, PhiloxBlocks<lanes>& c) {
+  constexpr uint64_t kLow = 0xFFFFFFFF;
+  for (uint64_t i = 0; i < lanes; ++i) {
+    c[0][i] = (index + i) & kLow, c[1][i] = (index + i) >> 32;
+    c[2][i] = stream & kLow, c[3][i] = stream >> 32;
   }
-  return c;
+  uint32_t key0 = static_cast<uint32_t>(seed), key1 = static_cast<uint32_t>(seed >> 32);
+  for (int round = 0; round < 10; ++round, key0 += 0x9E3779B9, key1 += 0xBB67AE85) {
+    for (size_t i = 0; i < lanes; ++i) {
+      const uint64_t product0 = 0xD2511F53 * (c[0][i] & kLow), product1 = 0xCD9E8D57 * (c[2][i] & kLow);
+      c[0][i] = (product1 >> 32) ^ c[1][i] ^ key0, c[1][i] = product1 & kLow;
+      c[2][i] = (product0 >> 32) ^ c[3][i] ^ key1, c[3][i] = product0 & kLow;
+    }
+  }
+}
+
+// One block: four words.
+NORMA_HOST_DEVICE inline std::array<uint32_t, 4> philox(uint64_t seed, uint64_t stream, uint64_t index) {
+  PhiloxBlocks<1> c;
+  philox(seed, stream, index, c);
+  return {static_cast<uint32_t>(c[0][0]), static_cast<uint32_t>(c[1][0]), static_cast<uint32_t>(c[2][0]),
+          static_cast<uint32_t>(c[3][0])};
 }
 
 NORMA_HOST_DEVICE inline double to_uniform(uint32_t word) { return (word + 0.5) * 0x1p-32; }  // never 0 or 1

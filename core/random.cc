@@ -18,16 +18,19 @@ Generator::State Generator::reserve(int64_t blocks) {
   return {state_.seed, state_.stream, std::atomic_ref(state_.position).fetch_add(static_cast<uint64_t>(blocks))};
 }
 
-double Generator::uniform() {
+std::array<uint32_t, 4> Generator::block() {
   const State at = reserve(1);
-  const auto words = philox(at.seed, at.stream, at.position);
+  return philox(at.seed, at.stream, at.position);
+}
+
+double Generator::uniform() {
+  const auto words = block();
   // 53 bits: with one more, 1 appears.
   return ((static_cast<uint64_t>(words[0]) << 20 | words[1] >> 12) + 0.5) * 0x1p-52;
 }
 
 double Generator::normal() {
-  const State at = reserve(1);
-  const auto words = philox(at.seed, at.stream, at.position);
+  const auto words = block();
   return to_normals(words[0], words[1])[0];
 }
 
@@ -35,8 +38,7 @@ int64_t Generator::below(int64_t n) {
   check(n >= 1, "below", "{}: want at least 1", n);
   const uint64_t range = static_cast<uint64_t>(n), limit = UINT64_MAX - UINT64_MAX % range;
   while (true) {
-    const State at = reserve(1);
-    const auto words = philox(at.seed, at.stream, at.position);
+    const auto words = block();
     const uint64_t value = static_cast<uint64_t>(words[0]) << 32 | words[1];
     if (value < limit) return static_cast<int64_t>(value % range);
   }
@@ -50,11 +52,14 @@ void Generator::fill_normal(const Tensor& x, double mean, double deviation) {
   fill("fill_normal", x, *this, true, mean, deviation);
 }
 
+void Generator::shuffle(std::span<int64_t> items) {
+  for (size_t i = items.size(); i > 1; --i) std::swap(items[i - 1], items[below(static_cast<int64_t>(i))]);
+}
+
 std::vector<int64_t> Generator::permutation(int64_t n) {
-  std::vector<int64_t> order(static_cast<size_t>(n));
+  std::vector<int64_t> order(n);
   std::iota(order.begin(), order.end(), 0);
-  for (int64_t i = n - 1; i > 0; --i)
-    std::swap(order[static_cast<size_t>(i)], order[static_cast<size_t>(below(i + 1))]);
+  shuffle(order);
   return order;
 }
 

@@ -29,7 +29,9 @@ class Generator {
   // to f32, one uniform value in 2^25 is `high` itself.
   void fill_uniform(const Tensor& x, double low = 0, double high = 1);
   void fill_normal(const Tensor& x, double mean = 0, double deviation = 1);
-  std::vector<int64_t> permutation(int64_t n);  // Fisher-Yates
+
+  void shuffle(std::span<int64_t> items);       // in place, by Fisher and Yates's method: a block an item but the first
+  std::vector<int64_t> permutation(int64_t n);  // 0 ... n - 1, shuffled
 
   // Takes `blocks` blocks for the caller's own use and returns where they begin. Thread-safe.
   State reserve(int64_t blocks);
@@ -38,6 +40,8 @@ class Generator {
   void set_state(const State& state) { state_ = state; }
 
  private:
+  std::array<uint32_t, 4> block();  // the next one
+
   State state_;
 };
 

@@ -104,8 +104,7 @@ std::function<Batch()> DataLoader::make(Position at) {
   if (order_epoch_ != at.epoch) {
     std::iota(order_.begin(), order_.end(), 0);
     Generator random(options_.seed, ~static_cast<uint64_t>(at.epoch));  // no sample's stream (see SampleKeys)
-    for (int64_t i = options_.shuffle ? dataset_.size() : 1; i > 1; --i)
-      std::swap(order_[i - 1], order_[random.below(i)]);
+    if (options_.shuffle) random.shuffle(order_);
     order_epoch_ = at.epoch;
   }
   const int64_t begin = at.batch * options_.batch, n = std::min(options_.batch, dataset_.size() - begin);
