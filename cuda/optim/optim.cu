@@ -1,7 +1,5 @@
-#include <cmath>
-
 #include "norma/cuda/launch.h"
-#include "norma/ops/optim/optim.h"
+#include "norma/ops/optim/optim_functions.h"
 
 namespace norma::cuda {
 namespace {
@@ -20,7 +18,7 @@ __global__ void update_kernel(Updates<Update> all) {
   for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < update.n; i += step) update(i);
 }
 
-// Update<T>(k)(i) for the elements i of all parameters k: as many as there is room for in one kernel, by dtype.
+// make<T>(k)(i) for the elements i of all parameters k: as many as there is room for in one kernel, by dtype.
 template <template <class> class Update, class Make>
 void update_all(const char* op, std::span<const Tensor> parameters, Make make) {
   const auto of_type = [&]<class T>() {
@@ -47,70 +45,47 @@ void update_all(const char* op, std::span<const Tensor> parameters, Make make) {
 template <class T>
 struct Sgd {
   int64_t n;
-  T *x, *v;  // v null: no momentum
-  const T* dx;
-  T lr, decay, keep, take, along, ahead;
-
-  Sgd() = default;
-  Sgd(const Tensor& p, const Tensor& grad, const Tensor& velocity, const SgdStep& step)
-      : n(p.numel()),
-        x(p.mutable_cuda_data<T>()),
-        v(velocity.defined() ? velocity.mutable_cuda_data<T>() : nullptr),
-        dx(grad.cuda_data<T>()),
-        lr(static_cast<T>(step.lr)),
-        decay(static_cast<T>(step.weight_decay)),
-        keep(static_cast<T>(step.first ? 0 : step.momentum)),
-        take(static_cast<T>(step.first ? 1 : 1 - step.dampening)),
-        along(static_cast<T>(step.nesterov ? step.momentum : 1)),
-        ahead(step.nesterov) {}
+  T* p;
+  const T* grad;
+  T* velocity;  // null: no momentum
+  optim_functions::Sgd<T> update;
   __device__ void operator()(int64_t i) const {
-    const T g = dx[i] + decay * x[i];
-    if (v) v[i] = keep * v[i] + take * g;
-    x[i] -= lr * (v ? ahead * g + along * v[i] : g);
+    if (velocity) update(p[i], grad[i], velocity[i]);
+    else update(p[i], grad[i]);
   }
 };
 
 template <class T>
 struct Adam {
   int64_t n;
-  T *x, *mean, *square;
-  const T* dx;
-  T b1, b2, c1, c2, eps, rate, scale, shrink, decay;
-
-  Adam() = default;
-  Adam(const Tensor& p, const Tensor& grad, const Tensor& m, const Tensor& s, const AdamStep& step)
-      : n(p.numel()),
-        x(p.mutable_cuda_data<T>()),
-        mean(m.mutable_cuda_data<T>()),
-        square(s.mutable_cuda_data<T>()),
-        dx(grad.cuda_data<T>()),
-        b1(static_cast<T>(step.beta1)),
-        b2(static_cast<T>(step.beta2)),
-        c1(static_cast<T>(1 - step.beta1)),
-        c2(static_cast<T>(1 - step.beta2)),
-        eps(static_cast<T>(step.eps)),
-        rate(static_cast<T>(step.lr / (1 - std::pow(step.beta1, static_cast<double>(step.step))))),
-        scale(static_cast<T>(1 / std::sqrt(1 - std::pow(step.beta2, static_cast<double>(step.step))))),
-        shrink(static_cast<T>(step.decoupled ? 1 - step.lr * step.weight_decay : 1)),
-        decay(static_cast<T>(step.decoupled ? 0 : step.weight_decay)) {}
-  __device__ void operator()(int64_t i) const {
-    const T g = dx[i] + decay * x[i];
-    mean[i] = b1 * mean[i] + c1 * g;
-    square[i] = b2 * square[i] + c2 * g * g;
-    x[i] = shrink * x[i] - rate * mean[i] / (std::sqrt(square[i]) * scale + eps);
-  }
+  T* p;
+  const T* grad;
+  T *m, *v;
+  optim_functions::Adam<T> update;
+  __device__ void operator()(int64_t i) const { update(p[i], grad[i], m[i], v[i]); }
 };
 
 }  // namespace
 
 void sgd_update(std::span<const Tensor> p, std::span<const Tensor> grad, std::span<const Tensor> velocity,
                 std::span<const SgdStep> steps) {
-  update_all<Sgd>("sgd", p, [&]<class T>(size_t k) { return Sgd<T>(p[k], grad[k], velocity[k], steps[k]); });
+  update_all<Sgd>("sgd", p, [&]<class T>(size_t k) {
+    T* v = velocity[k].defined() ? velocity[k].mutable_cuda_data<T>() : nullptr;
+    return Sgd<T>{p[k].numel(), p[k].mutable_cuda_data<T>(), grad[k].cuda_data<T>(), v,
+                  optim_functions::Sgd<T>(steps[k])};
+  });
 }
 
 void adam_update(std::span<const Tensor> p, std::span<const Tensor> grad, std::span<const Tensor> m,
                  std::span<const Tensor> v, std::span<const AdamStep> steps) {
-  update_all<Adam>("adam", p, [&]<class T>(size_t k) { return Adam<T>(p[k], grad[k], m[k], v[k], steps[k]); });
+  update_all<Adam>("adam", p, [&]<class T>(size_t k) {
+    return Adam<T>{p[k].numel(),
+                   p[k].mutable_cuda_data<T>(),
+                   grad[k].cuda_data<T>(),
+                   m[k].mutable_cuda_data<T>(),
+                   v[k].mutable_cuda_data<T>(),
+                   optim_functions::Adam<T>(steps[k])};
+  });
 }
 
 }  // namespace norma::cuda
