@@ -1,7 +1,7 @@
 #include "norma/core/simd/dispatch.h"
 
+#include <atomic>
 #include <cstdlib>
-#include <string_view>
 
 #include "norma/core/error.h"
 
@@ -20,20 +20,28 @@ SimdLevel best() {
 #endif
 }
 
+std::atomic<SimdLevel>& chosen() {
+  static std::atomic<SimdLevel> level = [] {
+    const char* name = std::getenv("NORMA_SIMD");
+    return name && *name ? simd_level(name) : best();
+  }();
+  return level;
+}
+
 }  // namespace
 
-SimdLevel simd_level() {
-  static const SimdLevel most = best();
-  const char* text = std::getenv("NORMA_SIMD");
-  if (!text || !*text) return most;
+SimdLevel simd_level(std::string_view name) {
   constexpr std::string_view names[] = {"base", "avx2", "avx512"};
+  const auto most = static_cast<uint8_t>(best());
   for (uint8_t level = 0; level < 3; ++level) {
-    if (names[level] != text) continue;
-    check(level <= static_cast<uint8_t>(most), "simd", "NORMA_SIMD is '{}': this CPU or this build goes up to '{}'",
-          text, names[static_cast<uint8_t>(most)]);
+    if (names[level] != name) continue;
+    check(level <= most, "simd", "NORMA_SIMD is '{}': this CPU or this build goes up to '{}'", name, names[most]);
     return SimdLevel{level};
   }
-  fail("simd", "NORMA_SIMD is '{}', wants one of base, avx2, avx512", text);
+  fail("simd", "NORMA_SIMD is '{}', wants one of base, avx2, avx512", name);
 }
+
+SimdLevel simd_level() { return chosen().load(std::memory_order_relaxed); }
+void set_simd_level(SimdLevel level) { chosen().store(level, std::memory_order_relaxed); }
 
 }  // namespace norma::cpu

@@ -4,14 +4,17 @@
 
 #include <array>
 #include <cstdint>
+#include <string_view>
 
 namespace norma::cpu {
 
 enum class SimdLevel : uint8_t { base, avx2, avx512 };
 
-// The highest that was built and that this CPU can run, or what $NORMA_SIMD names: base, avx2 or avx512. An error where
-// that is none of these, or cannot be.
+// The level that runs: what $NORMA_SIMD names when the first kernel asks (base, avx2 or avx512), else the highest that
+// was built and that this CPU can run. An error where $NORMA_SIMD names none, or one that was not built or cannot run.
 SimdLevel simd_level();
+void set_simd_level(SimdLevel level);         // for tests: from the next kernel on
+SimdLevel simd_level(std::string_view name);  // the level of that name; the same errors
 
 // Declares the same for each level that was built: NORMA_SIMD_LEVELS(extern const Kernel product;). The one of each,
 // and the one to run.
