@@ -10,6 +10,7 @@
 //     add_gradient    adds to the sums of the weight's gradient what a strip contributes to those of one run
 #pragma once
 
+#include "norma/core/simd/register_tile.h"
 #include "norma/ops/conv/windows.h"
 
 NORMA_SIMD_BEGIN

@@ -14,6 +14,7 @@
 #include <span>
 #include <vector>
 
+#include "norma/core/scratch.h"
 #include "norma/core/simd/vectors.h"
 #include "norma/ops/conv/epilogue.h"
 

@@ -15,6 +15,7 @@
 // Channels are cut into vectors of kLanes. V and M are [place][vector][tile][lane], the places a cache line further
 // apart than that (else they fall on each other in the cache); U and dU are [place][group of vectors][C][vector][lane],
 // a group being what a register tile of the product covers.
+#include "norma/core/scratch.h"
 #include "norma/ops/conv/winograd_plan.h"
 #include "norma/ops/conv/winograd_transforms.h"
 

@@ -3,6 +3,8 @@
 // belong to slots.
 #pragma once
 
+#include "norma/core/parallel.h"
+#include "norma/core/simd/register_tile.h"
 #include "norma/ops/conv/epilogue.h"
 
 NORMA_SIMD_BEGIN

@@ -1,4 +1,5 @@
 // The loops of ops/pool/pool2d.h over windows, a vector of channels at a time.
+#include "norma/core/parallel.h"
 #include "norma/core/simd/vectors.h"
 #include "norma/ops/pool/pool2d.h"
 
