@@ -28,7 +28,7 @@ void write_all(int fd, std::span<const std::byte> bytes, const std::string& path
     const ssize_t written = ::write(fd, bytes.data(), bytes.size());
     if (written < 0 && errno == EINTR) continue;
     check(written > 0, "file", "cannot write '{}': {}", path, std::strerror(errno));
-    bytes = bytes.subspan(static_cast<size_t>(written));
+    bytes = bytes.subspan(written);
   }
 }
 
@@ -47,7 +47,7 @@ std::vector<std::byte> read_file(const std::string& path, size_t max_bytes) {
     const ssize_t got = ::read(file.fd, bytes.data() + have, size - have);
     if (got < 0 && errno == EINTR) continue;
     check(got > 0, "file", "cannot read '{}' at byte {}: {}", path, have, got < 0 ? std::strerror(errno) : "it shrank");
-    have += static_cast<size_t>(got);
+    have += got;
   }
   return bytes;
 }

@@ -24,7 +24,7 @@ struct MemorySource {
   void* (*allocate)(size_t bytes, int device);  // aligned to 64; null where there is no memory left
   void (*release)(void* block, int device);
   void (*fill)(void* block, int byte, size_t bytes, int device);
-  bool asynchronous = false;  // what was asked of the device before a block's release may use it after that
+  bool asynchronous = false;  // true on CUDA: kernels queued before release() may still read or write the block
 };
 
 class MemoryPool {

@@ -131,7 +131,7 @@ class ThreadPool {
   void start(int count) {
     threads_ = count;
     stopping_ = false;
-    shares_ = std::vector<Share>(static_cast<size_t>(count));
+    shares_ = std::vector<Share>(count);
     for (size_t i = 1; i < shares_.size(); ++i)
       workers_.emplace_back([this, i, seen = region_.load()] { worker(i, seen); });
   }

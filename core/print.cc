@@ -30,7 +30,7 @@ int digits_of(T value, bool scientific) {
     std::from_chars(text.data(), text.data() + text.size(), read);
     if (read == value) return digits;
     if (digits < kDigits) continue;
-    while (digits > 0 && text[text.find('.') + static_cast<size_t>(digits)] == '0') --digits;
+    while (digits > 0 && text[text.find('.') + digits] == '0') --digits;
     return digits;
   }
 }
@@ -50,7 +50,7 @@ std::vector<std::string> floating_words(const std::vector<T>& values) {
   std::vector<std::string> words;
   for (T value : values) {
     const int own = scientific || !std::isfinite(value) ? digits : digits_of(value, scientific);
-    words.push_back(number(value, own, scientific) + std::string(static_cast<size_t>(digits - own), ' '));
+    words.push_back(number(value, own, scientific) + std::string(digits - own, ' '));
   }
   return words;
 }
@@ -106,10 +106,10 @@ class Printer {
   std::string body(int axis) {
     if (axis == x_.rank()) return words_[next_++];
     const bool row = axis == x_.rank() - 1;
-    const std::string indent(static_cast<size_t>(8 + axis), ' ');  // 8: "tensor(["
-    const std::string line = "," + std::string(static_cast<size_t>(std::max(1, x_.rank() - axis - 1)), '\n') + indent;
+    const std::string indent(8 + axis, ' ');  // 8: "tensor(["
+    const std::string line = "," + std::string(std::max(1, x_.rank() - axis - 1), '\n') + indent;
     // What closes behind an entry of a row: its comma, or as many brackets as there are axes.
-    const size_t room = kLineWidth - static_cast<size_t>(x_.rank());
+    const size_t room = kLineWidth - x_.rank();
     std::string text = "[";
     size_t column = indent.size();
     const auto put = [&](const std::string& entry) {

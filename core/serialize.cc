@@ -150,7 +150,7 @@ void save_safetensors(const std::string& path, const NamedTensors& tensors,
     check(name != "__metadata__", "safetensors", "'{}' is no name for a tensor", name);
     check(!header.contains(name), "safetensors", "two tensors are named '{}'", name);
     const Tensor& host = kept.emplace_back(x.to(cpu_device).contiguous());
-    const size_t bytes = static_cast<size_t>(x.numel()) * size_of(x.dtype());
+    const size_t bytes = x.numel() * size_of(x.dtype());
     header[name] = {{"dtype", kDTypeNames[static_cast<size_t>(x.dtype())]},
                     {"shape", std::vector<int64_t>(x.shape().begin(), x.shape().end())},
                     {"data_offsets", {place, place + bytes}}};

@@ -23,7 +23,7 @@ size_t bytes_of(const Shape& shape, DType dtype) {
     check(!__builtin_mul_overflow(elements, std::max<int64_t>(extent, 1), &elements) && elements < int64_t{1} << 46,
           "tensor", "shape {} is too large", shape);
   }
-  return static_cast<size_t>(shape.numel()) * size_of(dtype);
+  return shape.numel() * size_of(dtype);
 }
 
 }  // namespace
@@ -91,7 +91,7 @@ double Tensor::at(std::span<const int64_t> index) const {
   check(static_cast<int>(index.size()) == rank(), "at", "{} indices for shape {}", index.size(), shape());
   int64_t place = offset();
   for (int i = 0; i < rank(); ++i) {
-    const int64_t k = index[static_cast<size_t>(i)];
+    const int64_t k = index[i];
     check(k >= 0 && k < shape()[i], "at", "index {} on axis {} is out of range: shape {}", k, i, shape());
     place += k * strides()[i];
   }
@@ -173,7 +173,8 @@ Tensor arange(int64_t n, DType dtype) {
 
 namespace view {
 
-Shape infer_shape(const Shape& from, const Shape& wanted) {
+// `wanted` with the extent that its -1 stands for.
+static Shape infer_shape(const Shape& from, const Shape& wanted) {
   Shape shape = wanted;
   int unknown = -1;
   for (int i = 0; i < shape.rank(); ++i) {

@@ -198,13 +198,19 @@ Tensor tensor(const std::vector<T>& values, const Shape& shape) {
   return tensor(std::span<const T>(values), shape);
 }
 
-// Views: same storage, nothing copied, nothing recorded.
+// Views: the same storage under another shape, of any dtype, on any device. Nothing is copied (but see reshape) and
+// nothing recorded: ops/shape/views.h has the same functions with their gradients.
 namespace view {
-Tensor reshape(const Tensor& x, const Shape& shape);  // copies if x is not contiguous; one extent may be -1
+// x's elements, in row-major order, in another shape; one extent may be -1, which stands for what is left. A copy where
+// x is not contiguous. Errors: another number of elements, more than one -1, a -1 beside an extent of 0.
+Tensor reshape(const Tensor& x, const Shape& shape);
+// Axis i of the result is axis axes[i] of x. Errors: not every axis of x once.
 Tensor permute(const Tensor& x, const Shape& axes);
+// The entries start, start + step, ... below stop of an axis, which may be negative: that counts from the end. Errors:
+// unless 0 <= start <= stop <= extent and step >= 1.
 Tensor slice(const Tensor& x, int axis, int64_t start, int64_t stop, int64_t step = 1);
-Tensor expand(const Tensor& x, const Shape& shape);         // broadcasts with strides of 0
-Shape infer_shape(const Shape& from, const Shape& wanted);  // resolves a -1
+// x broadcast to `shape`, with strides of 0 along what is repeated. Error: it does not broadcast.
+Tensor expand(const Tensor& x, const Shape& shape);
 }  // namespace view
 
 }  // namespace norma

@@ -62,7 +62,7 @@ Context& select(int device) {
         "there is no device cuda:{}: this machine has {} (nvidia-smi)", device, device_count());
   check_cuda("device", cudaSetDevice(device));
   const std::lock_guard lock(mutex);
-  Context*& made = contexts[static_cast<size_t>(device)];
+  Context*& made = contexts[device];
   if (!made) made = new Context(device);
   return *(current = made);
 }

@@ -1,12 +1,15 @@
 // How a kernel is declared and called. A kernel's signature is written once, in its op's header:
 //
-//   NORMA_KERNEL(softmax, const Tensor& x, const Tensor& y)
+//   NORMA_KERNEL(where, const Tensor& condition, const Tensor& a, const Tensor& b, const Tensor& y)
 //
-// declares cpu::softmax (defined in ops/reduce/softmax.cc) and cuda::softmax (defined in cuda/reduce/softmax.cu), and
-// kernel::softmax(x, y) calls the one for the device of its first defined tensor (of a span: that of the first). There
-// is no registry; where the CUDA backend is not built, a call for it throws. NORMA_SIMD_KERNEL declares
-// cpu::base::softmax, which ops/reduce/softmax_cpu.cc defines between NORMA_SIMD_BEGIN and NORMA_SIMD_END
-// (core/simd/vectors.h), and the same of each other level that is built.
+// declares cpu::where, which ops/elementwise/where.cc defines, and cuda::where, which cuda/elementwise/where.cu
+// defines. kernel::where(condition, a, b, y) calls the one for the device of the first argument that is a defined
+// tensor (or a span of tensors: of its first). There is no registry. Where the CUDA backend is not built, a call for it
+// throws.
+//
+// A kernel that is compiled for several instruction sets is declared with NORMA_SIMD_KERNEL. There is then a
+// cpu::base::softmax and the same for each other level that is built; ops/reduce/softmax_cpu.cc defines them between
+// NORMA_SIMD_BEGIN and NORMA_SIMD_END (core/simd/vectors.h), and kernel::softmax calls that of cpu::simd_level().
 #pragma once
 
 #include "norma/core/backend.h"

@@ -12,7 +12,8 @@ namespace norma {
   Tensor name(const Tensor& a, const Tensor& b); \
   Tensor name(const Tensor& a, double b);        \
   Tensor name(double a, const Tensor& b);
-// Of two tensors of one floating dtype; the result has the broadcast shape.
+// Of two tensors on one device, both f32 or both f64. The result is contiguous, of their dtype and the broadcast shape.
+// Errors: another dtype, two dtypes or devices, shapes that do not broadcast.
 NORMA_BINARY(add)
 NORMA_BINARY(sub)
 NORMA_BINARY(mul)
@@ -33,8 +34,9 @@ NORMA_OPERATOR(*, mul)
 NORMA_OPERATOR(/, div)
 #undef NORMA_OPERATOR
 
-// Of two tensors of one dtype, any; the result is boolean, never recorded. A number is compared in the dtype of a
-// floating tensor, and with any other tensor in f64.
+// Of two tensors on one device and of one dtype, any; the result is boolean, of the broadcast shape, and never
+// recorded. A number is compared in the dtype of a floating tensor, and with any other tensor in f64. Errors: two
+// dtypes or devices, shapes that do not broadcast.
 #define NORMA_EACH_COMPARE(X) X(eq) X(ne) X(lt) X(le) X(gt) X(ge)
 #define NORMA_COMPARE(name)                      \
   Tensor name(const Tensor& a, const Tensor& b); \
@@ -43,13 +45,14 @@ NORMA_EACH_COMPARE(NORMA_COMPARE)
 #undef NORMA_COMPARE
 
 // The gradient of an operand of `shape` that was broadcast to x's: x summed over the axes it was repeated along. Not
-// recorded; x itself where nothing was repeated.
+// recorded; x itself where nothing was repeated. x is f32 or f64. Error: `shape` does not broadcast to x's.
 Tensor sum_to(const Tensor& x, const Shape& shape);
 
 enum class Binary : uint8_t { add, sub, mul, div, pow, minimum, maximum, squared_difference, bce_with_logits };
 enum class Compare : uint8_t { eq, ne, lt, le, gt, ge };
 
-// f(a, b), recorded as `name`: what the functions above are, and what a loss of two tensors starts from.
+// f(a, b), recorded as `name`: what the functions above are, and what a loss of two tensors starts from. Dtypes, shapes
+// and errors as above.
 Tensor elementwise(const char* name, Binary f, const Tensor& a, const Tensor& b);
 
 // y = f(a, b).  a, b broadcast to y's shape, any strides; y contiguous.

@@ -6,7 +6,10 @@
 
 namespace norma {
 
-Tensor to(const Tensor& x, DType dtype);  // rounds; the gradient stops at an integer dtype
+// x in another dtype: floating values are rounded, or cut towards zero where it is an integer one, no further than it
+// reaches (core/dtype.h's convert). The gradient is converted back; there is none through an integer or boolean dtype.
+Tensor to(const Tensor& x, DType dtype);
+// x on another device, of any dtype. Error: this build or this machine lacks the device.
 Tensor to(const Tensor& x, Device device);
 
 }  // namespace norma

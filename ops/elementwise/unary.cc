@@ -18,20 +18,12 @@ Tensor apply(const char* name, Unary f, const Tensor& x, UnaryParams params = {}
 
 }  // namespace
 
-Tensor neg(const Tensor& x) { return apply("neg", Unary::neg, x); }
-Tensor exp(const Tensor& x) { return apply("exp", Unary::exp, x); }
-Tensor log(const Tensor& x) { return apply("log", Unary::log, x); }
-Tensor sqrt(const Tensor& x) { return apply("sqrt", Unary::sqrt, x); }
-Tensor rsqrt(const Tensor& x) { return apply("rsqrt", Unary::rsqrt, x); }
-Tensor abs(const Tensor& x) { return apply("abs", Unary::abs, x); }
-Tensor square(const Tensor& x) { return apply("square", Unary::square, x); }
-Tensor tanh(const Tensor& x) { return apply("tanh", Unary::tanh, x); }
-Tensor sigmoid(const Tensor& x) { return apply("sigmoid", Unary::sigmoid, x); }
-Tensor relu(const Tensor& x) { return apply("relu", Unary::relu, x); }
+#define NORMA_UNARY(name) \
+  Tensor name(const Tensor& x) { return apply(#name, Unary::name, x); }
+NORMA_EACH_UNARY(NORMA_UNARY)
+#undef NORMA_UNARY
+
 Tensor leaky_relu(const Tensor& x, double slope) { return apply("leaky_relu", Unary::leaky_relu, x, {slope, 0}); }
-Tensor gelu(const Tensor& x) { return apply("gelu", Unary::gelu, x); }
-Tensor gelu_tanh(const Tensor& x) { return apply("gelu_tanh", Unary::gelu_tanh, x); }
-Tensor silu(const Tensor& x) { return apply("silu", Unary::silu, x); }
 
 Tensor clamp(const Tensor& x, double low, double high) {
   check(low <= high, "clamp", "low {} is above high {}", low, high);

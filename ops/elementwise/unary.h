@@ -1,4 +1,5 @@
-// Elementwise functions of one tensor. y has the shape and dtype of x (f32 or f64); strided inputs are fine.
+// Elementwise functions of one tensor, of f32 or f64 (anything else is an error), any shape and strides. The result is
+// contiguous, of x's shape and dtype.
 #pragma once
 
 #include "norma/ops/kernel.h"
@@ -12,22 +13,22 @@ Tensor sqrt(const Tensor& x);
 Tensor rsqrt(const Tensor& x);  // 1 / sqrt(x)
 Tensor abs(const Tensor& x);    // gradient sign(x): 0 at 0
 Tensor square(const Tensor& x);
-Tensor clamp(const Tensor& x, double low, double high);  // gradient 1 in [low, high], 0 outside
+Tensor clamp(const Tensor& x, double low, double high);  // gradient 1 in [low, high], 0 outside; error: low > high
 Tensor tanh(const Tensor& x);
-Tensor sigmoid(const Tensor& x);  // 1 / (1 + exp(-x))
-Tensor relu(const Tensor& x);     // max(x, 0); gradient 0 at 0
-Tensor leaky_relu(const Tensor& x, double slope = 0.01);
+Tensor sigmoid(const Tensor& x);                          // 1 / (1 + exp(-x))
+Tensor relu(const Tensor& x);                             // max(x, 0); gradient 0 at 0
+Tensor leaky_relu(const Tensor& x, double slope = 0.01);  // x > 0 ? x : slope x; gradient slope at 0
 // x * Phi(x), Phi the normal distribution function (Hendrycks & Gimpel 2016).
 Tensor gelu(const Tensor& x);
 // Its approximation x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).
 Tensor gelu_tanh(const Tensor& x);
 Tensor silu(const Tensor& x);  // x * sigmoid(x)
 
-// X(name) for each of them, in the order of the enumeration.
-#define NORMA_EACH_ACTIVATION(X) X(tanh) X(sigmoid) X(relu) X(leaky_relu) X(gelu) X(gelu_tanh) X(silu)
-#define NORMA_EACH_UNARY(X) X(neg) X(exp) X(log) X(sqrt) X(rsqrt) X(abs) X(square) X(clamp) NORMA_EACH_ACTIVATION(X)
+// X(name) for each of them that has no parameters.
+#define NORMA_EACH_UNARY(X) \
+  X(neg) X(exp) X(log) X(sqrt) X(rsqrt) X(abs) X(square) X(tanh) X(sigmoid) X(relu) X(gelu) X(gelu_tanh) X(silu)
 #define NORMA_NAME(name) name,
-enum class Unary : uint8_t { NORMA_EACH_UNARY(NORMA_NAME) };
+enum class Unary : uint8_t { NORMA_EACH_UNARY(NORMA_NAME) clamp, leaky_relu };
 #undef NORMA_NAME
 struct UnaryParams {
   double a = 0, b = 0;  // clamp: low, high; leaky_relu: slope

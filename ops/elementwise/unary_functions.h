@@ -61,7 +61,7 @@ void choose(Unary f, UnaryParams p, Use use) {
   const T a = static_cast<T>(p.a), b = static_cast<T>(p.b);
 #define NORMA_CASE(name) \
   case Unary::name: return use(name<T>{a, b});
-  switch (f) { NORMA_EACH_UNARY(NORMA_CASE) }
+  switch (f) { NORMA_EACH_UNARY(NORMA_CASE) NORMA_CASE(clamp) NORMA_CASE(leaky_relu) }
 #undef NORMA_CASE
 }
 

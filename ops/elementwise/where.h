@@ -5,8 +5,9 @@
 
 namespace norma {
 
-// condition ? a : b.  condition is boolean, a and b have one dtype, any; the three broadcast. Gradients go where the
-// values came from.
+// condition ? a : b.  condition is boolean, a and b have one dtype, any; the three broadcast, and the result,
+// contiguous, has a's dtype and the broadcast shape. Gradients go where the values came from. Errors: a condition that
+// is not boolean, two dtypes or devices, shapes that do not broadcast.
 Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b);
 
 // condition, a, b broadcast to y's shape, any strides; y contiguous.

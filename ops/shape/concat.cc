@@ -38,7 +38,7 @@ Tensor pad(const Tensor& x, const std::vector<std::pair<int64_t, int64_t>>& pads
   op.check(static_cast<int>(pads.size()) == x.rank(), "{} pairs of pads for shape {}", pads.size(), x.shape());
   Shape before = x.shape(), shape = x.shape();
   for (int i = 0; i < x.rank(); ++i) {
-    const auto [low, high] = pads[static_cast<size_t>(i)];
+    const auto [low, high] = pads[i];
     op.check(low >= 0 && high >= 0, "pads {} and {} of axis {}: want none below 0: shape {}", low, high, i, x.shape());
     before[i] = low;
     shape[i] += low + high;

@@ -1,5 +1,6 @@
 // Elements chosen by an index tensor (i64), and its one-hot code. An index outside of the axis is an error that says
-// which and where; negative ones do not count from the end.
+// which and where (on CUDA it is thrown where the host next waits for the device); negative ones do not count from the
+// end. Other errors: an index that is not i64, of a shape that does not fit, or on another device than x.
 #pragma once
 
 #include "norma/ops/kernel.h"
@@ -9,9 +10,9 @@ namespace norma {
 // y[.., i, ..] = x[.., index[.., i, ..], ..] along `axis`; index has x's shape but for that axis. x of any dtype.
 // What is picked twice gets both gradients, added in the order of the index.
 Tensor gather(const Tensor& x, int64_t axis, const Tensor& index);
-// Whole entries of an axis: index [m], y has extent m on `axis`.
+// Whole entries of an axis of x, of any dtype: index [m], y has extent m on `axis`. Gradients as those of gather.
 Tensor index_select(const Tensor& x, int64_t axis, const Tensor& index);
-// index [...] with values in [0, classes) -> [..., classes]: 1 at the index, else 0.
+// index [...] with values in [0, classes) -> [..., classes] of `dtype`, any: 1 at the index, else 0. Not recorded.
 Tensor one_hot(const Tensor& index, int64_t classes, DType dtype = f32);
 
 // Throws in the name of `op` where an element of index (any shape, contiguous) is outside of [0, n).

@@ -1,20 +1,24 @@
-// Views: the same data under another shape or order of axes. Nothing is copied (but see reshape), any dtype; the
-// gradient is the view back. What shares storage also shares what is later written into it.
+// Views: the same data under another shape or order of axes, of any dtype. Nothing is copied (but see reshape); the
+// gradient is the view back. What shares storage also shares what is later written into it. An axis may be negative and
+// then counts from the end; one that is out of range is an error. core/tensor.h has these views unrecorded.
 #pragma once
 
 #include "norma/core/tensor.h"
 
 namespace norma {
 
-// One extent may be -1. Copies where x is not contiguous.
+// x's elements, in row-major order, in another shape; one extent may be -1, which stands for what is left. A copy where
+// x is not contiguous. Errors: another number of elements, more than one -1, a -1 beside an extent of 0.
 Tensor reshape(const Tensor& x, const Shape& shape);
-Tensor flatten(const Tensor& x);                          // [N, ...] -> [N, -1]
-Tensor permute(const Tensor& x, const Shape& axes);       // axis i of the result is axis axes[i] of x
+Tensor flatten(const Tensor& x);  // [N, ...] -> [N, -1]; error: no axis
+// Axis i of the result is axis axes[i] of x. Error: not every axis of x once.
+Tensor permute(const Tensor& x, const Shape& axes);
 Tensor transpose(const Tensor& x, int64_t i, int64_t j);  // swaps two axes
-// Entries start, start + step, ... below stop; 0 <= start <= stop <= extent, step >= 1.
+// The entries start, start + step, ... below stop of an axis. Errors: unless 0 <= start <= stop <= extent, step >= 1.
 Tensor slice(const Tensor& x, int64_t axis, int64_t start, int64_t stop, int64_t step = 1);
-Tensor expand(const Tensor& x, const Shape& shape);  // broadcasts; the gradient is summed over what was repeated
-Tensor squeeze(const Tensor& x, int64_t axis);       // removes an axis of extent 1
-Tensor unsqueeze(const Tensor& x, int64_t axis);     // inserts one; axis -1 puts it last
+// x broadcast to `shape`; the gradient is summed over what was repeated. Error: it does not broadcast.
+Tensor expand(const Tensor& x, const Shape& shape);
+Tensor squeeze(const Tensor& x, int64_t axis);    // removes an axis of extent 1; error: another extent
+Tensor unsqueeze(const Tensor& x, int64_t axis);  // inserts an axis of extent 1; axis -1 puts it last
 
 }  // namespace norma
