@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "norma/core/parallel.h"
 #include "norma/core/simd/vectors.h"
 
 NORMA_SIMD_BEGIN
