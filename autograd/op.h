@@ -1,13 +1,13 @@
 // Op: the frame of every differentiable operation, inside the library and outside it. An op checks its arguments, makes
 // them contiguous, calls its kernel, and records itself with its gradient rule:
 //
-//   Tensor square(const Tensor& x) {
-//     Op op("square");                           // names the op in errors, on the tape and in its profile
+//   Tensor upsample_nearest(const Tensor& x, Pair scale) {
+//     Op op("upsample_nearest");                 // names the op in errors, on the tape and in its profile
 //     op.check_same({x});                        // floating; of several tensors also: one dtype, one device
-//     const Tensor in = x.contiguous(), y = empty_like(x);
-//     kernel::square(in, y);
-//     return op.record({x}, y, [in = op.save(in)](const Tensor& dy, Sink& dx) {
-//       dx.write(0, kernel::square_backward, dy.contiguous(), in);
+//     const Tensor y({x.dim(0), x.dim(1) * scale.h, x.dim(2) * scale.w, x.dim(3)}, x.dtype(), x.device());
+//     kernel::upsample_nearest(scale, x.contiguous(), y);
+//     return op.record({x}, y, [scale](const Tensor& dy, Sink& dx) {
+//       dx.write(0, kernel::upsample_nearest_backward, scale, dy.contiguous());
 //     });
 //   }
 #pragma once
