@@ -231,7 +231,7 @@ void gradient(const Work<T>& work, size_t tensor, const Gradients<T>& g, const S
     if (tile.row >= tile.end) return;
     const bool passes = tile.c >= call.normalized;
     double slope = 0, offset = 0;
-    const auto prepare = [&](int64_t set, const Column<T>& column) {
+    const auto prepare = [&](int64_t set) {
       if (passes || !call.measured) return;
       const int64_t cell = set * call.groups + tile.c / call.group_size;
       const double count = call.part(kCellCount, cell), rstd = call.part(kCellRstd, cell),
@@ -241,11 +241,11 @@ void gradient(const Work<T>& work, size_t tensor, const Gradients<T>& g, const S
                                    call.part(kCellMean, cell));
     };
     Column<T> column(call, call.row_sets ? tile.row : tile.set, tile.c);
-    prepare(tile.set, column);
+    prepare(tile.set);
     for (int64_t row = tile.row; row < tile.end; row += tile.step) {
       if (call.row_sets) {
         column = Column<T>(call, row, tile.c);
-        prepare(row, column);
+        prepare(row);
       }
       const int64_t i = row * call.channels + tile.c;
       const T d = behind(call, g.dy[i], g.x[i], g.mask, i, column);
