@@ -8,7 +8,7 @@ namespace {
 
 // The window of an element of y [n, oh, ow, c]: the part of it that is inside of x [n, h, w, c].
 struct Window {
-  WindowAxis::Range ys, xs;  // rows and columns of x
+  Range ys, xs;  // rows and columns of x
   int64_t first;             // x[first + (iy * w + ix) * c] is the element of (iy, ix)
   int64_t corner;            // (iy * kernel.w + ix) - corner is the place of (iy, ix) in the window
   __device__ Window(const PoolGeometry& g, int64_t i) {
@@ -18,10 +18,6 @@ struct Window {
     corner = g.rows().input(oy, 0) * g.kernel.w + g.columns().input(ox, 0);
   }
 };
-
-__device__ inline double share(const PoolGeometry& g, bool count_include_pad, const Window& w) {
-  return 1.0 / static_cast<double>(count_include_pad ? g.kernel.h * g.kernel.w : w.ys.size() * w.xs.size());
-}
 
 template <class T, class Arg>
 void max_forward(const PoolGeometry& g, const T* x, T* y, Arg* arg) {
@@ -64,20 +60,21 @@ void max_backward(const PoolGeometry& g, const T* dy, const Arg* arg, T* dx, boo
 }
 
 template <class T>
-void average_forward(const PoolGeometry& g, bool count_include_pad, const T* x, T* y) {
+void average_forward(const PoolGeometry& g, PoolDivisor divisor, const T* x, T* y, bool add) {
   for_each("avg_pool2d", g.n * g.oh * g.ow * g.c, [=] __device__(int64_t i) {
     const Window w(g, i);
     double sum = 0;
     for (int64_t iy = w.ys.begin; iy < w.ys.end; ++iy)
       for (int64_t ix = w.xs.begin; ix < w.xs.end; ++ix) sum += x[w.first + (iy * g.w + ix) * g.c];
-    y[i] = static_cast<T>(sum * share(g, count_include_pad, w));
+    const double mean = sum * g.share(divisor, i / g.c / g.ow % g.oh, i / g.c % g.ow);
+    y[i] = static_cast<T>(add ? y[i] + mean : mean);
   });
 }
 
 template <class T>
-void average_backward(const PoolGeometry& g, bool count_include_pad, const T* dy, T* dx, bool add) {
+void average_backward(const PoolGeometry& g, PoolDivisor divisor, const T* dy, T* dx, bool add) {
   gather("avg_pool2d", g, dx, add, [=] __device__(int64_t from, int64_t) {
-    return dy[from] * static_cast<T>(share(g, count_include_pad, Window(g, from)));
+    return dy[from] * static_cast<T>(g.share(divisor, from / g.c / g.ow % g.oh, from / g.c % g.ow));
   });
 }
 
@@ -102,15 +99,14 @@ void max_pool2d_backward(PoolGeometry g, const Tensor& dy, const Tensor& arg, co
   });
 }
 
-void avg_pool2d(PoolGeometry g, bool count_include_pad, const Tensor& x, const Tensor& y) {
-  dispatch_floating("avg_pool2d", x.dtype(), [&]<class T>() {
-    average_forward(g, count_include_pad, x.cuda_data<T>(), y.mutable_cuda_data<T>());
-  });
+void avg_pool2d(PoolGeometry g, PoolDivisor divisor, const Tensor& x, const Tensor& y, bool add) {
+  dispatch_floating("avg_pool2d", x.dtype(),
+                    [&]<class T>() { average_forward(g, divisor, x.cuda_data<T>(), y.mutable_cuda_data<T>(), add); });
 }
 
-void avg_pool2d_backward(PoolGeometry g, bool count_include_pad, const Tensor& dy, const Tensor& dx, bool add) {
+void avg_pool2d_backward(PoolGeometry g, PoolDivisor divisor, const Tensor& dy, const Tensor& dx, bool add) {
   dispatch_floating("avg_pool2d", dy.dtype(), [&]<class T>() {
-    average_backward(g, count_include_pad, dy.cuda_data<T>(), dx.mutable_cuda_data<T>(), add);
+    average_backward(g, divisor, dy.cuda_data<T>(), dx.mutable_cuda_data<T>(), add);
   });
 }
 

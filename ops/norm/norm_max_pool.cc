@@ -7,7 +7,7 @@ namespace norma {
 Tensor norm_max_pool(const Tensor& x, const Grouping& grouping, const Statistics& statistics, const Tensor& gamma,
                      const Tensor& beta, const Pool2dOptions& pool, const NormOptions& options) {
   const Op op("norm_max_pool");
-  const PoolGeometry g(op, x, pool);
+  const PoolGeometry g = pool_geometry(op, x, pool);
   const bool row_sets = grouping.positions == Positions::each || (g.h * g.w == 1 && !grouping.over_samples()),
              wide = g.c * static_cast<int64_t>(size_of(x.dtype())) >= 64,
              apart = g.stride == g.kernel && g.padding == Pair(0) && g.kernel.h * g.kernel.w <= 256;

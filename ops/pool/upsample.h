@@ -10,7 +10,5 @@ namespace norma {
 Tensor upsample_nearest(const Tensor& x, Pair scale);
 
 NORMA_KERNEL(upsample_nearest, Pair scale, const Tensor& x, const Tensor& y)
-// dx (+)= the sum of each pixel's copies in dy.
-NORMA_KERNEL(upsample_nearest_backward, Pair scale, const Tensor& dy, const Tensor& dx, bool add)
 
 }  // namespace norma
