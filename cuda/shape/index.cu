@@ -34,14 +34,6 @@ void add_picked(const Tensor& dy, const Tensor& index, const Tensor& dx) {
   });
 }
 
-template <class T>
-void mark(const Tensor& index, const Tensor& y) {
-  const int64_t classes = y.dim(1);
-  const int64_t* picks = index.cuda_data<int64_t>();
-  T* out = y.mutable_cuda_data<T>();
-  for_each("one_hot", y.numel(), [=] __device__(int64_t i) { out[i] = T(picks[i / classes] == i % classes); });
-}
-
 }  // namespace
 
 void check_index(const char* op, const Tensor& index, int64_t n) {
@@ -59,10 +51,6 @@ void gather(const Tensor& x, const Tensor& index, const Tensor& y) {
 
 void gather_backward(const Tensor& dy, const Tensor& index, const Tensor& dx) {
   dispatch_floating("gather", dy.dtype(), [&]<class T>() { add_picked<T>(dy, index, dx); });
-}
-
-void one_hot(const Tensor& index, const Tensor& y) {
-  dispatch(y.dtype(), [&]<class T>() { mark<T>(index, y); });
 }
 
 }  // namespace norma::cuda

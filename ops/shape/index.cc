@@ -4,6 +4,8 @@
 
 #include "norma/autograd/op.h"
 #include "norma/core/parallel.h"
+#include "norma/ops/elementwise/binary.h"
+#include "norma/ops/shape/views.h"
 
 namespace norma {
 namespace {
@@ -60,11 +62,7 @@ Tensor one_hot(const Tensor& index, int64_t classes, DType dtype) {
   op.check(classes >= 0, "{} classes", classes);
   const Tensor picks = index.contiguous();
   kernel::check_index(op.name(), picks, classes);
-  Shape shape = index.shape();
-  shape.push_back(classes);
-  const Tensor y(shape, dtype, index.device());
-  kernel::one_hot(view::reshape(picks, {index.numel()}), view::reshape(y, {index.numel(), classes}));
-  return y;
+  return eq(unsqueeze(picks, -1), arange(classes).to(index.device())).to(dtype);
 }
 
 namespace cpu {
@@ -121,16 +119,6 @@ void gather_backward(const Tensor& dy, const Tensor& index, const Tensor& dx) {
                      begin += last - first;
                    }
                  });
-  });
-}
-
-void one_hot(const Tensor& index, const Tensor& y) {
-  const int64_t classes = y.shape()[1];
-  const int64_t* picks = index.data<int64_t>();
-  dispatch(y.dtype(), [&]<class T>() {
-    T* out = y.mutable_data<T>();
-    std::fill_n(out, y.numel(), T(0));
-    for (int64_t i = 0; i < index.numel(); ++i) out[i * classes + picks[i]] = T(1);
   });
 }
 

@@ -22,7 +22,5 @@ NORMA_KERNEL(check_index, const char* op, const Tensor& index, int64_t n)
 NORMA_KERNEL(gather, const Tensor& x, const Tensor& index, const Tensor& y)
 // dx[o, index[o, i, k], k] += dy[o, i, k], i ascending; laid out as above.
 NORMA_KERNEL(gather_backward, const Tensor& dy, const Tensor& index, const Tensor& dx)
-// y[i, index[i]] = 1, else 0.  index [n] and y [n, classes] contiguous; y of any dtype.
-NORMA_KERNEL(one_hot, const Tensor& index, const Tensor& y)
 
 }  // namespace norma
