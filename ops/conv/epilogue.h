@@ -11,17 +11,39 @@ struct Images {
   int64_t h, w, c;
 };
 
+// Memory that is used soon, fetched into the cache in shares, between which there is work to do: that of `count` items
+// from `first` on, of all that share `size` floats evenly.
+template <bool write = false>
+class Prefetch {
+ public:
+  Prefetch(const float* data, int64_t size, int64_t first, int64_t count, int64_t all) {
+    const double rate = static_cast<double>(size) / static_cast<double>(std::max<int64_t>(all, 1));
+    from_ = data + static_cast<int64_t>(static_cast<double>(first) * rate);
+    size_ = static_cast<int64_t>(static_cast<double>(count) * rate);
+  }
+  NORMA_INLINE void operator()(int64_t share, int64_t shares) const {
+    const int64_t begin = size_ * share / shares;
+    prefetch<write>(from_ + begin, size_ * (share + 1) / shares - begin);
+  }
+
+ private:
+  const float* from_;
+  int64_t size_;
+};
+
 // Stores the first n lanes or, with `add`, adds them to what is there.
 NORMA_INLINE inline void write(float* to, Vec value, int64_t n, bool add) {
   if (n >= kLanes) store(to, add ? load(to) + value : value);
   else store(to, add ? load(to, n) + value : value, n);
 }
 
-// Without an epilogue: y (+)= the outputs. For one vector of output channels; n channels are left from its first on.
+// Without an epilogue. Made as an Epilogue is; `add`: y += the outputs.
 struct Plain {
+  Plain(const ConvEpilogue*, const float*, int64_t, int64_t count, bool added) : n(count), add(added) {}
+  NORMA_INLINE void operator()(float* to, Vec value) const { write(to, value, n, add); }
+  void pool(float*, Vec, bool) const {}  // never called: only an epilogue pools
   int64_t n;
   bool add;
-  NORMA_INLINE void operator()(float* to, Vec value) const { write(to, value, n, add); }
 };
 
 // With an epilogue. For the vector of output channels that begins at `channel`; n channels are left from there on.
@@ -29,13 +51,13 @@ struct Plain {
 template <Activation::Kind kind, bool residual>
 class Epilogue {
  public:
-  NORMA_INLINE Epilogue(const ConvEpilogue& e, const float* y, int64_t channel, int64_t n)
+  NORMA_INLINE Epilogue(const ConvEpilogue* e, const float* y, int64_t channel, int64_t n, bool)
       : n_(n),
-        high_(get(e.high + channel)),
-        scale_(get(e.scale + channel)),
-        shift_(get(e.shift + channel)),
-        slope_(static_cast<float>(e.activation.slope)),
-        from_y_(residual ? e.residual - y : 0) {}
+        high_(get(e->high + channel)),
+        scale_(get(e->scale + channel)),
+        shift_(get(e->shift + channel)),
+        slope_(static_cast<float>(e->activation.slope)),
+        from_y_(residual ? e->residual - y : 0) {}
 
   NORMA_INLINE void operator()(float* to, Vec value) const {
     Vec v = (value - high_) * scale_ + shift_;
@@ -64,16 +86,17 @@ class Epilogue {
   std::ptrdiff_t from_y_;
 };
 
-// Calls f.operator()<E>() with the Epilogue that `e` asks for.
+// Calls f.operator()<E>() with the Epilogue that `e` asks for, or with Plain if it is null.
 template <class F>
-void with_epilogue(const ConvEpilogue& e, F&& f) {
+void with_epilogue(const ConvEpilogue* e, F&& f) {
   using Kind = Activation::Kind;
   const auto with = [&]<Kind kind>() {
-    if (e.residual) f.template operator()<Epilogue<kind, true>>();
+    if (e->residual) f.template operator()<Epilogue<kind, true>>();
     else f.template operator()<Epilogue<kind, false>>();
   };
-  if (e.activation.kind == Kind::relu) with.template operator()<Kind::relu>();
-  else if (e.activation.kind == Kind::leaky_relu) with.template operator()<Kind::leaky_relu>();
+  if (!e) f.template operator()<Plain>();
+  else if (e->activation.kind == Kind::relu) with.template operator()<Kind::relu>();
+  else if (e->activation.kind == Kind::leaky_relu) with.template operator()<Kind::leaky_relu>();
   else with.template operator()<Kind::none>();
 }
 

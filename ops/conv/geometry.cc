@@ -33,11 +33,7 @@ ConvGeometry check_convolution(const Op& op, const Tensor& x, const Tensor& weig
   op.check(!bias.defined() || bias.shape() == Shape{out_channels}, "bias is {}, weight {} wants [{}]: input {}",
            bias.defined() ? bias.shape() : Shape{}, w, out_channels, in);
   return {.n = in[0],
-          .h = 0,
-          .w = 0,
           .c = last,
-          .oh = 0,
-          .ow = 0,
           .oc = first,
           .kh = w[1],
           .kw = w[2],

@@ -11,15 +11,15 @@ class Op;
 struct Conv2dOptions;
 struct ConvTranspose2dOptions;
 
+struct Range {  // [begin, end)
+  int64_t begin, end;
+  NORMA_HOST_DEVICE int64_t size() const { return end - begin; }
+};
+
 // The windows along one axis of an image: that of output o reads the inputs o * stride - padding + k * dilation for
 // k = 0 ... kernel - 1. Inputs that do not exist are padding, of which there is as much on either side.
 struct WindowAxis {
   int64_t kernel, stride, padding, dilation = 1;
-
-  struct Range {  // [begin, end)
-    int64_t begin, end;
-    NORMA_HOST_DEVICE int64_t size() const { return end - begin; }
-  };
 
   // From the first input of a window to its last.
   NORMA_HOST_DEVICE int64_t reach() const { return dilation * (kernel - 1); }
@@ -59,7 +59,7 @@ enum class ConvAlgorithm : uint8_t {
 // A convolution as the kernels see it: x [n, h, w, c], weight [oc, kh, kw, c / groups], y [n, oh, ow, oc]. oh and ow
 // may be smaller than what h and w would give: the rest of the input is then not read, and its gradient is zero.
 struct ConvGeometry {
-  int64_t n, h, w, c, oh, ow, oc, kh, kw;
+  int64_t n, h = 0, w = 0, c, oh = 0, ow = 0, oc, kh, kw;
   Pair stride = 1, padding = 0, dilation = 1;
   int64_t groups = 1;
   ConvAlgorithm algorithm = ConvAlgorithm::automatic;

@@ -127,10 +127,10 @@ struct StripConvolution {
 
   // The epilogue of `count` pixels that are still in the cache, for the vectors [begin, end) of channels.
   void finish(const Places& places, int64_t count, int64_t begin, int64_t end) const {
-    with_epilogue(*out.after, [&]<class E>() {
+    with_epilogue(out.after, [&]<class E>() {
       for (int64_t b = begin; b < end; ++b) {
         const int64_t channel = b * kLanes, n = out.size.c - channel;
-        const E finish(*out.after, out.y, channel, n);
+        const E finish(out.after, out.y, channel, n, false);
         for (int64_t i = 0; i < count; ++i) {
           float* p = places.to[i] + channel;
           const Vec value = n < kLanes ? load(p, n) : load(p);
@@ -188,12 +188,16 @@ struct StripWeightGradient {
       const int64_t first = i * kStrip, count = std::min(kStrip, windows.count() - first);
       strip.look_at(first, count, [](auto...) {});
       const float* rows = rows_of_dy(first, count, padded);
+      const auto next_x = windows.pixels(first + kStrip, kStrip),
+                 next_dy = Prefetch<>(dy, windows.count() * filters, first + kStrip, kStrip, windows.count());
       for_groups(from, to, [&]<int K>(int64_t group) {
         for (int64_t run = 0; run < windows.size(); ++run)
           Tile::template add_gradient<K>(
               RunOfStrip{windows, run, strip.run(run), count, rows + group * kLanes, k * kLanes}, group * kLanes,
               filters - group * kLanes, own, depth, [&](int64_t share, int64_t shares) {
-                if (group == 0) fetch(first + kStrip, run * shares + share, windows.size() * shares);
+                if (group > 0) return;
+                next_x(run * shares + share, windows.size() * shares);
+                next_dy(run * shares + share, windows.size() * shares);
               });
       });
     }
@@ -206,13 +210,6 @@ struct StripWeightGradient {
     std::fill_n(padded, kStrip * k * kLanes, 0.F);
     for (int64_t t = 0; t < count; ++t) std::copy_n(rows + t * filters, filters, padded + t * k * kLanes);
     return padded;
-  }
-
-  // Prefetches a share of what the strip from pixel `first` on reads.
-  void fetch(int64_t first, int64_t share, int64_t shares) const {
-    const int64_t start = kStrip * share / shares, end = kStrip * (share + 1) / shares;
-    windows.fetch(first + start, end - start);
-    prefetch(dy + (first + start) * filters, (end - start) * filters);
   }
 
   // dw (+)= the sum over the slots of one group's sums, in blocks that are turned round.

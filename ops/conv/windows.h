@@ -64,13 +64,10 @@ struct Windows {
   int64_t size() const { return std::ssize(runs); }
   int64_t length() const { return width * in.c; }  // floats of a run
   int64_t count() const { return n * rows * columns; }
-  // Prefetches the part of x that the windows [first, first + n) see and none before them, roughly: x is used up
-  // evenly.
-  void fetch(int64_t first, int64_t number) const {
-    const double rate = static_cast<double>(in.h * in.w * in.c) / static_cast<double>(rows * columns);
+  // The part of x that the windows [first, first + number) see and none before them, roughly.
+  Prefetch<> pixels(int64_t first, int64_t number) const {
     const int64_t below = runs.empty() ? 0 : runs.back().y * in.w * in.c;
-    prefetch(x + static_cast<int64_t>(static_cast<double>(first) * rate) + below,
-             static_cast<int64_t>(static_cast<double>(number) * rate) + 1);
+    return {x + below, n * in.h * in.w * in.c, first, number, count()};
   }
 
   const float* x;
@@ -90,13 +87,8 @@ inline Windows forward_windows(const ConvGeometry& g, const float* x) {
 // The windows over dy of those pixels of dx that are at `phase` modulo the stride.
 inline Windows backward_input_windows(const ConvGeometry& g, const float* dy, Pair phase) {
   const Pair grid = {(g.h - phase.h - 1) / g.stride.h + 1, (g.w - phase.w - 1) / g.stride.w + 1};
-  return {g,
-          dy,
-          {g.oh, g.ow, g.oc},
-          1,
-          grid,
-          backward_input_taps(g.rows(), phase.h),
-          backward_input_taps(g.columns(), phase.w)};
+  const Taps ys = backward_input_taps(g.rows(), phase.h), xs = backward_input_taps(g.columns(), phase.w);
+  return {g, dy, {g.oh, g.ow, g.oc}, 1, grid, ys, xs};
 }
 
 // The table of a strip of windows.

@@ -38,11 +38,12 @@ struct Source {
 // V = B^T d B (Y = A dy A^T): transforms the `size` x `size` pixels of each of the tiles [first, first + count), for
 // the vectors `of` of channels.
 template <class F, int size, auto line>
-void read_tiles(const WinogradPlan<F>& plan, const Source<F>& source, int64_t first, int64_t count, Part of, float* v) {
+void read_tiles(const WinogradPlan<F>& plan, const Source<F>& source, int64_t first, int64_t count, Range of,
+                float* v) {
   const Images& in = source.size;
   const int64_t stride = plan.stride(of.size()), row = in.w * in.c;
-  WinogradTile<F> tile(plan, first);
-  for (int64_t t = 0; t < count; ++t, ++tile) {
+  for (int64_t t = 0; t < count; ++t) {
+    const auto tile = plan.tile(first + t);
     const int64_t top = tile.top - source.padding.h, left = tile.left - source.padding.w;
     const float* corner = source.data + ((tile.image * in.h + top) * in.w + left) * in.c;
     const bool inside = top >= 0 && left >= 0 && top + size <= in.h && left + size <= in.w;
@@ -118,19 +119,15 @@ void multiply_transposed(int64_t c, int64_t block, int64_t count, const float* v
 }
 
 // The weight [C_out, 3, 3, C_in], whose c are the channels on the side of V and k those on the other.
-template <class T>
 struct Filters {
-  T* data;
+  const float* data;
   int64_t channels, filters;  // c, k
   bool turned;                // for backward_input: c is C_out and k C_in, and the taps run backwards
-  NORMA_INLINE T& operator()(int tap, int64_t c, int64_t k) const {
-    return turned ? data[(c * 9 + 8 - tap) * filters + k] : data[(k * 9 + tap) * channels + c];
-  }
 };
 
 // U = G w G^T of the vectors `of` of k.
 template <class F>
-void transform_weights(const WinogradPlan<F>& plan, const Filters<const float>& w, Part of, float* u) {
+void transform_weights(const WinogradPlan<F>& plan, const Filters& w, Range of, float* u) {
   const int64_t plane = plan.plane(of.size());
   plan.for_weights(of, [&](int64_t first_c, int64_t first_k, int64_t offset, int64_t step) {
     float taps[9][kLanes][kLanes];
@@ -139,10 +136,12 @@ void transform_weights(const WinogradPlan<F>& plan, const Filters<const float>& 
     if (channels < kLanes || filters < kLanes) std::memset(taps, 0, sizeof taps);
     for (int tap = 0; tap < 9; ++tap)
       if (w.turned)
-        for (int64_t c = 0; c < channels; ++c) std::copy_n(&w(tap, first_c + c, first_k), filters, taps[tap][c]);
+        for (int64_t c = 0; c < channels; ++c)
+          std::copy_n(w.data + ((first_c + c) * 9 + 8 - tap) * w.filters + first_k, filters, taps[tap][c]);
       else
         for (int64_t k = 0; k < filters; ++k)
-          for (int64_t c = 0; c < channels; ++c) taps[tap][c][k] = w(tap, first_c + c, first_k + k);
+          for (int64_t c = 0; c < channels; ++c)
+            taps[tap][c][k] = w.data[((first_k + k) * 9 + tap) * w.channels + first_c + c];
     for (int64_t c = 0; c < kLanes; ++c)
       transform<3, F::in, filter<F>>([&](int i, int j) NORMA_INLINE { return load(taps[i * 3 + j][c]); },
                                      [put = u + offset + c * step, plane](int, int, Vec v) mutable NORMA_INLINE {
@@ -157,7 +156,7 @@ template <class F>
 struct WinogradConvolution {
   const int64_t n;  // images
   const Source<F> x;
-  const Filters<const float> w;
+  const Filters w;
   float* y;
   const Images out;             // y's
   const float* bias = nullptr;  // or [C_out]
@@ -180,24 +179,25 @@ struct WinogradConvolution {
       float* const m = !plan.wide && plan.c == plan.k && plan.k <= kMaxVectors && plan.parts == 1 ? own : other;
       for (int64_t item = begin; item < end; ++item) {
         const int64_t first = item % plan.blocks * plan.block, count = plan.tiles_from(first);
-        const Part part = plan.part(item / plan.blocks);
+        const Range part = plan.part(item / plan.blocks);
         if (plan.wide) transform_weights(plan, w, part, own);
         else read_tiles<F, F::in, F::input>(plan, x, first, count, {0, plan.c}, own);
         multiply_block(first, count, part, plan.wide ? shared : own, plan.wide ? own : shared, m);
-        write_block(first, count, part, m);
+        with_epilogue(after, [&]<class E>() { write_block<E>(first, count, part, m); });
       }
     });
   }
 
   // M of the tiles [first, first + count), for the vectors `part` of output channels. On the way fetches what is used
   // next: the pixels of the next block, and those that this one's output goes to.
-  void multiply_block(int64_t first, int64_t count, Part part, const float* v, const float* u, float* m) const {
+  void multiply_block(int64_t first, int64_t count, Range part, const float* v, const float* u, float* m) const {
     const int64_t next = first + plan.block;
     const float* residual = after ? after->residual : nullptr;
-    Prefetch<F, false> read(plan, x.data, x.size, 2 - x.padding.h, next, plan.tiles_from(next));
-    Prefetch<F, true> write(plan, y, out, 0, first, plan.wide || (after && after->max_pool) ? 0 : count);
-    Prefetch<F, false> read_residual(plan, residual, out, 0, first, residual && !plan.wide ? count : 0);
-    const Part in_u = plan.wide ? part : Part{0, plan.k};
+    const auto read =
+        plan.pixels(x.data + (2 - x.padding.h) * x.size.w * x.size.c, x.size, next, plan.tiles_from(next));
+    const auto write = plan.template pixels<true>(y, out, first, plan.wide || (after && after->max_pool) ? 0 : count);
+    const auto read_residual = plan.pixels(residual ? residual : y, out, first, residual && !plan.wide ? count : 0);
+    const Range in_u = plan.wide ? part : Range{0, plan.k};
     for (int place = 0; place < plan.places; ++place) {
       read(place, plan.places);
       write(place, plan.places);
@@ -210,25 +210,12 @@ struct WinogradConvolution {
     }
   }
 
-  void write_block(int64_t first, int64_t count, Part part, const float* m) const {
-    if (!after)
-      return write_block(first, count, part, m, [add = add](int64_t, int64_t left) NORMA_INLINE {
-        return Plain{left, add};
-      });
-    with_epilogue(*after, [&]<class E>() {
-      write_block(first, count, part, m,
-                  [e = after, to = y](int64_t channel, int64_t left) NORMA_INLINE { return E(*e, to, channel, left); });
-    });
-  }
-
-  // Writes A^T M A + bias to y, or the largest of each 2 x 2 of them, by what make(channel, left) returns for the
-  // vector that begins at `channel`, where so many are left: Plain or an Epilogue.
-  template <class Make>
-  void write_block(int64_t first, int64_t count, Part part, const float* m, Make make) const {
+  // Writes A^T M A + bias to y, or the largest of each 2 x 2 of them, by E: Plain or an Epilogue.
+  template <class E>
+  void write_block(int64_t first, int64_t count, Range part, const float* m) const {
     const int64_t stride = plan.stride(part.size()), c = out.c, row = out.w * c;
-    [[maybe_unused]] const bool max_pool = after && after->max_pool;
-    WinogradTile<F> tile(plan, first);
-    for (int64_t t = 0; t < count; ++t, ++tile) {
+    for (int64_t t = 0; t < count; ++t) {
+      const auto tile = plan.tile(first + t);
       const int64_t height = out.h - tile.top, width = out.w - tile.left;
       for (int64_t b = part.begin; b < part.end; ++b) {
         const int64_t channel = b * kLanes, left = c - channel;
@@ -244,21 +231,19 @@ struct WinogradConvolution {
               },
               put);
         };
-        if constexpr (!std::is_same_v<decltype(make(b, left)), Plain>)
-          if (max_pool) {  // a tile has whole windows
-            const int64_t line = out.w / 2 * c;
-            float* corner = y + (tile.image * (out.h / 2) + tile.top / 2) * line + tile.left / 2 * c + channel;
-            transform_to([&, finish = make(channel, left)](int i, int j, Vec value) NORMA_INLINE {
-              if ((i | 1) < height && (j | 1) < width)
-                finish.pool(corner + i / 2 * line + j / 2 * c, value, (i | j) % 2 == 0);
-            });
-            continue;
-          }
-        if (height >= F::out && width >= F::out && left >= kLanes)
-          transform_to([walk = Walk<F::out>(to, c, row), finish = make(channel, kLanes)](
-                           int, int j, Vec value) mutable NORMA_INLINE { finish(walk(j), value); });
+        const E finish(after, y, channel, left, add);
+        if (after && after->max_pool) {  // a tile has whole windows
+          const int64_t line = out.w / 2 * c;
+          float* corner = y + (tile.image * (out.h / 2) + tile.top / 2) * line + tile.left / 2 * c + channel;
+          transform_to([&](int i, int j, Vec value) NORMA_INLINE {
+            if ((i | 1) < height && (j | 1) < width)
+              finish.pool(corner + i / 2 * line + j / 2 * c, value, (i | j) % 2 == 0);
+          });
+        } else if (height >= F::out && width >= F::out && left >= kLanes)
+          transform_to([walk = Walk<F::out>(to, c, row), whole = E(after, y, channel, kLanes, add)](
+                           int, int j, Vec value) mutable NORMA_INLINE { whole(walk(j), value); });
         else
-          transform_to([&, finish = make(channel, left)](int i, int j, Vec value) NORMA_INLINE {
+          transform_to([&](int i, int j, Vec value) NORMA_INLINE {
             if (i < height && j < width) finish(to + i * row + j * c, value);
           });
       }
@@ -268,7 +253,7 @@ struct WinogradConvolution {
 
 // dw (+)= G^T dU G of the vectors `of` of k, where dU is the sum of all slots'.
 template <class F>
-void transform_gradient(const WinogradPlan<F>& plan, const float* u, Part of, const Filters<float>& w, bool add) {
+void transform_gradient(const WinogradPlan<F>& plan, const float* u, Range of, float* dw, bool add) {
   const int64_t plane = plan.plane(of.size());
   plan.for_weights(of, [&](int64_t first_c, int64_t first_k, int64_t offset, int64_t step) {
     float taps[9][kLanes][kLanes];
@@ -281,11 +266,11 @@ void transform_gradient(const WinogradPlan<F>& plan, const float* u, Part of, co
             return sum;
           },
           [&](int i, int j, Vec v) NORMA_INLINE { store(taps[i * 3 + j][c], v); });
-    const int64_t channels = std::min<int64_t>(kLanes, w.channels - first_c);
-    const int64_t filters = std::min<int64_t>(kLanes, w.filters - first_k);
+    const int64_t channels = std::min<int64_t>(kLanes, plan.channels - first_c);
+    const int64_t filters = std::min<int64_t>(kLanes, plan.out.c - first_k);
     for (int64_t k = 0; k < filters; ++k)
       for (int tap = 0; tap < 9; ++tap) {
-        float* put = &w(tap, first_c, first_k + k);
+        float* put = dw + ((first_k + k) * 9 + tap) * plan.channels + first_c;
         for (int64_t c = 0; c < channels; ++c) put[c] = add ? put[c] + taps[tap][c][k] : taps[tap][c][k];
       }
   });
@@ -300,7 +285,7 @@ struct WinogradWeightGradient {
 
   // Where the plan is wide, all threads read the one V and Y, and a task has a dU of its part; else it reads blocks
   // into a V and Y of its own, and its slot has a dU of all parts.
-  void run(const Filters<float>& w, bool add) const {
+  void run(float* dw, bool add) const {
     const bool wide = plan.wide;
     const int64_t size_v = plan.size(plan.c), size_y = plan.size(wide ? plan.k : plan.largest_part());
     const int64_t size_u = plan.places * plan.plane(wide ? plan.largest_part() : plan.k);
@@ -313,19 +298,19 @@ struct WinogradWeightGradient {
     reserve(size_own, size_own_y);
     parallel_slots(static_cast<int>(plan.slots * plan.parts), [&](int64_t item) {
       const int64_t slot = item % plan.slots;
-      const Part part = plan.part(item / plan.slots);
+      const Range part = plan.part(item / plan.slots);
       const Scratch own(size_own), own_y(size_own_y);
       if (wide) {
         sum_slot(slot, part, all_v, all_y, own);
-        transform_gradient(plan, own, part, w, add);
+        transform_gradient(plan, own, part, dw, add);
       } else sum_slot(slot, part, own, own_y, all_u + slot * size_u);
     });
-    if (!wide) transform_gradient(plan, all_u, {0, plan.k}, w, add);
+    if (!wide) transform_gradient(plan, all_u, {0, plan.k}, dw, add);
   }
 
   // dU of one slot's blocks, for the vectors `part` of k.
-  void sum_slot(int64_t slot, Part part, float* v, float* y, float* u) const {
-    const Part all = {0, plan.k}, in_y = plan.wide ? all : part, in_u = plan.wide ? part : all;
+  void sum_slot(int64_t slot, Range part, float* v, float* y, float* u) const {
+    const Range all = {0, plan.k}, in_y = plan.wide ? all : part, in_u = plan.wide ? part : all;
     const int64_t begin = plan.blocks * slot / plan.slots, end = plan.blocks * (slot + 1) / plan.slots;
     for (int64_t block = begin; block < end; ++block) {
       const int64_t first = block * plan.block, next = first + plan.block, count = plan.tiles_from(first);
@@ -333,8 +318,9 @@ struct WinogradWeightGradient {
         read_tiles<F, F::in, F::input>(plan, x, first, count, {0, plan.c}, v);
         read_tiles<F, F::out, F::gradient>(plan, dy, first, count, part, y);
       }
-      Prefetch<F, false> read_x(plan, x.data, x.size, 2 - x.padding.h, next, plan.tiles_from(next)),
-          read_y(plan, dy.data, dy.size, 0, next, plan.tiles_from(next));
+      const auto read_x =
+                     plan.pixels(x.data + (2 - x.padding.h) * x.size.w * x.size.c, x.size, next, plan.tiles_from(next)),
+                 read_y = plan.pixels(dy.data, dy.size, next, plan.tiles_from(next));
       for (int place = 0; place < plan.places; ++place) {
         read_x(place, plan.places);
         read_y(place, plan.places);
@@ -375,7 +361,7 @@ struct Winograd {
     if (g.n == 0 && !add) std::fill_n(dw, 9 * g.c * g.oc, 0.F);
     if (g.n == 0) return;
     WinogradWeightGradient<F>{.n = g.n, .x = {x, {g.h, g.w, g.c}, g.padding}, .dy = {dy, {g.oh, g.ow, g.oc}, 0}}.run(
-        {dw, g.c, g.oc, false}, add);
+        dw, add);
   }
   static constexpr ConvKernel kernel = {forward, backward_input, backward_weight};
 };

@@ -9,12 +9,6 @@
 
 NORMA_SIMD_BEGIN
 
-// Vectors [begin, end) of output channels.
-struct Part {
-  int64_t begin, end;
-  int64_t size() const { return end - begin; }
-};
-
 // c and k count the vectors of channels on the side of V and on the other, y's. F is F4 or F2.
 template <class F>
 struct WinogradPlan {
@@ -59,16 +53,28 @@ struct WinogradPlan {
   int64_t size(int64_t count) const { return places * stride(count); }
   int64_t plane(int64_t count) const { return (c * count * kLanes + 1) * kLanes; }
 
-  Part part(int64_t i) const { return {k * i / parts, k * (i + 1) / parts}; }
+  // The vectors of output channels of a part.
+  Range part(int64_t i) const { return {k * i / parts, k * (i + 1) / parts}; }
   int64_t largest_part() const { return (k + parts - 1) / parts; }
   // Tiles of a block that begins at tile `first`; none behind the last.
   int64_t tiles_from(int64_t first) const { return std::clamp<int64_t>(tiles - first, 0, block); }
+
+  // An image, and in it the first pixel of a tile of the output.
+  struct Tile {
+    int64_t image, top, left;
+  };
+  Tile tile(int64_t i) const { return {i / (rows * columns), i / columns % rows * F::out, i % columns * F::out}; }
+  // Memory of images that lies under the tiles [first, first + count), as far as they lie one after the other.
+  template <bool write = false>
+  Prefetch<write> pixels(const float* images, const Images& size, int64_t first, int64_t count) const {
+    return {images, n * size.h * size.w * size.c, first, count, tiles};
+  }
 
   // In parallel, calls f(c, k, offset, step) for blocks of kLanes x kLanes weights of the vectors `of` of k, in groups
   // that end where parts do: the first lies at `offset` from U's beginning for those vectors, and a row further on at
   // `step` from there.
   template <class G>
-  void for_weights(Part of, G&& f) const {
+  void for_weights(Range of, G&& f) const {
     parallel_for(c, 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = 0; i < parts; ++i)
         for_groups(std::max(of.begin, part(i).begin), std::min(of.end, part(i).end), [&]<int K>(int64_t group) {
@@ -87,51 +93,6 @@ struct WinogradPlan {
     if (wide) block = all, blocks = 1, parts = (k + 1) / 2;
     return wide;
   }
-};
-
-// A tile of the output, and the way to the next.
-template <class F>
-struct WinogradTile {
-  WinogradTile(const WinogradPlan<F>& plan, int64_t index)
-      : rows(plan.rows * F::out),
-        columns(plan.columns * F::out),
-        image(index / (plan.rows * plan.columns)),
-        top(index / plan.columns % plan.rows * F::out),
-        left(index % plan.columns * F::out) {}
-  void operator++() {
-    if ((left += F::out) < columns) return;
-    left = 0;
-    if ((top += F::out) < rows) return;
-    top = 0;
-    ++image;
-  }
-  int64_t rows, columns, image, top, left;
-};
-
-// Fetches the pixels of an image that lie under a share of `count` tiles into the cache, ahead of their use: called in
-// turn with part = 0 ... parts - 1, between two of which there is work to do.
-template <class F, bool write>
-class Prefetch {
- public:
-  Prefetch(const WinogradPlan<F>& plan, const float* image, const Images& size, int64_t below, int64_t first,
-           int64_t count)
-      : tile_(plan, first), image_(image), size_(size), below_(below), rows_(count * F::out) {}
-  NORMA_INLINE void operator()(int64_t part, int64_t parts) {
-    for (; at_ < rows_ * (part + 1) / parts; ++at_) {
-      const int64_t y = tile_.top + at_ % F::out + below_;
-      if (y >= 0 && y < size_.h) {
-        const float* from = image_ + ((tile_.image * size_.h + y) * size_.w + tile_.left) * size_.c;
-        prefetch<write>(from, std::min<int64_t>(F::out, size_.w - tile_.left) * size_.c);
-      }
-      if (at_ % F::out == F::out - 1) ++tile_;
-    }
-  }
-
- private:
-  WinogradTile<F> tile_;
-  const float* image_;
-  const Images& size_;
-  int64_t below_, rows_, at_ = 0;
 };
 
 NORMA_SIMD_END
