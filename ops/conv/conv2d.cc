@@ -2,7 +2,6 @@
 
 #include "norma/autograd/op.h"
 #include "norma/ops/conv/choose.h"
-#include "norma/ops/conv/im2col.h"
 #include "norma/ops/reduce/reduce.h"
 
 namespace norma {
@@ -25,34 +24,32 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const C
 namespace cpu {
 namespace {
 
-// Calls f<T>(kernel) with the one that does this pass: a ConvKernel or Im2col<T>.
-template <class F>
-void with_kernel(const ConvGeometry& g, DType dtype, int64_t filters, F&& f) {
-  const ConvKernel* kernel = vectorised(g, dtype, filters);
-  dispatch_floating("conv2d", dtype, [&]<class T>() {
-    if constexpr (std::is_same_v<T, float>)
-      if (kernel) return f.template operator()<T>(*kernel);
-    f.template operator()<T>(Im2col<T>());
-  });
+// What does this pass.
+template <class T>
+const ConvPasses<T>& passes(const ConvGeometry& g, int64_t filters) {
+  [[maybe_unused]] const ConvKernel* kernel = vectorised(g, dtype_of<T>(), filters);
+  if constexpr (std::is_same_v<T, float>)
+    if (kernel) return *kernel;
+  return im2col<T>();
 }
 
 }  // namespace
 
 void conv2d_forward(ConvGeometry g, const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& y) {
-  with_kernel(g, x.dtype(), g.oc, [&]<class T>(const auto& kernel) {
-    kernel.forward(g, x.data<T>(), weight.data<T>(), bias.data_or_null<T>(), y.mutable_data<T>(), nullptr);
+  dispatch_floating("conv2d", x.dtype(), [&]<class T>() {
+    passes<T>(g, g.oc).forward(g, x.data<T>(), weight.data<T>(), bias.data_or_null<T>(), y.mutable_data<T>(), nullptr);
   });
 }
 
 void conv2d_backward_input(ConvGeometry g, const Tensor& dy, const Tensor& weight, const Tensor& dx, bool add) {
-  with_kernel(g, dy.dtype(), g.c, [&]<class T>(const auto& kernel) {
-    kernel.backward_input(g, dy.data<T>(), weight.data<T>(), dx.mutable_data<T>(), add);
+  dispatch_floating("conv2d", dy.dtype(), [&]<class T>() {
+    passes<T>(g, g.c).backward_input(g, dy.data<T>(), weight.data<T>(), dx.mutable_data<T>(), add);
   });
 }
 
 void conv2d_backward_weight(ConvGeometry g, const Tensor& x, const Tensor& dy, const Tensor& dw, bool add) {
-  with_kernel(g, x.dtype(), g.oc, [&]<class T>(const auto& kernel) {
-    kernel.backward_weight(g, x.data<T>(), dy.data<T>(), dw.mutable_data<T>(), add);
+  dispatch_floating("conv2d", x.dtype(), [&]<class T>() {
+    passes<T>(g, g.oc).backward_weight(g, x.data<T>(), dy.data<T>(), dw.mutable_data<T>(), add);
   });
 }
 

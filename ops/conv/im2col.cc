@@ -1,9 +1,8 @@
 // The column matrix has a row for each output pixel and a column for each weight of a filter, in the order of the
 // weight's memory: y = columns weight^T, dcolumns = dy weight, dw = dy^T columns. It is made a block of output rows at
 // a time, so that it stays in the cache. A 1x1 convolution needs no such matrix: its x is one.
-#include "norma/ops/conv/im2col.h"
-
 #include "norma/core/parallel.h"
+#include "norma/ops/conv/kernels.h"
 #include "norma/ops/gemm.h"
 
 namespace norma::cpu {
@@ -25,6 +24,16 @@ struct Layout {
   const int64_t grain = std::max(kSlotWork / (g.oc * depth), kBlockPixels) / g.ow + 1;
   // x is the column matrix.
   const bool pointwise = g.kh == 1 && g.kw == 1 && g.padding == Pair(0) && g.oh == g.h && g.ow == g.w;
+
+  // Of a group: its filters, and their outputs in `count` output rows.
+  template <class T>
+  Matrix<T> weights(T* weight, int64_t group) const {
+    return {weight + group * filters * depth, filters, depth};
+  }
+  template <class T>
+  Matrix<T> outputs(T* y, int64_t row, int64_t count, int64_t group) const {
+    return {y + row * g.ow * g.oc + group * filters, count * g.ow, filters, g.oc};
+  }
 };
 
 // Walks the column matrix of output rows [begin, end) in runs that are contiguous in it and in x. Calls
@@ -57,85 +66,65 @@ void for_runs(const ConvGeometry& g, int64_t group, int64_t begin, int64_t end, 
 
 // Blocks of the column matrix, one after another in the same memory.
 template <class T>
-class Columns {
- public:
-  explicit Columns(const Layout& layout)
-      : g_(layout.g),
-        layout_(layout),
-        memory_({layout.pointwise ? 0 : std::min(layout.block, layout.rows) * g_.ow * layout.depth}, dtype_of<T>()),
-        data_(memory_.mutable_data<T>()) {}
+struct Columns {
+  const Layout& layout;
+  const ConvGeometry& g = layout.g;
+  const Tensor memory{{layout.pointwise ? 0 : std::min(layout.block, layout.rows) * g.ow * layout.depth},
+                      dtype_of<T>()};
+  T* const data = memory.mutable_data<T>();
 
-  T* data() { return data_; }
-  // Elements from one row of what unfold returns to the next.
-  int64_t stride() const { return layout_.pointwise ? g_.c : layout_.depth; }
-
-  // The columns of output rows [begin, end), for the channels of one group.
-  const T* unfold(const T* x, int64_t group, int64_t begin, int64_t end) {
-    if (layout_.pointwise) return x + begin * g_.w * g_.c + group * layout_.channels;
+  // The columns of `rows` output rows from `begin` on, for the channels of one group.
+  Matrix<const T> unfold(const T* x, int64_t group, int64_t begin, int64_t rows) const {
+    if (layout.pointwise) return {x + begin * g.w * g.c + group * layout.channels, rows * g.ow, layout.depth, g.c};
     for_runs(
-        g_, group, begin, end, 0, g_.h,
-        [&](int64_t place, int64_t offset, int64_t n) { std::copy_n(x + offset, n, data_ + place); },
-        [&](int64_t place, int64_t n) { std::fill_n(data_ + place, n, T(0)); });
-    return data_;
+        g, group, begin, begin + rows, 0, g.h,
+        [&](int64_t place, int64_t offset, int64_t n) { std::copy_n(x + offset, n, data + place); },
+        [&](int64_t place, int64_t n) { std::fill_n(data + place, n, T(0)); });
+    return {data, rows * g.ow, layout.depth};
   }
 
   // The way back: adds the columns of output rows [begin, end) into rows [low, high) of the input's gradient.
-  void add_into(T* dx, int64_t group, int64_t begin, int64_t end, int64_t low, int64_t high) {
+  void add_into(T* dx, int64_t group, int64_t begin, int64_t end, int64_t low, int64_t high) const {
     for_runs(
-        g_, group, begin, end, low, high,
+        g, group, begin, end, low, high,
         [&](int64_t place, int64_t offset, int64_t n) {
-          const T* __restrict from = data_ + place;
+          const T* __restrict from = data + place;
           T* __restrict to = dx + offset;
           for (int64_t i = 0; i < n; ++i) to[i] += from[i];
         },
         [](int64_t, int64_t) {});
   }
-
- private:
-  const ConvGeometry& g_;
-  const Layout& layout_;
-  Tensor memory_;
-  T* data_;
 };
 
-// Calls f(row, rows) for blocks that cover output rows [begin, end).
+// Calls f(row, rows, group) for blocks that cover output rows [begin, end), group by group.
 template <class F>
 void for_blocks(const Layout& layout, int64_t begin, int64_t end, F&& f) {
-  for (int64_t row = begin; row < end; row += layout.block) f(row, std::min(layout.block, end - row));
+  for (int64_t row = begin; row < end; row += layout.block)
+    for (int64_t group = 0; group < layout.g.groups; ++group) f(row, std::min(layout.block, end - row), group);
 }
 
-}  // namespace
-
 template <class T>
-void Im2col<T>::forward(const ConvGeometry& g, const T* x, const T* weight, const T* bias, T* y, std::nullptr_t) {
+void forward(const ConvGeometry& g, const T* x, const T* weight, const T* bias, T* y, const ConvEpilogue*) {
   const Layout layout = {g};
   parallel_for(layout.rows, layout.grain, [&](int64_t begin, int64_t end) {
-    Columns<T> columns(layout);
-    for_blocks(layout, begin, end, [&](int64_t row, int64_t rows) {
-      T* to = y + row * g.ow * g.oc;
-      if (bias)
-        for (int64_t pixel = 0; pixel < rows * g.ow; ++pixel) std::copy_n(bias, g.oc, to + pixel * g.oc);
-      for (int64_t group = 0; group < g.groups; ++group) {
-        const Matrix<const T> block = {columns.unfold(x, group, row, row + rows), rows * g.ow, layout.depth,
-                                       columns.stride()};
-        const Matrix<const T> filters = {weight + group * layout.filters * layout.depth, layout.filters, layout.depth};
-        gemm(block, filters.transpose(), Matrix<T>{to + group * layout.filters, rows * g.ow, layout.filters, g.oc},
-             bias != nullptr);
-      }
+    const Columns<T> columns = {layout};
+    for_blocks(layout, begin, end, [&](int64_t row, int64_t rows, int64_t group) {
+      if (bias && group == 0)
+        for (int64_t pixel = row * g.ow; pixel < (row + rows) * g.ow; ++pixel)
+          std::copy_n(bias, g.oc, y + pixel * g.oc);
+      gemm(columns.unfold(x, group, row, rows), layout.weights(weight, group).transpose(),
+           layout.outputs(y, row, rows, group), bias != nullptr);
     });
   });
 }
 
 template <class T>
-void Im2col<T>::backward_input(const ConvGeometry& g, const T* dy, const T* weight, T* dx, bool add) {
+void backward_input(const ConvGeometry& g, const T* dy, const T* weight, T* dx, bool add) {
   const Layout layout = {g};
   // columns (+)= dy weight, for one group.
   const auto product = [&](int64_t row, int64_t rows, int64_t group, T* columns, int64_t stride, bool onto) {
-    const T *upstream = dy + row * g.ow * g.oc + group * layout.filters,
-            *filters = weight + group * layout.filters * layout.depth;
-    gemm(Matrix<const T>{upstream, rows * g.ow, layout.filters, g.oc},
-         Matrix<const T>{filters, layout.filters, layout.depth}, Matrix<T>{columns, rows * g.ow, layout.depth, stride},
-         onto);
+    gemm(layout.outputs(dy, row, rows, group), layout.weights(weight, group),
+         Matrix<T>{columns, rows * g.ow, layout.depth, stride}, onto);
   };
   if (layout.pointwise)
     return parallel_for(layout.rows, layout.grain, [&](int64_t begin, int64_t end) {
@@ -143,12 +132,10 @@ void Im2col<T>::backward_input(const ConvGeometry& g, const T* dy, const T* weig
         product(begin, end - begin, group, dx + begin * g.w * g.c + group * layout.channels, g.c, add);
     });
   // Adds what output rows [first, last) contribute to rows [low, high) of dx.
-  const auto add_rows = [&](Columns<T>& columns, int64_t first, int64_t last, int64_t low, int64_t high) {
-    for_blocks(layout, first, last, [&](int64_t row, int64_t rows) {
-      for (int64_t group = 0; group < g.groups; ++group) {
-        product(row, rows, group, columns.data(), layout.depth, false);
-        columns.add_into(dx, group, row, row + rows, low, high);
-      }
+  const auto add_rows = [&](const Columns<T>& columns, int64_t first, int64_t last, int64_t low, int64_t high) {
+    for_blocks(layout, first, last, [&](int64_t row, int64_t rows, int64_t group) {
+      product(row, rows, group, columns.data, layout.depth, false);
+      columns.add_into(dx, group, row, row + rows, low, high);
     });
   };
   // Windows overlap, so it is the rows of dx that are shared out: by images or, where these are few, by bands of one,
@@ -156,7 +143,7 @@ void Im2col<T>::backward_input(const ConvGeometry& g, const T* dy, const T* weig
   const int64_t bands =
       std::clamp<int64_t>(16 / std::max<int64_t>(g.n, 1), 1, std::max<int64_t>(1, g.h / (4 * g.rows().reach() + 1)));
   parallel_for(g.n * bands, bands > 1 ? 1 : layout.grain / g.oh + 1, [&](int64_t begin, int64_t end) {
-    Columns<T> columns(layout);
+    const Columns<T> columns = {layout};
     for (int64_t item = begin; item < end; ++item) {
       const int64_t image = item / bands, band = item % bands;
       const int64_t low = g.h * band / bands, high = g.h * (band + 1) / bands;
@@ -170,7 +157,7 @@ void Im2col<T>::backward_input(const ConvGeometry& g, const T* dy, const T* weig
 }
 
 template <class T>
-void Im2col<T>::backward_weight(const ConvGeometry& g, const T* x, const T* dy, T* dw, bool add) {
+void backward_weight(const ConvGeometry& g, const T* x, const T* dy, T* dw, bool add) {
   const Layout layout = {g};
   const int64_t size = g.oc * layout.depth;
   const int slots =
@@ -178,17 +165,12 @@ void Im2col<T>::backward_weight(const ConvGeometry& g, const T* x, const T* dy, 
   const Tensor buffer = zeros({slots, size}, dtype_of<T>());  // [slot][oc][depth]
   T* const partial = buffer.mutable_data<T>();
   parallel_slots(slots, [&](int slot) {
-    Columns<T> columns(layout);
-    T* to = partial + slot * size;
-    for_blocks(layout, layout.rows * slot / slots, layout.rows * (slot + 1) / slots, [&](int64_t row, int64_t rows) {
-      for (int64_t group = 0; group < g.groups; ++group) {
-        const Matrix<const T> block = {columns.unfold(x, group, row, row + rows), rows * g.ow, layout.depth,
-                                       columns.stride()};
-        const T* upstream = dy + row * g.ow * g.oc + group * layout.filters;
-        gemm(Matrix<const T>{upstream, rows * g.ow, layout.filters, g.oc}.transpose(), block,
-             Matrix<T>{to + group * layout.filters * layout.depth, layout.filters, layout.depth}, true);
-      }
-    });
+    const Columns<T> columns = {layout};
+    const auto add_block = [&](int64_t row, int64_t rows, int64_t group) {
+      gemm(layout.outputs(dy, row, rows, group).transpose(), columns.unfold(x, group, row, rows),
+           layout.weights(partial + slot * size, group), true);
+    };
+    for_blocks(layout, layout.rows * slot / slots, layout.rows * (slot + 1) / slots, add_block);
   });
   parallel_for(size, 4096, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
@@ -199,7 +181,14 @@ void Im2col<T>::backward_weight(const ConvGeometry& g, const T* x, const T* dy, 
   });
 }
 
-template struct Im2col<float>;
-template struct Im2col<double>;
+}  // namespace
+
+template <class T>
+const ConvPasses<T>& im2col() {
+  static constexpr ConvPasses<T> passes = {forward<T>, backward_input<T>, backward_weight<T>};
+  return passes;
+}
+template const ConvPasses<float>& im2col();
+template const ConvPasses<double>& im2col();
 
 }  // namespace norma::cpu

@@ -1,4 +1,4 @@
-// The vectorised convolution kernels of the CPU, in f32. Which of them does a convolution says ops/conv/choose.h.
+// The convolution kernels of the CPU. Which of them does a convolution says ops/conv/choose.h.
 #pragma once
 
 #include "norma/core/simd/dispatch.h"
@@ -16,18 +16,24 @@ struct ConvEpilogue {
 };
 
 // The three passes. All arrays are contiguous, of the shapes that ConvGeometry says; bias and `after` may be null.
-struct ConvKernel {
-  void (*forward)(const ConvGeometry& g, const float* x, const float* weight, const float* bias, float* y,
-                  const ConvEpilogue* after);
+template <class T>
+struct ConvPasses {
+  void (*forward)(const ConvGeometry& g, const T* x, const T* weight, const T* bias, T* y, const ConvEpilogue* after);
   // dx (+)= the gradient of x; added where `add`.
-  void (*backward_input)(const ConvGeometry& g, const float* dy, const float* weight, float* dx, bool add);
-  void (*backward_weight)(const ConvGeometry& g, const float* x, const float* dy, float* dw, bool add);
+  void (*backward_input)(const ConvGeometry& g, const T* dy, const T* weight, T* dx, bool add);
+  void (*backward_weight)(const ConvGeometry& g, const T* x, const T* dy, T* dw, bool add);
 };
+using ConvKernel = ConvPasses<float>;
 
-// direct: one group, any kernel, stride, padding and dilation. depthwise: the same with one filter a channel, groups =
-// c = oc. winograd and winograd2: 3x3 with stride and dilation 1, one group. F(4x4, 3x3) spends 36 multiplications on
-// 16 outputs where the definition spends 144, at 3e-6 to 6e-6 relative error (2e-5 with 512 channels); F(2x2, 3x3) 16
-// on 4 (of 36) at the error of plain loops, and wastes less at the edges of small images.
+// The vectorised ones, in f32. direct: one group, any kernel, stride, padding and dilation. depthwise: the same with
+// one filter a channel, groups = c = oc. winograd and winograd2: 3x3 with stride and dilation 1, one group. F(4x4, 3x3)
+// spends 36 multiplications on 16 outputs where the definition spends 144, at 3e-6 to 6e-6 relative error (2e-5 with
+// 512 channels); F(2x2, 3x3) 16 on 4 (of 36) at the error of plain loops, and wastes less at the edges of small images.
 NORMA_SIMD_LEVELS(extern const ConvKernel direct, depthwise, winograd, winograd2;)
+
+// The windows of the input copied to the rows of a matrix, and matrix products: any geometry, and whatever no
+// vectorised kernel does. f32 and f64; no epilogue.
+template <class T>
+const ConvPasses<T>& im2col();
 
 }  // namespace norma::cpu

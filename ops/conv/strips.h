@@ -79,8 +79,7 @@ struct StripConvolution {
       const int64_t part = item / strips, start = item % area_strips * kStrip;
       const int64_t first = item % strips / area_strips * area + start, count = std::min(kStrip, area - start);
       strip.look_at(first, count, [&](int64_t i, int64_t image, int64_t row, int64_t column, int64_t n) {
-        if (out.pools()) locate_pooled(places, i, image, row, column, n);
-        else locate(places, i, image, row, column, n);
+        locate(places, i, image, row, column, n);
       });
       const int64_t from = k * part / parts, to = k * (part + 1) / parts;
       for_groups(from, to, [&]<int K>(int64_t group) { multiply<K>(strip, places.to, count, group, group == from); });
@@ -91,16 +90,12 @@ struct StripConvolution {
   // The places of the strip's pixels [i, i + n), which are those from (row, column) of the grid on.
   void locate(Places& places, int64_t i, int64_t image, int64_t row, int64_t column, int64_t n) const {
     const auto& [h, w, c] = out.size;
-    float* line = out.y + (image * h + row * out.step.h + out.first.h) * w * c;
-    for (int64_t j = 0; j < n; ++j) places.to[i + j] = line + ((column + j) * out.step.w + out.first.w) * c;
-  }
-  void locate_pooled(Places& places, int64_t i, int64_t image, int64_t row, int64_t column, int64_t n) const {
-    const int64_t height = windows.rows / 2, width = windows.columns / 2, c = out.size.c;
-    for (int64_t j = 0; j < n; ++j) {
-      const int64_t x = column + j;
-      float* pool = out.y + ((image * height + row / 2) * width + x / 2) * c;
-      places.pooled[i + j] = {row / 2 < height && x / 2 < width ? pool : nullptr, (row | x) % 2 == 0};
-      places.to[i + j] = places.unpooled + (i + j) * c;
+    const int64_t height = h / 2, width = w / 2, y = row * out.step.h + out.first.h;
+    for (const int64_t end = i + n; i < end; ++i, ++column) {
+      const int64_t x = column * out.step.w + out.first.w;
+      places.to[i] = out.pools() ? places.unpooled + i * c : out.y + ((image * h + y) * w + x) * c;
+      float* pool = out.y + ((image * height + y / 2) * width + x / 2) * c;
+      places.pooled[i] = {y / 2 < height && x / 2 < width ? pool : nullptr, (y | x) % 2 == 0};
     }
   }
 

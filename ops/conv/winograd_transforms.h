@@ -80,8 +80,8 @@ NORMA_INLINE inline void filter_gradient(const Vec (&u)[F::in], Vec (&w)[3]) {  
 
 // Transforms each column of the from x from vectors at(i, j), then each row of that; put(i, j, v) gets the to x to. A
 // column of which there is nothing, has(j), is zeros.
-template <int from, int to, auto line, class At, class Put, class Has>
-NORMA_INLINE inline void transform(At at, Put put, Has has) {
+template <int from, int to, auto line, class At, class Put, class Has = decltype([](int) { return true; })>
+NORMA_INLINE inline void transform(At at, Put put, Has has = {}) {
   Vec t[to][from];
 #pragma GCC unroll 6
   for (int j = 0; j < from; ++j) {
@@ -105,11 +105,6 @@ NORMA_INLINE inline void transform(At at, Put put, Has has) {
     for (int j = 0; j < to; ++j) put(i, j, b[j]);
   }
 }
-template <int from, int to, auto line, class At, class Put>
-NORMA_INLINE inline void transform(At at, Put put) {
-  transform<from, to, line>(at, put, [](int) NORMA_INLINE { return true; });
-}
-
 // Steps through n x n pixels in memory, an `inner` step n - 1 times and then back and an `outer` one.
 template <int n>
 struct Walk {

@@ -17,13 +17,15 @@ void for_rows(int64_t rows, int64_t length, int64_t taps, F&& f) {
   parallel_for(rows, 16384 / std::max<int64_t>(length * taps, 1) + 1, f);
 }
 
+constexpr int64_t kTaps = 4;  // of a window that are looked at together
+
 // An integer as wide as T: comparisons of the one choose between the other without leaving the vector unit.
 template <class T>
 using Place = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
 
-// The largest of kTaps pixels, beside `best` unless they are the first: best and, where wanted, its place in the
-// window, a channel each. A NaN wins and stays.
-template <int kTaps, bool first, bool with_winner, class T>
+// The largest of four pixels, beside `best` unless they are the first: best and, where wanted, its place in the window,
+// a channel each. A NaN wins and stays.
+template <bool first, bool with_winner, class T>
 void max_of_taps(const T* const* taps, const int64_t* places, int64_t channels, T* __restrict best,
                  Place<T>* __restrict winner) {
   const T* tap[kTaps];
@@ -48,7 +50,8 @@ void max_of_taps(const T* const* taps, const int64_t* places, int64_t channels, 
   }
 }
 
-// The pixels of a window that are inside of x, and their places in it.
+// The pixels of a window that are inside of x, and their places in it. The last one comes again up to a multiple of
+// kTaps.
 template <class T>
 struct Window {
   int64_t oy, ox, count;
@@ -62,21 +65,22 @@ void for_windows(const PoolGeometry& g, const T* x, F&& f) {
   const int64_t size = g.kernel.h * g.kernel.w;
   for_rows(g.n * g.oh, g.ow * g.c, size, [&](int64_t begin, int64_t end) {
     PoolVector<Number> numbers(static_cast<size_t>(g.c));
-    PoolVector<const T*> taps(static_cast<size_t>(size));
+    PoolVector<const T*> taps(static_cast<size_t>(size + kTaps - 1));
     PoolVector<int64_t> places(taps.size());
     for (int64_t row = begin; row < end; ++row) {
       const int64_t image = row / g.oh, oy = row % g.oh;
       const auto ys = g.rows().inputs_of(oy, g.h);
       for (int64_t ox = 0; ox < g.ow; ++ox) {
         const auto xs = g.columns().inputs_of(ox, g.w);
-        size_t count = 0;
+        int64_t count = 0;
         for (int64_t iy = ys.begin; iy < ys.end; ++iy)
           for (int64_t ix = xs.begin; ix < xs.end; ++ix, ++count) {
             taps[count] = x + ((image * g.h + iy) * g.w + ix) * g.c;
             places[count] = place(g, oy, ox, iy, ix);
           }
-        f(Window<T>{oy, ox, static_cast<int64_t>(count), taps.data(), places.data()}, (row * g.ow + ox) * g.c,
-          numbers.data());
+        std::fill_n(taps.begin() + count, kTaps - 1, taps[count - 1]);
+        std::fill_n(places.begin() + count, kTaps - 1, places[count - 1]);
+        f(Window<T>{oy, ox, count, taps.data(), places.data()}, (row * g.ow + ox) * g.c, numbers.data());
       }
     }
   });
@@ -85,15 +89,9 @@ void for_windows(const PoolGeometry& g, const T* x, F&& f) {
 template <bool with_winner, class T, class Arg>
 void max_forward(const PoolGeometry& g, const T* x, T* y, Arg* arg) {
   for_windows<Place<T>>(g, x, [&](const Window<T>& window, int64_t to, Place<T>* winner) {
-    int64_t k = 0;
-    const auto add = [&]<int kTaps, bool first>() {
-      max_of_taps<kTaps, first, with_winner>(window.taps + k, window.places + k, g.c, y + to, winner);
-      k += kTaps;
-    };
-    if (window.count >= 4) add.template operator()<4, true>();
-    else add.template operator()<1, true>();
-    while (k + 4 <= window.count) add.template operator()<4, false>();
-    while (k < window.count) add.template operator()<1, false>();
+    max_of_taps<true, with_winner>(window.taps, window.places, g.c, y + to, winner);
+    for (int64_t k = kTaps; k < window.count; k += kTaps)
+      max_of_taps<false, with_winner>(window.taps + k, window.places + k, g.c, y + to, winner);
     if constexpr (with_winner) std::copy_n(winner, g.c, arg + to);
   });
 }
