@@ -1,13 +1,14 @@
 // Op: the frame of every differentiable operation, inside the library and outside it. An op checks its arguments, makes
 // them contiguous, calls its kernel, and records itself with its gradient rule:
 //
-//   Tensor upsample_nearest(const Tensor& x, Pair scale) {
-//     Op op("upsample_nearest");                 // names the op in errors, on the tape and in its profile
+//   Tensor dropout(const Tensor& x, double p, Generator& generator) {
+//     Op op("dropout");                          // names the op in errors, on the tape and in its profile
 //     op.check_same({x});                        // floating; of several tensors also: one dtype, one device
-//     const Tensor y({x.dim(0), x.dim(1) * scale.h, x.dim(2) * scale.w, x.dim(3)}, x.dtype(), x.device());
-//     kernel::upsample_nearest(scale, x.contiguous(), y);
-//     return op.record({x}, y, [scale](const Tensor& dy, Sink& dx) {
-//       dx.write(0, kernel::upsample_nearest_backward, scale, dy.contiguous());
+//     const Generator::State from = generator.reserve((x.numel() + 3) / 4);
+//     const Tensor y = empty_like(x);
+//     kernel::dropout(p, from, x.contiguous(), y, false);
+//     return op.record({x}, y, [p, from](const Tensor& dy, Sink& dx) {
+//       dx.write(0, kernel::dropout, p, from, dy.contiguous());
 //     });
 //   }
 #pragma once
