@@ -8,9 +8,9 @@ namespace {
 
 // The window of an element of y [n, oh, ow, c]: the part of it that is inside of x [n, h, w, c].
 struct Window {
-  Range ys, xs;  // rows and columns of x
-  int64_t first;             // x[first + (iy * w + ix) * c] is the element of (iy, ix)
-  int64_t corner;            // (iy * kernel.w + ix) - corner is the place of (iy, ix) in the window
+  Range ys, xs;    // rows and columns of x
+  int64_t first;   // x[first + (iy * w + ix) * c] is the element of (iy, ix)
+  int64_t corner;  // (iy * kernel.w + ix) - corner is the place of (iy, ix) in the window
   __device__ Window(const PoolGeometry& g, int64_t i) {
     const int64_t ox = i / g.c % g.ow, oy = i / g.c / g.ow % g.oh;
     ys = g.rows().inputs_of(oy, g.h), xs = g.columns().inputs_of(ox, g.w);
