@@ -1,7 +1,6 @@
 #include "norma/core/parallel.h"
 
 #include <atomic>
-#include <condition_variable>
 #include <cstdlib>
 #include <exception>
 #include <mutex>
@@ -10,10 +9,6 @@
 
 #include "norma/core/error.h"
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
 namespace norma {
 namespace {
 
@@ -21,7 +16,7 @@ thread_local bool inside_region = false;
 
 void relax() {
 #if defined(__x86_64__)
-  _mm_pause();
+  __builtin_ia32_pause();
 #else
   std::this_thread::yield();
 #endif
@@ -31,42 +26,46 @@ void relax() {
 // own: one region after another, a thread works on the same part of the data, which its caches still hold. What is left
 // of a share is one atomic word: the number of the region (32 bits), the end of the share (16) and its next slot (16).
 // A thread takes a slot by adding one with compare-exchange; having succeeded, it knows that the region's caller still
-// waits for that slot, so that function_ and context_ are this region's.
+// waits for that slot, so that function_ is this region's.
 class ThreadPool {
  public:
   ThreadPool() {
     int count = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
     if (const char* text = std::getenv("NORMA_NUM_THREADS"); text && std::atoi(text) > 0) count = std::atoi(text);
-    start(count);
+    resize(count);
   }
-  ~ThreadPool() { stop(); }
+  ~ThreadPool() { resize(1); }
 
   int threads() const { return threads_.load(std::memory_order_relaxed); }
 
   void resize(int count) {
     std::lock_guard region(region_mutex_);
-    stop();
-    start(count);
+    stopping_ = true;
+    region_.fetch_add(1);  // one without slots
+    region_.notify_all();
+    workers_.clear();  // joins them
+    stopping_ = false;
+    threads_ = count;
+    shares_ = std::vector<Share>(count);
+    for (size_t i = 1; i < shares_.size(); ++i)  // the caller's share is the first
+      workers_.emplace_back([this, i, seen = region_.load()] { worker(i, seen); });
   }
 
-  void run(int slots, void (*function)(void*, int), void* context) {
+  void run(int slots, const std::function<void(int)>& function) {
     std::unique_lock region(region_mutex_, std::defer_lock);
     if (slots <= 1 || inside_region || threads() == 1 || !region.try_lock()) {
-      for (int slot = 0; slot < slots; ++slot) function(context, slot);
+      for (int slot = 0; slot < slots; ++slot) function(slot);
       return;
     }
-    function_ = function;
-    context_ = context;
+    function_ = &function;
     error_ = nullptr;
     done_.store(0, std::memory_order_relaxed);
-    const uint64_t number = (region_.load(std::memory_order_relaxed) + 1) & 0xFFFFFFFF, n = shares_.size();
-    for (uint64_t t = 0, count = static_cast<uint64_t>(slots); t < n; ++t)
-      shares_[t].left.store(number << 32 | count * (t + 1) / n << 16 | count * t / n, std::memory_order_release);
+    const uint32_t number = region_.load(std::memory_order_relaxed) + 1;
+    for (uint64_t t = 0, n = shares_.size(), count = static_cast<uint64_t>(slots); t < n; ++t)
+      shares_[t].left.store(uint64_t{number} << 32 | count * (t + 1) / n << 16 | count * t / n,
+                            std::memory_order_release);
     region_.store(number);
-    if (sleepers_.load() > 0) {
-      std::lock_guard lock(sleep_mutex_);
-      wake_.notify_all();
-    }
+    region_.notify_all();
     work(0);
     for (int spins = 0; done_.load(std::memory_order_acquire) < slots; ++spins)
       spins < kSpins ? relax() : std::this_thread::yield();
@@ -100,7 +99,7 @@ class ThreadPool {
 
   void call(int slot) {
     try {
-      function_(context_, slot);
+      (*function_)(slot);
     } catch (...) {
       std::lock_guard lock(error_mutex_);
       if (!error_ || slot < error_slot_) {
@@ -110,60 +109,33 @@ class ThreadPool {
     }
   }
 
-  void worker(size_t self, uint64_t seen) {
+  void worker(size_t self, uint32_t seen) {
     // A thread's first malloc maps 128 MiB of addresses for what it will ever take. Now, not in the middle of a step.
     void* volatile block = std::malloc(1);
     std::free(block);
     while (true) {
       for (int spins = 0; spins < kSpins && region_.load(std::memory_order_acquire) == seen; ++spins) relax();
-      if (region_.load() == seen) {
-        std::unique_lock lock(sleep_mutex_);
-        sleepers_.fetch_add(1);
-        wake_.wait(lock, [&] { return stopping_ || region_.load() != seen; });
-        sleepers_.fetch_sub(1);
-        if (stopping_) return;
-      }
+      region_.wait(seen);
+      if (stopping_) return;
       seen = region_.load(std::memory_order_acquire);
       work(self);
     }
   }
 
-  void start(int count) {
-    threads_ = count;
-    stopping_ = false;
-    shares_ = std::vector<Share>(count);
-    for (size_t i = 1; i < shares_.size(); ++i)
-      workers_.emplace_back([this, i, seen = region_.load()] { worker(i, seen); });
-  }
-
-  void stop() {
-    {
-      std::lock_guard lock(sleep_mutex_);
-      stopping_ = true;
-      wake_.notify_all();
-    }
-    for (std::thread& thread : workers_) thread.join();
-    workers_.clear();
-  }
-
-  std::vector<std::thread> workers_;
+  std::vector<std::jthread> workers_;
   std::vector<Share> shares_;
   std::atomic<int> threads_{1};
   std::mutex region_mutex_;  // one region at a time
 
-  void (*function_)(void*, int) = nullptr;
-  void* context_ = nullptr;
-  alignas(64) std::atomic<uint64_t> region_{0};  // what idle threads watch
+  const std::function<void(int)>* function_ = nullptr;
+  alignas(64) std::atomic<uint32_t> region_{0};  // what idle threads watch
   alignas(64) std::atomic<int> done_{0};
+
+  std::atomic<bool> stopping_{false};
 
   std::mutex error_mutex_;
   std::exception_ptr error_;
   int error_slot_ = 0;
-
-  std::mutex sleep_mutex_;
-  std::condition_variable wake_;
-  std::atomic<int> sleepers_{0};
-  bool stopping_ = false;
 };
 
 ThreadPool& pool() {
@@ -181,9 +153,9 @@ void set_num_threads(int count) {
   pool().resize(count);
 }
 
-void detail::run_slots(int slots, void (*function)(void*, int), void* context) {
+void detail::run_slots(int slots, const std::function<void(int)>& f) {
   check(slots < 1 << 16, "parallel_slots", "{} slots: at most 65535", slots);
-  pool().run(slots, function, context);
+  pool().run(slots, f);
 }
 
 }  // namespace norma

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <memory>
+#include <functional>
 
 namespace norma {
 
@@ -21,17 +21,14 @@ inline int slot_count(int64_t n, int64_t grain, int max_slots = kMaxSlots) {
 }
 
 namespace detail {
-void run_slots(int slots, void (*function)(void* context, int slot), void* context);
+void run_slots(int slots, const std::function<void(int slot)>& f);
 }
 
 // Calls f(slot) for each slot in [0, slots), on several threads. A nested call, or one made while another thread holds
 // the pool, runs on the calling thread. An exception in a slot is rethrown (that of the lowest slot).
 template <class F>
 void parallel_slots(int slots, F&& f) {
-  using Function = std::remove_reference_t<F>;
-  detail::run_slots(
-      slots, [](void* context, int slot) { (*static_cast<Function*>(context))(slot); },
-      const_cast<std::remove_const_t<Function>*>(std::addressof(f)));
+  detail::run_slots(slots, std::ref(f));  // by reference: nothing is allocated
 }
 
 // Calls f(slot, begin, end) for consecutive ranges that cover [0, n).
