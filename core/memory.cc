@@ -6,7 +6,6 @@
 #include <bit>
 #include <cstdlib>
 #include <cstring>
-#include <utility>
 
 #include "norma/core/error.h"
 
@@ -32,15 +31,12 @@ struct SizeClass {
 };
 
 SizeClass size_class(size_t bytes) {
-  if (bytes <= kMinBlock * kStepsPerOctave) {  // small blocks: whole cache lines
-    const size_t lines = std::max<size_t>(1, (bytes + kMinBlock - 1) / kMinBlock);
-    return {lines * kMinBlock, lines - 1};
-  }
-  const int octave = std::bit_width(bytes - 1) - 1;  // 2^octave < bytes <= 2^(octave+1)
+  bytes = std::max(bytes, kMinBlock);
+  // 2^octave < bytes <= 2^(octave+1); but 9 from 0 up, so that no step is less than kMinBlock.
+  const int octave = std::max<int>(std::bit_width(bytes - 1) - 1, 9);
   const size_t step = (size_t{1} << octave) / kStepsPerOctave;
-  const size_t rounded = (bytes + step - 1) / step * step;
-  const size_t above = (rounded - (size_t{1} << octave)) / step;  // 1 ... 8
-  return {rounded, static_cast<size_t>(octave - 9) * kStepsPerOctave + above + kStepsPerOctave - 1};
+  const size_t steps = (bytes + step - 1) / step;  // 9 ... 16, in the lowest octave 1 ... 16
+  return {steps * step, static_cast<size_t>(octave - 9) * kStepsPerOctave + steps - 1};
 }
 
 void* system_allocate(size_t bytes, int) {
