@@ -1,9 +1,7 @@
 #include "norma/core/serialize.h"
 
-#include <algorithm>
 #include <cstring>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "norma/core/file.h"
 
@@ -61,23 +59,21 @@ Header parse_entry(const std::string& name, const Json& entry, const std::string
 }
 
 Json parse_json(std::span<const std::byte> bytes, const std::string& file) {
-  std::vector<std::set<std::string>> keys;
-  bool repeated = false;
-  const auto watch = [&](int, Json::parse_event_t event, Json& value) {
-    if (event == Json::parse_event_t::object_start) keys.emplace_back();
-    else if (event == Json::parse_event_t::object_end) keys.pop_back();
-    else if (event == Json::parse_event_t::key) repeated |= !keys.back().insert(value.get<std::string>()).second;
+  size_t read = 0, kept = 0;  // keys of the header and of its entries: of two alike, one is kept
+  const auto count = [&](int depth, Json::parse_event_t event, const Json&) {
+    read += event == Json::parse_event_t::key && depth <= 2;
     return true;
   };
   const char* text = reinterpret_cast<const char*>(bytes.data());
   Json json;
   try {
-    json = Json::parse(text, text + bytes.size(), watch);
+    json = Json::parse(text, text + bytes.size(), count);
   } catch (const nlohmann::json::exception& error) {
     fail("safetensors", "'{}': the header is not JSON: {}", file, error.what());
   }
   check(json.is_object(), "safetensors", "'{}': the header is not a JSON object", file);
-  check(!repeated, "safetensors", "'{}': the header names a tensor twice", file);
+  for (const Json& entry : json) kept += 1 + (entry.is_object() ? entry.size() : 0);
+  check(read == kept, "safetensors", "'{}': the header names a tensor twice", file);
   return json;
 }
 
@@ -91,8 +87,8 @@ const Tensor* TensorFile::find(std::string_view name) const {
 
 TensorFile parse_safetensors(std::span<const std::byte> bytes, const std::string& name) {
   check(bytes.size() >= 8, "safetensors", "'{}' has {} bytes: too short for a header", name, bytes.size());
-  uint64_t length = 0;
-  for (size_t i = 0; i < 8; ++i) length |= std::to_integer<uint64_t>(bytes[i]) << 8 * i;
+  uint64_t length;  // little endian, as all numbers of the file
+  std::memcpy(&length, bytes.data(), sizeof length);
   check(length <= bytes.size() - 8 && length <= kMaxHeader, "safetensors",
         "'{}': a header of {} bytes at offset 8 in a file of {} bytes", name, length, bytes.size());
   const Json json = parse_json(bytes.subspan(8, length), name);
@@ -111,9 +107,7 @@ TensorFile parse_safetensors(std::span<const std::byte> bytes, const std::string
       result.metadata[meta] = value.get<std::string>();
     }
   }
-  std::stable_sort(headers.begin(), headers.end(), [](const Header& a, const Header& b) {
-    return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
-  });
+  std::ranges::stable_sort(headers, {}, [](const Header& h) { return std::pair(h.begin, h.end); });
   uint64_t place = 0;
   for (const Header& header : headers) {
     check(header.begin == place, "safetensors", "'{}': tensor '{}' begins at {}, but the data before it end at {}",
@@ -121,11 +115,6 @@ TensorFile parse_safetensors(std::span<const std::byte> bytes, const std::string
     check(header.end <= data.size(), "safetensors", "'{}': tensor '{}' ends at {}, the data have {} bytes (truncated?)",
           name, header.name, header.end, data.size());
     place = header.end;
-  }
-  check(place == data.size(), "safetensors", "'{}': {} bytes of data, the header accounts for {}", name, data.size(),
-        place);
-
-  for (const Header& header : headers) {
     const Tensor x(header.shape, header.dtype);
     const std::span<const std::byte> source = data.subspan(header.begin, header.end - header.begin);
     if (header.dtype == boolean)
@@ -134,6 +123,8 @@ TensorFile parse_safetensors(std::span<const std::byte> bytes, const std::string
     if (!source.empty()) std::memcpy(x.storage()->data(), source.data(), source.size());
     result.tensors.emplace_back(header.name, x);
   }
+  check(place == data.size(), "safetensors", "'{}': {} bytes of data, the header accounts for {}", name, data.size(),
+        place);
   return result;
 }
 
@@ -150,7 +141,7 @@ void save_safetensors(const std::string& path, const NamedTensors& tensors,
     check(name != "__metadata__", "safetensors", "'{}' is no name for a tensor", name);
     check(!header.contains(name), "safetensors", "two tensors are named '{}'", name);
     const Tensor& host = kept.emplace_back(x.to(cpu_device).contiguous());
-    const size_t bytes = x.numel() * size_of(x.dtype());
+    const auto bytes = static_cast<size_t>(host.bytes());
     header[name] = {{"dtype", kDTypeNames[static_cast<size_t>(x.dtype())]},
                     {"shape", std::vector<int64_t>(x.shape().begin(), x.shape().end())},
                     {"data_offsets", {place, place + bytes}}};
@@ -165,9 +156,8 @@ void save_safetensors(const std::string& path, const NamedTensors& tensors,
     fail("safetensors", "'{}': a name or some metadata is not UTF-8: {}", path, error.what());
   }
   text.resize((text.size() + 7) / 8 * 8, ' ');  // so that the data begin at a multiple of eight
-  std::array<std::byte, 8> length;
-  for (size_t i = 0; i < 8; ++i) length[i] = static_cast<std::byte>(text.size() >> 8 * i);
-  parts[0] = length;
+  const uint64_t length = text.size();
+  parts[0] = std::as_bytes(std::span(&length, 1));
   parts[1] = std::as_bytes(std::span(text));
   write_file_atomic(path, parts);
 }
