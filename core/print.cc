@@ -1,6 +1,5 @@
 // Tensor::str(): prints a tensor as numpy does - aligned columns, long axes shortened to their ends, long rows wrapped
 // - with dtype and shape.
-#include <algorithm>
 #include <charconv>
 #include <cmath>
 
@@ -55,52 +54,49 @@ std::vector<std::string> floating_words(const std::vector<T>& values) {
   return words;
 }
 
+template <class T>
+std::vector<std::string> words_of(const std::vector<T>& values) {
+  std::vector<std::string> words;
+  if constexpr (std::is_floating_point_v<T>) words = floating_words(values);
+  else
+    for (T value : values) words.push_back(fmt::format("{}", value));
+  size_t width = 0;
+  for (const std::string& word : words) width = std::max(width, word.size());
+  for (std::string& word : words) word.insert(0, width - word.size(), ' ');
+  return words;
+}
+
 class Printer {
  public:
-  explicit Printer(const Tensor& x) : x_(x), shorten_(x.numel() > kThreshold) {}
+  explicit Printer(const Tensor& x) : x_(x), shown_(x.shape()) {
+    for (int axis = 0; axis < x.rank() && x.numel() > kThreshold; ++axis)
+      shown_[axis] = std::min(shown_[axis], 2 * kEdge);
+  }
 
   std::string run() {
     std::string text = "[]";
     if (x_.numel() > 0) {
-      collect(0, x_.offset());
-      dispatch(x_.dtype(), [&]<class T>() { make_words(static_cast<const T*>(x_.storage()->data())); });
+      dispatch(x_.dtype(), [&]<class T>() { words_ = words_of(elements<T>()); });
       text = body(0);
     }
     return fmt::format("tensor({}, {}, shape {})", text, x_.dtype(), x_.shape());
   }
 
  private:
-  // Calls visit(i) for the entries of an axis that are shown, and gap() where some are left out.
-  template <class Visit, class Gap>
-  void walk(int axis, Visit visit, Gap gap) const {
-    const int64_t n = x_.shape()[axis];
-    for (int64_t i = 0; i < n; ++i) {
-      if (shorten_ && n > 2 * kEdge && i == kEdge) {
-        gap();
-        i = n - kEdge;
-      }
-      visit(i);
-    }
-  }
-
-  void collect(int axis, int64_t place) {
-    if (axis == x_.rank()) return places_.push_back(place);
-    walk(
-        axis, [&](int64_t i) { collect(axis + 1, place + i * x_.strides()[axis]); }, [] {});
-  }
-
+  // Those shown.
   template <class T>
-  void make_words(const T* data) {
-    if constexpr (std::is_floating_point_v<T>) {
-      std::vector<T> values;
-      for (int64_t place : places_) values.push_back(data[place]);
-      words_ = floating_words(values);
-    } else {
-      for (int64_t place : places_) words_.push_back(fmt::format("{}", data[place]));
+  std::vector<T> elements() const {
+    std::vector<T> values;
+    for (int64_t i = 0; i < shown_.numel(); ++i) {
+      const Shape index = shown_.index_of(i);
+      int64_t place = x_.offset();
+      for (int axis = 0; axis < x_.rank(); ++axis) {
+        const int64_t left_out = index[axis] < kEdge ? 0 : x_.shape()[axis] - shown_[axis];
+        place += (index[axis] + left_out) * x_.strides()[axis];
+      }
+      values.push_back(static_cast<const T*>(x_.storage()->data())[place]);
     }
-    size_t width = 0;
-    for (const std::string& word : words_) width = std::max(width, word.size());
-    for (std::string& word : words_) word.insert(0, width - word.size(), ' ');
+    return values;
   }
 
   std::string body(int axis) {
@@ -121,14 +117,15 @@ class Printer {
       text += entry;
       column += entry.size();
     };
-    walk(
-        axis, [&](int64_t) { put(body(axis + 1)); }, [&] { put("..."); });
+    for (int64_t i = 0; i < shown_[axis]; ++i) {
+      if (i == kEdge && shown_[axis] < x_.shape()[axis]) put("...");
+      put(body(axis + 1));
+    }
     return text + "]";
   }
 
   const Tensor& x_;
-  bool shorten_;
-  std::vector<int64_t> places_;  // of the elements shown, in the storage
+  Shape shown_;  // the entries shown of each axis: of a shortened one, kEdge at each end
   std::vector<std::string> words_;
   size_t next_ = 0;
 };
