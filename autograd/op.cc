@@ -7,8 +7,8 @@ bool Op::records(std::span<const Tensor> inputs) {
   return tape && std::any_of(inputs.begin(), inputs.end(), [&](const Tensor& x) { return tape->follows(x); });
 }
 
-void Op::append(std::span<const Tensor> inputs, std::span<const Tensor> outputs, Rule rule) const {
-  Tape::current()->append(name_, inputs, outputs, std::move(rule), start_, saved_);
+void Op::record_all(std::span<const Tensor> inputs, std::span<const Tensor> outputs, Rule rule) const {
+  if (records(inputs)) Tape::current()->append(name_, inputs, outputs, std::move(rule), start_, saved_);
 }
 
 void Op::check_same(std::initializer_list<Tensor> tensors, bool floating) const {

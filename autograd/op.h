@@ -53,8 +53,8 @@ class Op {
   // For a rule's captures: how it keeps a tensor, which may be undefined. Detached, since a rule must not keep alive
   // the values that the tape follows.
   Saved save(const Tensor& x) const {
-    if (x.defined()) saved_ += x.bytes();
-    return Saved(x.defined() ? x.detach() : x, name_);
+    saved_ += x.bytes();
+    return Saved(x.detach(), name_);
   }
   // Keeps x only if `input` is to have a gradient; otherwise what is saved is undefined. For what the gradient of that
   // input alone depends on.
@@ -68,25 +68,17 @@ class Op {
 
   // Appends to the tape if an input requires grad; returns y, which must be a fresh handle.
   template <std::invocable<const Tensor&, Sink&> F>
-  Tensor record(std::span<const Tensor> inputs, const Tensor& y, F&& rule) const {
+  Tensor record(std::initializer_list<Tensor> inputs, const Tensor& y, F&& rule) const {
     if (records(inputs)) {
-      append(inputs, std::span(&y, 1),
-             [rule = std::forward<F>(rule)](std::span<const Tensor> dy, Sink& dx) { rule(dy[0], dx); });
+      record_all({inputs.begin(), inputs.size()}, {&y, 1},
+                 [rule = std::forward<F>(rule)](std::span<const Tensor> dy, Sink& dx) { rule(dy[0], dx); });
     }
     return y;
   }
-  template <std::invocable<const Tensor&, Sink&> F>
-  Tensor record(std::initializer_list<Tensor> inputs, const Tensor& y, F&& rule) const {
-    return record(std::span(inputs.begin(), inputs.size()), y, std::forward<F>(rule));
-  }
-  // Several outputs: the rule takes a span of gradients.
-  void record_all(std::span<const Tensor> inputs, std::span<const Tensor> outputs, Rule rule) const {
-    if (records(inputs)) append(inputs, outputs, std::move(rule));
-  }
+  // Any number of inputs and outputs: the rule takes a span of gradients.
+  void record_all(std::span<const Tensor> inputs, std::span<const Tensor> outputs, Rule rule) const;
 
  private:
-  void append(std::span<const Tensor> inputs, std::span<const Tensor> outputs, Rule rule) const;
-
   const char* name_;
   std::chrono::steady_clock::time_point start_;
   mutable int64_t saved_ = 0;

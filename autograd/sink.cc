@@ -1,7 +1,5 @@
 #include "norma/autograd/sink.h"
 
-#include <algorithm>
-
 #include "norma/core/backend.h"
 
 namespace norma {
@@ -22,25 +20,18 @@ const Tape::Value& Sink::value(size_t input) const {
 
 bool Sink::taken(int64_t id) const { return std::find(taken_.begin(), taken_.end(), id) != taken_.end(); }
 
-Sink::Target Sink::into(size_t input) {
+Sink::Target Sink::into_or_reuse(size_t input, const Tensor& dy) {
   const Tape::Value& x = value(input);
   check(x.id >= 0, entry_.op, "the rule asks for the gradient of input {}, which wants none", input);
   if (taken(x.id)) return {deferred_.emplace_back(x.id, Tensor(x.shape, x.dtype, device_)).second, false};
   taken_.push_back(x.id);
   Tensor& target = gradients_[x.id];
   const bool add = target.defined();
+  const bool fits = dy.defined() && dy.shape() == x.shape && dy.dtype() == x.dtype && dy.is_contiguous() &&
+                    dy.storage().use_count() == 1;
   if (add) make_own(target);
-  else target = Tensor(x.shape, x.dtype, device_);
+  else target = fits ? dy.detach() : Tensor(x.shape, x.dtype, device_);
   return {target, add};
-}
-
-Sink::Target Sink::into_or_reuse(size_t input, const Tensor& dy) {
-  const Tape::Value& x = value(input);
-  const bool fits = dy.defined() && dy.shape() == x.shape && dy.dtype() == x.dtype && dy.is_contiguous();
-  if (!fits || x.id < 0 || dy.storage().use_count() > 1 || gradients_[x.id].defined() || taken(x.id))
-    return into(input);
-  taken_.push_back(x.id);
-  return {gradients_[x.id] = dy.detach(), false};
 }
 
 void Sink::give(size_t input, const Tensor& grad) {

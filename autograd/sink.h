@@ -8,9 +8,6 @@
 // Inputs are counted from 0, in the order in which the op recorded them.
 #pragma once
 
-#include <utility>
-#include <vector>
-
 #include "norma/autograd/tape.h"
 
 namespace norma {
@@ -26,7 +23,7 @@ class Sink {
     bool add;     // true: grad += contribution; false: grad = contribution
   };
   // The caller writes all of it. An error for an input that is not wanted.
-  Target into(size_t input);
+  Target into(size_t input) { return into_or_reuse(input, {}); }
   // Like into(), but reuses dy's memory if nobody else holds it and it has the input's shape. Read dy[i] before you
   // write grad[i]. At most once for each dy.
   Target into_or_reuse(size_t input, const Tensor& dy);

@@ -1,7 +1,5 @@
 #include "norma/autograd/tape.h"
 
-#include <algorithm>
-#include <atomic>
 #include <cmath>
 
 #include "norma/autograd/sink.h"
@@ -24,13 +22,6 @@ bool all_finite(const Tensor& x) {
     const T* data = host.data<T>();
     return std::all_of(data, data + host.numel(), [](T value) { return std::isfinite(value); });
   });
-}
-
-int64_t bytes_of(std::span<const Tensor> tensors) {
-  int64_t bytes = 0;
-  for (const Tensor& x : tensors)
-    if (x.defined()) bytes += x.bytes();
-  return bytes;
 }
 
 }  // namespace
@@ -74,18 +65,18 @@ void Tape::append(const char* op, std::span<const Tensor> inputs, std::span<cons
           "an op must return a fresh tensor, not one it was given or kept: shape {}", y.shape());
   }
   Entry& entry = entries_.emplace_back(Entry{op, {}, {}, std::move(rule)});
+  ProfileRow& row = profile_[op];
   for (const Tensor& x : inputs) {
-    if (x.defined()) entry.inputs.push_back({id_of(x), x.shape(), x.dtype()});
-    else entry.inputs.push_back({-1, {}, f32});
+    entry.inputs.push_back(x.defined() ? Value{id_of(x), x.shape(), x.dtype()} : Value{-1, {}, f32});
+    row.bytes_moved += x.bytes();
   }
   for (const Tensor& y : outputs) {
     y.set_node({serial_, next_id_});
     entry.outputs.push_back({next_id_++, y.shape(), y.dtype()});
+    row.bytes_moved += y.bytes();
   }
-  ProfileRow& row = profile_[op];
   ++row.calls;
   row.forward_seconds += seconds_since(start);
-  row.bytes_moved += bytes_of(inputs) + bytes_of(outputs);
   row.bytes_saved += bytes_saved;
   if (options_.check_finite) {
     for (const Tensor& y : outputs) check(all_finite(y), op, "output holds a NaN or an infinity: shape {}", y.shape());
@@ -111,12 +102,6 @@ void Tape::check_reach(int64_t id) const {
   }
 }
 
-void Tape::consume() {
-  entries_.clear();
-  leaves_.clear();
-  first_id_ = next_id_;
-}
-
 void Tape::backward(const Tensor& loss, const BackwardOptions& options) {
   const Tensor::Node node = loss.node();
   check(node.tape == serial_, "backward",
@@ -125,29 +110,25 @@ void Tape::backward(const Tensor& loss, const BackwardOptions& options) {
         loss.shape());
   check(node.id >= first_id_, "backward",
         "a second sweep: the records were consumed by the first; pass {{.retain = true}} to the first to sweep twice");
-  Tensor seed = options.seed;
-  if (!seed.defined()) {
-    check(loss.numel() == 1, "backward", "a loss of shape {} needs a seed gradient of that shape", loss.shape());
-    seed = ones_like(loss);
-  }
+  check(options.seed.defined() || loss.numel() == 1, "backward",
+        "a loss of shape {} needs a seed gradient of that shape", loss.shape());
+  const Tensor seed = options.seed.defined() ? options.seed : ones_like(loss);
   check(seed.shape() == loss.shape() && seed.dtype() == loss.dtype() && seed.device() == loss.device(), "backward",
         "the seed is {} ({}, {}), the loss is {} ({}, {})", seed.shape(), seed.dtype(), seed.device(), loss.shape(),
         loss.dtype(), loss.device());
   check_reach(node.id);
 
   for (auto& [_, gradient] : watched_) gradient = Tensor();
-  struct Finally {
-    std::function<void()> run;
-    ~Finally() { run(); }
-  } finally{[&] {
-    if (!options.retain) consume();
-  }};
-
   Gradients gradients{first_id_, PoolVector<Tensor>(next_id_ - first_id_)};
-  for (const auto& [_, leaf] : leaves_) gradients[leaf.id] = leaf.tensor.grad();
+  // Without `retain`, the records leave the tape now, so that they are consumed even where a rule throws.
+  const auto leaves = options.retain ? leaves_ : std::exchange(leaves_, {});
+  auto entries = options.retain ? entries_ : std::exchange(entries_, {});
+  if (!options.retain) first_id_ = next_id_;
+
+  for (const auto& [_, leaf] : leaves) gradients[leaf.id] = leaf.tensor.grad();
   gradients[node.id] = seed.detach();
-  sweep(gradients, options.retain);
-  for (const auto& [_, leaf] : leaves_) {
+  sweep(std::move(entries), gradients);
+  for (const auto& [_, leaf] : leaves) {
     const Tensor gradient = std::exchange(gradients[leaf.id], Tensor());
     if (gradient.identity() == leaf.tensor.grad().identity()) continue;  // not reached, or added in place
     const bool own = gradient.is_contiguous() && gradient.storage().use_count() == 1;
@@ -156,11 +137,11 @@ void Tape::backward(const Tensor& loss, const BackwardOptions& options) {
 }
 
 // Runs the rules from the last entry to the first, each with the gradients of its outputs, which nobody needs after it.
-void Tape::sweep(Gradients& gradients, bool retain) {
+void Tape::sweep(std::deque<Entry> entries, Gradients& gradients) {
   const NoGrad unrecorded;
   PoolVector<Tensor> dy;
-  for (size_t i = entries_.size(); i-- > 0;) {
-    const Entry& entry = entries_[i];
+  for (; !entries.empty(); entries.pop_back()) {
+    const Entry& entry = entries.back();
     dy.clear();
     for (const Value& y : entry.outputs) {
       dy.push_back(std::exchange(gradients[y.id], Tensor()));
@@ -181,7 +162,6 @@ void Tape::sweep(Gradients& gradients, bool retain) {
                 x.shape);
       }
     }
-    if (!retain) entries_.pop_back();
   }
 }
 

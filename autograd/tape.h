@@ -19,10 +19,7 @@
 
 #include <chrono>
 #include <deque>
-#include <functional>
 #include <map>
-#include <span>
-#include <string>
 
 #include "norma/core/memory.h"
 #include "norma/core/tensor.h"
@@ -106,8 +103,7 @@ class Tape {
   void append(const char* op, std::span<const Tensor> inputs, std::span<const Tensor> outputs, Rule rule,
               std::chrono::steady_clock::time_point start, int64_t bytes_saved);
   void check_reach(int64_t id) const;
-  void sweep(Gradients& gradients, bool retain);
-  void consume();
+  void sweep(std::deque<Entry> entries, Gradients& gradients);
 
   TapeOptions options_;
   uint64_t serial_;

@@ -1,6 +1,4 @@
 // What a tape tells about itself: the graph and the profile. Not part of recording or of the sweep.
-#include <algorithm>
-#include <vector>
 
 #include "norma/autograd/tape.h"
 

@@ -23,14 +23,15 @@ Tensor concat(const std::vector<Tensor>& tensors, int64_t axis) {
     view::slice(y, a, at, at + x.shape()[a]).copy_from(x);
     at += x.shape()[a];
   }
-  return op.record(tensors, y, [a, count = tensors.size()](const Tensor& dy, Sink& dx) {
+  op.record_all(tensors, {&y, 1}, [a, count = tensors.size()](std::span<const Tensor> dy, Sink& dx) {
     int64_t start = 0;
     for (size_t i = 0; i < count; ++i) {
       const int64_t end = start + dx.shape(i)[a];
-      dx.give(i, view::slice(dy, a, start, end));
+      dx.give(i, view::slice(dy[0], a, start, end));
       start = end;
     }
   });
+  return y;
 }
 
 Tensor pad(const Tensor& x, const std::vector<std::pair<int64_t, int64_t>>& pads, double value) {
