@@ -1,11 +1,10 @@
 #include "norma/autograd/gradcheck.h"
 
-#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 
 #include "norma/autograd/tape.h"
-#include "norma/core/memory.h"
 #include "norma/core/random.h"
 
 namespace norma {
@@ -20,9 +19,7 @@ struct PoisonedMemory {
 
 double dot(const Tensor& a, const Tensor& b) {
   const std::vector<double> x = a.to_vector<double>(), y = b.to_vector<double>();
-  double sum = 0;
-  for (size_t i = 0; i < x.size(); ++i) sum += x[i] * y[i];
-  return sum;
+  return std::inner_product(x.begin(), x.end(), y.begin(), 0.0);
 }
 
 bool same_bits(const Tensor& a, const Tensor& b) {
@@ -72,8 +69,7 @@ class Check {
       compare_added(i, gradients[i], initial[i], added[i],
                     "the sweep must add {0} to an initial gradient of {2}, it left {1}");
       compare_alone(i, gradients[i]);
-      if (inputs_[i].numel() <= options_.max_elements) by_elements(i, gradients[i]);
-      else by_directions(i, gradients[i]);
+      compare_numeric(i, gradients[i]);
     }
     return result_;
   }
@@ -97,45 +93,35 @@ class Check {
     if (y.requires_grad()) tape.backward(y, {.seed = upstream});
     std::vector<Tensor> gradients;
     for (const Tensor& x : inputs_) {
-      gradients.push_back(x.is_floating() ? x.grad() : Tensor());
-      if (x.is_floating() && !gradients.back().defined()) gradients.back() = zeros(x.shape(), f64);
-      if (x.is_floating()) x.set_grad(Tensor());
+      gradients.push_back(x.is_floating() && !x.grad().defined() ? zeros_like(x) : x.grad());
+      x.set_grad(Tensor());
     }
     return gradients;
   }
 
-  double loss() { return dot(f_(inputs_), upstream_); }
-
   // The derivative of the loss along `direction`, seen from input i.
-  double numeric(size_t i, const std::vector<double>& direction, double step) {
-    const std::span<double> x = elements(inputs_[i]);
+  double numeric(size_t i, const Tensor& direction, double step) {
+    const std::span<double> x = elements(inputs_[i]), along = elements(direction);
     const std::vector<double> before(x.begin(), x.end());
     const auto at = [&](double distance) {
-      for (size_t k = 0; k < x.size(); ++k) x[k] = before[k] + distance * direction[k];
-      const double value = loss();
-      std::copy(before.begin(), before.end(), x.begin());
-      return value;
+      for (size_t k = 0; k < x.size(); ++k) x[k] = before[k] + distance * along[k];
+      return dot(f_(inputs_), upstream_);
     };
-    return (at(step) - at(-step)) / (2 * step);
+    const double slope = (at(step) - at(-step)) / (2 * step);
+    std::copy(before.begin(), before.end(), x.begin());
+    return slope;
   }
 
-  void by_elements(size_t i, const Tensor& gradient) {
-    const std::vector<double> analytic = gradient.to_vector<double>();
-    std::vector<double> direction(analytic.size(), 0.0);
-    for (size_t k = 0; k < analytic.size() && result_.ok; ++k) {
-      direction[k] = 1;
-      const double scale = std::max(1.0, std::abs(elements(inputs_[i])[k]));
-      compare(i, analytic[k], numeric(i, direction, options_.step * scale),
-              [&] { return gradient.shape().index_of(static_cast<int64_t>(k)); });
-      direction[k] = 0;
-    }
-  }
-
-  void by_directions(size_t i, const Tensor& gradient) {
-    for (int d = 0; d < options_.directions && result_.ok; ++d) {
-      const Tensor direction = randn(gradient.shape(), generator_, f64);
-      compare(i, dot(gradient, direction), numeric(i, direction.to_vector<double>(), options_.step),
-              [&] { return fmt::format("along random direction {}", d); });
+  // Element by element, or along random directions where there are many.
+  void compare_numeric(size_t i, const Tensor& gradient) {
+    const bool all = gradient.numel() <= options_.max_elements;
+    for (int64_t d = 0, n = all ? gradient.numel() : options_.directions; d < n && result_.ok; ++d) {
+      const Tensor direction = all ? zeros_like(gradient) : randn(gradient.shape(), generator_, f64);
+      if (all) elements(direction)[d] = 1;
+      const double analytic = all ? elements(gradient)[d] : dot(gradient, direction);
+      const double scale = all ? std::max(1.0, std::abs(elements(inputs_[i])[d])) : 1;
+      compare(i, analytic, numeric(i, direction, options_.step * scale),
+              [&] { return all ? gradient.shape().index_of(d).str() : fmt::format("along random direction {}", d); });
     }
   }
 

@@ -7,10 +7,6 @@
 // each input is once the only one that requires a gradient; f must give the same bits each time.
 #pragma once
 
-#include <functional>
-#include <string>
-#include <vector>
-
 #include "norma/core/tensor.h"
 
 namespace norma {
