@@ -18,23 +18,18 @@ SimdLevel simd_level(std::string_view name);  // the level of that name; the sam
 
 // Declares the same for each level that was built: NORMA_SIMD_LEVELS(extern const Kernel product;). The one of each,
 // and the one to run.
-#ifdef NORMA_SIMD_DISPATCH
-#define NORMA_SIMD_LEVELS(...) \
-  namespace base {             \
-  __VA_ARGS__                  \
-  }                            \
-  namespace avx2 {             \
-  __VA_ARGS__                  \
-  }                            \
-  namespace avx512 {           \
-  __VA_ARGS__                  \
+#define NORMA_SIMD_LEVEL(level, ...) \
+  namespace level {                  \
+  __VA_ARGS__                        \
   }
+#ifdef NORMA_SIMD_DISPATCH
+#define NORMA_SIMD_LEVELS(...)        \
+  NORMA_SIMD_LEVEL(base, __VA_ARGS__) \
+  NORMA_SIMD_LEVEL(avx2, __VA_ARGS__) \
+  NORMA_SIMD_LEVEL(avx512, __VA_ARGS__)
 #define NORMA_SIMD_EACH(name) &norma::cpu::base::name, &norma::cpu::avx2::name, &norma::cpu::avx512::name
 #else
-#define NORMA_SIMD_LEVELS(...) \
-  namespace base {             \
-  __VA_ARGS__                  \
-  }
+#define NORMA_SIMD_LEVELS(...) NORMA_SIMD_LEVEL(base, __VA_ARGS__)
 #define NORMA_SIMD_EACH(name) &norma::cpu::base::name
 #endif
 #define NORMA_SIMD_BEST(name) (*std::array{NORMA_SIMD_EACH(name)}[static_cast<size_t>(norma::cpu::simd_level())])

@@ -46,20 +46,13 @@ inline constexpr int kLanes = 4, kRegisters = 16;
 // Arithmetic is lane by lane; of `float * Vec` the float goes to every lane.
 typedef float Vec __attribute__((vector_size(kLanes * sizeof(float))));
 
-NORMA_INLINE inline Vec load(const float* p) {
-  Vec v;
-  std::memcpy(&v, p, sizeof v);
-  return v;
-}
-NORMA_INLINE inline void store(float* p, Vec v) { std::memcpy(p, &v, sizeof v); }
-
-// Of the first n lanes only; the others are loaded as 0.
-NORMA_INLINE inline Vec load(const float* p, int64_t n) {
+// Of the first n lanes; the others are loaded as 0.
+NORMA_INLINE inline Vec load(const float* p, int64_t n = kLanes) {
   Vec v{};
   std::memcpy(&v, p, n * sizeof(float));
   return v;
 }
-NORMA_INLINE inline void store(float* p, Vec v, int64_t n) { std::memcpy(p, &v, n * sizeof(float)); }
+NORMA_INLINE inline void store(float* p, Vec v, int64_t n = kLanes) { std::memcpy(p, &v, n * sizeof(float)); }
 
 // Asks for n floats, soon to be read or (`write`) overwritten, to be in the cache.
 template <bool write = false>
