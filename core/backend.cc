@@ -3,7 +3,6 @@
 
 #include <cstring>
 
-#include "norma/core/memory.h"
 #include "norma/core/simd/for_each.h"
 
 namespace norma {

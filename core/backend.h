@@ -2,9 +2,6 @@
 // fan-out needs no kernel of a higher floor.
 #pragma once
 
-#include <cstddef>
-#include <functional>
-
 #include "norma/core/device.h"
 #include "norma/core/memory.h"
 #include "norma/core/philox.h"

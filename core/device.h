@@ -1,9 +1,6 @@
 // Device: where a tensor's memory is, and which kernels work on it.
 #pragma once
 
-#include <string>
-#include <string_view>
-
 #include "norma/core/error.h"
 
 namespace norma {

@@ -1,17 +1,15 @@
 #include "norma/core/random.h"
 
-#include <atomic>
-#include <numeric>
-
 #include "norma/core/backend.h"
 
 namespace norma {
 
 // x[4i ... 4i+3] = block i.
-static void fill(const char* op, const Tensor& x, Generator& generator, bool normal, double a, double b) {
+static Tensor fill(const char* op, const Tensor& x, Generator& generator, bool normal, double a, double b) {
   check(x.is_contiguous(), op, "wants a contiguous tensor: shape {}", x.shape());
   const Generator::State from = generator.reserve((x.numel() + 3) / 4);
   backend(x.device()).fill_random(op, x, {normal, a, b, from.seed, from.stream, from.position});
+  return x;
 }
 
 Generator::State Generator::reserve(int64_t blocks) {
@@ -44,12 +42,12 @@ int64_t Generator::below(int64_t n) {
   }
 }
 
-void Generator::fill_uniform(const Tensor& x, double low, double high) {
-  fill("fill_uniform", x, *this, false, low, high);
+Tensor Generator::fill_uniform(const Tensor& x, double low, double high) {
+  return fill("fill_uniform", x, *this, false, low, high);
 }
 
-void Generator::fill_normal(const Tensor& x, double mean, double deviation) {
-  fill("fill_normal", x, *this, true, mean, deviation);
+Tensor Generator::fill_normal(const Tensor& x, double mean, double deviation) {
+  return fill("fill_normal", x, *this, true, mean, deviation);
 }
 
 void Generator::shuffle(std::span<int64_t> items) {
@@ -57,8 +55,7 @@ void Generator::shuffle(std::span<int64_t> items) {
 }
 
 std::vector<int64_t> Generator::permutation(int64_t n) {
-  std::vector<int64_t> order(n);
-  std::iota(order.begin(), order.end(), 0);
+  std::vector<int64_t> order = arange(n).to_vector<int64_t>();
   shuffle(order);
   return order;
 }
@@ -69,15 +66,11 @@ Generator& default_generator() {
 }
 
 Tensor rand(const Shape& shape, Generator& generator, DType dtype) {
-  Tensor x(shape, dtype);
-  generator.fill_uniform(x);
-  return x;
+  return generator.fill_uniform(empty(shape, dtype));
 }
 
 Tensor randn(const Shape& shape, Generator& generator, DType dtype) {
-  Tensor x(shape, dtype);
-  generator.fill_normal(x);
-  return x;
+  return generator.fill_normal(empty(shape, dtype));
 }
 
 }  // namespace norma

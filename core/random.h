@@ -3,8 +3,6 @@
 // and the stream is the same on every device.
 #pragma once
 
-#include <cstdint>
-
 #include "norma/core/philox.h"
 #include "norma/core/tensor.h"
 
@@ -26,9 +24,9 @@ class Generator {
   int64_t below(int64_t n);  // in [0, n), n >= 1, without bias
 
   // Tensors of floating dtype: element i takes word i % 4 of block i / 4; f32 and f64 get the same values; rounded
-  // to f32, one uniform value in 2^25 is `high` itself.
-  void fill_uniform(const Tensor& x, double low = 0, double high = 1);
-  void fill_normal(const Tensor& x, double mean = 0, double deviation = 1);
+  // to f32, one uniform value in 2^25 is `high` itself. They return x.
+  Tensor fill_uniform(const Tensor& x, double low = 0, double high = 1);
+  Tensor fill_normal(const Tensor& x, double mean = 0, double deviation = 1);
 
   void shuffle(std::span<int64_t> items);       // in place, by Fisher and Yates's method: a block an item but the first
   std::vector<int64_t> permutation(int64_t n);  // 0 ... n - 1, shuffled

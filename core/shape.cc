@@ -40,8 +40,6 @@ Shape Shape::with(int axis, int64_t extent) const {
   return result;
 }
 
-bool Shape::operator==(const Shape& other) const { return std::equal(begin(), end(), other.begin(), other.end()); }
-
 Shape Shape::index_of(int64_t place) const {
   Shape index = *this;
   for (int i = rank_ - 1; i >= 0; --i) {
@@ -74,12 +72,8 @@ Shape broadcast_shapes(std::string_view op, const Shape& a, const Shape& b) {
 }
 
 bool broadcastable_to(const Shape& from, const Shape& to) {
-  if (from.rank() > to.rank()) return false;
-  for (int i = 1; i <= from.rank(); ++i) {
-    const int64_t x = from[from.rank() - i];
-    if (x != 1 && x != to[to.rank() - i]) return false;
-  }
-  return true;
+  return from.rank() <= to.rank() && std::equal(from.begin(), from.end(), to.end() - from.rank(),
+                                                [](int64_t x, int64_t y) { return x == 1 || x == y; });
 }
 
 }  // namespace norma

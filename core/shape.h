@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <initializer_list>
 #include <span>
-#include <string>
 
 #include "norma/core/error.h"
 
@@ -24,6 +23,7 @@ class Shape {
   int64_t operator[](int axis) const { return dims_[axis]; }
   int64_t& operator[](int axis) { return dims_[axis]; }
   int64_t back() const { return dims_[rank_ - 1]; }
+  int64_t& back() { return dims_[rank_ - 1]; }
   int64_t dim(int axis) const { return dims_[normalize_axis(axis, "shape")]; }  // axis may be negative
   int normalize_axis(int64_t axis, std::string_view op) const;                  // -1 is the last; checked
 
@@ -34,11 +34,11 @@ class Shape {
   Shape with(int axis, int64_t extent) const;
   Shape index_of(int64_t place) const;  // that of an element, from its row-major number
 
-  bool operator==(const Shape& other) const;
+  bool operator==(const Shape&) const = default;
   std::string str() const;  // "[128, 28, 28, 1]"
 
  private:
-  std::array<int64_t, kMaxRank> dims_{};
+  std::array<int64_t, kMaxRank> dims_{};  // 0 from rank_ on
   int rank_ = 0;
 };
 

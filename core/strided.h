@@ -3,12 +3,10 @@
 // CPU core/simd/for_each.h takes it from there, on CUDA cuda/launch.h.
 #pragma once
 
-#include <array>
 #include <concepts>
 #include <tuple>
 
 #include "norma/core/parallel.h"
-#include "norma/core/shape.h"
 #include "norma/core/tensor.h"
 
 namespace norma {
@@ -18,21 +16,17 @@ class StridedLoop {
  public:
   // `strides[k]` has the rank of `shape`, with 0 where operand k is broadcast.
   StridedLoop(const Shape& shape, const std::array<Shape, K>& strides) {
+    strides_.fill({0});
     for (int axis = 0; axis < shape.rank(); ++axis) {
       if (shape[axis] == 1) continue;
-      const int last = shape_.rank() - 1;
-      bool merge = last >= 0;
-      for (size_t k = 0; k < K && merge; ++k) merge = strides_[k][last] == strides[k][axis] * shape[axis];
-      if (merge) shape_[last] *= shape[axis];
-      else shape_.push_back(shape[axis]);
-      for (size_t k = 0; k < K; ++k) {
-        if (merge) strides_[k][last] = strides[k][axis];
-        else strides_[k].push_back(strides[k][axis]);
+      bool merge = true;
+      for (size_t k = 0; k < K; ++k) merge &= strides_[k].back() == strides[k][axis] * shape[axis];
+      if (!merge && shape_.back() != 1) {  // an axis of its own
+        shape_.push_back(1);
+        for (Shape& s : strides_) s.push_back(0);
       }
-    }
-    if (shape_.rank() == 0) {
-      shape_.push_back(1);
-      for (Shape& s : strides_) s.push_back(0);
+      shape_.back() *= shape[axis];
+      for (size_t k = 0; k < K; ++k) strides_[k].back() = strides[k][axis];
     }
     for (size_t k = 0; k < K; ++k) inner[k] = strides_[k].back();
   }
@@ -68,7 +62,7 @@ class StridedLoop {
   }
 
  private:
-  Shape shape_;
+  Shape shape_ = {1};
   std::array<Shape, K> strides_;
 };
 

@@ -1,6 +1,6 @@
 #include "norma/core/tensor.h"
 
-#include <algorithm>
+#include <numeric>
 
 #include "norma/core/backend.h"
 #include "norma/core/strided.h"
@@ -32,8 +32,8 @@ size_t bytes_of(const Shape& shape, DType dtype) {
 Tensor::Tensor(const Shape& shape, DType dtype, Device device)
     : Tensor{std::make_shared<Storage>(bytes_of(shape, dtype), device), shape, contiguous_strides(shape), 0, dtype} {}
 
-Tensor::Tensor(std::shared_ptr<Storage> storage, const Shape& shape, const Shape& strides, int64_t offset, DType dtype)
-    : impl_(std::make_shared<Impl>()) {
+Tensor::Tensor(std::shared_ptr<Storage> storage, const Shape& shape, const Shape& strides, int64_t offset,
+               DType dtype) {
   const size_t bytes = bytes_of(shape, dtype);
   check(strides.rank() == shape.rank(), "tensor", "{} strides for shape {}", strides.rank(), shape);
   int64_t last = offset;
@@ -47,27 +47,22 @@ Tensor::Tensor(std::shared_ptr<Storage> storage, const Shape& shape, const Shape
   check(bytes == 0 || (inside && last < static_cast<int64_t>(storage->bytes() / size_of(dtype))), "tensor",
         "a view of shape {} ({}), strides {}, offset {} reaches outside of its storage of {} bytes", shape, dtype,
         strides, offset, storage->bytes());
-  impl_->shape = shape;
-  impl_->strides = strides;
-  impl_->offset = offset;
-  impl_->dtype = dtype;
-  impl_->storage = std::move(storage);
+  impl_ = std::make_shared<Impl>(shape, strides, offset, dtype, std::move(storage));
 }
 
 bool Tensor::is_contiguous() const {
-  int64_t step = 1;
-  for (int i = rank() - 1; i >= 0; --i) {
-    if (shape()[i] != 1 && strides()[i] != step) return numel() == 0;
-    step *= shape()[i];
-  }
+  const Shape dense = contiguous_strides(shape());
+  for (int i = 0; i < rank(); ++i)
+    if (shape()[i] != 1 && strides()[i] != dense[i]) return numel() == 0;
   return true;
 }
 
-const void* Tensor::raw(DType wanted, Device::Kind kind) const {
+void* Tensor::raw(DType wanted, Device::Kind kind, bool writable) const {
+  if (writable) check_writable("tensor");
   check(dtype() == wanted, "tensor", "{} elements asked of a tensor of {}: shape {}", wanted, dtype(), shape());
   check(device().kind == kind, "tensor", "the elements of a tensor on {} asked for {}: move it with to(Device) first",
         device(), kind == Device::Kind::cpu ? "on the CPU" : "on a CUDA device");
-  return static_cast<const char*>(storage()->data()) + offset() * static_cast<int64_t>(size_of(wanted));
+  return static_cast<char*>(storage()->data()) + offset() * static_cast<int64_t>(size_of(wanted));
 }
 
 void Tensor::check_writable(const char* op) const {
@@ -77,18 +72,13 @@ void Tensor::check_writable(const char* op) const {
         storage()->pinned_by(), shape());
 }
 
-void* Tensor::raw_mutable(DType wanted, Device::Kind kind) const {
-  check_writable("tensor");
-  return const_cast<void*>(raw(wanted, kind));
-}
-
 double Tensor::item() const {
   check(numel() == 1, "item", "wants one element, the tensor has shape {}", shape());
   return to_vector<double>()[0];
 }
 
-double Tensor::at(std::span<const int64_t> index) const {
-  check(static_cast<int>(index.size()) == rank(), "at", "{} indices for shape {}", index.size(), shape());
+double Tensor::at(const Shape& index) const {
+  check(index.rank() == rank(), "at", "{} indices for shape {}", index.rank(), shape());
   int64_t place = offset();
   for (int i = 0; i < rank(); ++i) {
     const int64_t k = index[i];
@@ -100,14 +90,7 @@ double Tensor::at(std::span<const int64_t> index) const {
 
 Tensor Tensor::contiguous() const { return !defined() || is_contiguous() ? *this : clone(); }
 
-Tensor Tensor::clone() const {
-  Tensor copy = empty_like(*this);
-  backend(device()).copy(*this, copy);
-  return copy;
-}
-
-Tensor Tensor::to(DType wanted) const {
-  if (wanted == dtype()) return *this;
+Tensor Tensor::copy_as(DType wanted) const {
   Tensor copy(shape(), wanted, device());
   backend(device()).copy(*this, copy);
   return copy;
@@ -125,7 +108,7 @@ Tensor Tensor::to(Device wanted) const {
   return copy;
 }
 
-Tensor Tensor::detach() const { return Tensor(storage(), shape(), strides(), offset(), dtype()); }
+Tensor Tensor::detach() const { return defined() ? Tensor(storage(), shape(), strides(), offset(), dtype()) : *this; }
 
 void Tensor::fill(double value) const {
   check_writable("fill");
@@ -153,7 +136,7 @@ void Tensor::set_grad(const Tensor& grad) const {
           "a gradient of shape {} ({}, {}) for a tensor of shape {} ({}, {})", grad.shape(), grad.dtype(),
           grad.device(), shape(), dtype(), device());
   }
-  impl().grad = grad.defined() ? grad.detach().impl_ : nullptr;  // a handle of its own, so that sharing is seen
+  impl().grad = grad.detach().impl_;  // a handle of its own, so that sharing is seen
 }
 
 Tensor full(const Shape& shape, double value, DType dtype, Device device) {
@@ -163,29 +146,22 @@ Tensor full(const Shape& shape, double value, DType dtype, Device device) {
 }
 
 Tensor arange(int64_t n, DType dtype) {
-  Tensor x({n}, dtype);
-  dispatch(dtype, [&]<class T>() {
-    T* data = x.mutable_data<T>();
-    for (int64_t i = 0; i < n; ++i) data[i] = static_cast<T>(i);
-  });
-  return x;
+  const Tensor x({n}, i64);
+  std::iota(x.mutable_data<int64_t>(), x.mutable_data<int64_t>() + n, 0);
+  return x.to(dtype);
 }
 
 namespace view {
 
 // `wanted` with the extent that its -1 stands for.
 static Shape infer_shape(const Shape& from, const Shape& wanted) {
+  check(std::all_of(wanted.begin(), wanted.end(), [](int64_t extent) { return extent >= -1; }), "reshape",
+        "negative extent in shape {}", wanted);
+  check(std::count(wanted.begin(), wanted.end(), -1) <= 1, "reshape", "more than one -1 in {}", wanted);
   Shape shape = wanted;
-  int unknown = -1;
-  for (int i = 0; i < shape.rank(); ++i) {
-    check(shape[i] >= -1, "reshape", "negative extent in shape {}", wanted);
-    if (shape[i] != -1) continue;
-    check(unknown < 0, "reshape", "more than one -1 in {}", wanted);
-    unknown = i;
-    shape[i] = 1;
-  }
-  if (unknown >= 0) {
-    const int64_t known = shape.numel();
+  const auto unknown = static_cast<int>(std::find(wanted.begin(), wanted.end(), -1) - wanted.begin());
+  if (unknown < wanted.rank()) {
+    const int64_t known = wanted.with(unknown, 1).numel();
     check(known > 0 && from.numel() % known == 0, "reshape", "{} does not fit into {}", from, wanted);
     shape[unknown] = from.numel() / known;
   }

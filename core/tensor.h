@@ -5,12 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstdint>
-#include <initializer_list>
 #include <memory>
-#include <span>
-#include <string>
-#include <utility>
 #include <vector>
 
 #include "norma/core/device.h"
@@ -25,8 +20,6 @@ class Storage {
  public:
   Storage(size_t bytes, Device device);
   ~Storage();
-  Storage(const Storage&) = delete;
-  Storage& operator=(const Storage&) = delete;
 
   void* data() const { return data_; }
   size_t bytes() const { return bytes_; }
@@ -62,7 +55,7 @@ class Tensor {
   int rank() const { return shape().rank(); }
   int64_t dim(int axis) const { return shape().dim(axis); }  // negative counts from the end
   int64_t numel() const { return shape().numel(); }
-  int64_t bytes() const { return numel() * static_cast<int64_t>(size_of(dtype())); }  // of its elements
+  int64_t bytes() const { return defined() ? numel() * static_cast<int64_t>(size_of(dtype())) : 0; }  // of its elements
   int64_t offset() const { return impl().offset; }
   DType dtype() const { return impl().dtype; }
   Device device() const { return impl().storage->device(); }
@@ -78,7 +71,7 @@ class Tensor {
   }
   template <class T>
   T* mutable_data() const {
-    return static_cast<T*>(raw_mutable(dtype_of<T>(), Device::Kind::cpu));
+    return static_cast<T*>(raw(dtype_of<T>(), Device::Kind::cpu, true));
   }
   // The same on a CUDA device: for kernels.
   template <class T>
@@ -87,7 +80,7 @@ class Tensor {
   }
   template <class T>
   T* mutable_cuda_data() const {
-    return static_cast<T*>(raw_mutable(dtype_of<T>(), Device::Kind::cuda));
+    return static_cast<T*>(raw(dtype_of<T>(), Device::Kind::cuda, true));
   }
   // Elements on whatever device they are; null if the tensor is undefined. For optional arguments of kernels.
   template <class T>
@@ -96,11 +89,10 @@ class Tensor {
   }
   template <class T>
   T* mutable_data_or_null() const {
-    return defined() ? static_cast<T*>(raw_mutable(dtype_of<T>(), device().kind)) : nullptr;
+    return defined() ? static_cast<T*>(raw(dtype_of<T>(), device().kind, true)) : nullptr;
   }
   double item() const;  // the value of a one-element tensor, whatever its dtype
-  double at(std::span<const int64_t> index) const;
-  double at(std::initializer_list<int64_t> index) const { return at(std::span(index.begin(), index.size())); }
+  double at(const Shape& index) const;
   template <class T>
   std::vector<T> to_vector() const {  // row-major copy on the host, converted to T
     const Tensor host = to(cpu_device).to(dtype_of<T>()).contiguous();
@@ -111,10 +103,10 @@ class Tensor {
   // Copies where needed, else the same tensor. None of these is recorded; those of ops/shape/views.h and
   // ops/elementwise/cast.h are.
   Tensor contiguous() const;  // undefined if this is: for optional arguments of ops
-  Tensor to(DType dtype) const;
+  Tensor to(DType wanted) const { return wanted == dtype() ? *this : copy_as(wanted); }
   Tensor to(Device device) const;
-  Tensor clone() const;  // always a fresh, contiguous copy
-  // The same data, without the tape's knowledge of it.
+  Tensor clone() const { return copy_as(dtype()); }  // always a fresh, contiguous copy
+  // The same data, without the tape's knowledge of it. Undefined if this is.
   Tensor detach() const;
 
   // In place, for whoever owns the data; an error while a pending tape entry has saved it.
@@ -144,19 +136,19 @@ class Tensor {
     Shape shape, strides;
     int64_t offset = 0;
     DType dtype = f32;
-    bool requires_grad = false;
     std::shared_ptr<Storage> storage;
-    Node node;
-    std::shared_ptr<Impl> grad;
+    bool requires_grad = false;
+    Node node{};
+    std::shared_ptr<Impl> grad{};
   };
   explicit Tensor(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
   Impl& impl() const {
     check(impl_ != nullptr, "tensor", "an undefined tensor was used");
     return *impl_;
   }
-  const void* raw(DType wanted, Device::Kind kind) const;
+  Tensor copy_as(DType wanted) const;
+  void* raw(DType wanted, Device::Kind kind, bool writable = false) const;
   void check_writable(const char* op) const;
-  void* raw_mutable(DType wanted, Device::Kind kind) const;
 
   std::shared_ptr<Impl> impl_;
 };

@@ -3,8 +3,6 @@
 // the level of the file that calls it (core/simd/vectors.h): cpu::base::for_each where a file has none of its own.
 #pragma once
 
-#include <utility>
-
 #include "norma/core/simd/vectors.h"
 #include "norma/core/strided.h"
 

@@ -3,7 +3,6 @@
 // rounding errors of a sum of n grow with n / 64.
 #pragma once
 
-#include <algorithm>
 #include <limits>
 
 #include "norma/core/parallel.h"
