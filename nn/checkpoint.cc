@@ -1,6 +1,5 @@
 #include "norma/nn/checkpoint.h"
 
-#include <array>
 #include <bit>
 
 #include "norma/nn/state.h"
@@ -54,17 +53,18 @@ Progress load_checkpoint(const std::string& path, const TrainingRun& run) {
   check(version == kVersion, op, "a checkpoint of version '{}'; this norma reads '{}'", version, kVersion);
 
   std::map<std::string, std::string> metadata;
-  std::map<std::string, std::pair<std::string, std::string>> options;  // then, now; empty: not given
+  struct Option {
+    std::string then = "not given", now = "not given";
+  };
+  std::map<std::string, Option> options;
   for (const auto& [key, value] : file.metadata) {
-    if (key.starts_with(kOption)) options[key.substr(kOption.size())].first = "'" + value + "'";
+    if (key.starts_with(kOption)) options[key.substr(kOption.size())].then = "'" + value + "'";
     if (key.starts_with(kUser)) metadata[key.substr(kUser.size())] = value;
   }
-  for (const auto& [key, value] : run.fingerprint) options[key].second = "'" + value + "'";
+  for (const auto& [key, value] : run.fingerprint) options[key].now = "'" + value + "'";
   std::string differences;
-  const auto shown = [](const std::string& value) { return value.empty() ? "not given" : value; };
-  for (const auto& [key, values] : options)
-    if (const auto& [then, now] = values; then != now)
-      differences += fmt::format("\n  {}: {}, now {}", key, shown(then), shown(now));
+  for (const auto& [key, option] : options)
+    if (option.then != option.now) differences += fmt::format("\n  {}: {}, now {}", key, option.then, option.now);
   check(differences.empty(), op, "was made with other options:{}", differences);
 
   assign(op, "the run", tensors_of(run, {}), file.tensors);

@@ -6,52 +6,54 @@
 // throw where sizes or groups make no sense; what an input has to look like, the ops check (ops/, under the same name).
 #pragma once
 
-#include <optional>
-
-#include "norma/nn/module.h"
 #include "norma/nn/norm/norm.h"
 #include "norma/ops/conv/conv2d.h"
 #include "norma/ops/conv/conv_transpose2d.h"
 #include "norma/ops/elementwise/dropout.h"
 #include "norma/ops/elementwise/unary.h"
-#include "norma/ops/pool/pool2d.h"
+#include "norma/ops/linalg/linear.h"
 #include "norma/ops/pool/upsample.h"
 #include "norma/ops/reduce/softmax.h"
 #include "norma/ops/shape/views.h"
 
 namespace norma::nn {
 
-// y = x weight^T + bias: [..., in] -> [..., out].
-struct Linear : Module {
-  Linear(int64_t in, int64_t out, bool with_bias = true);
-  Tensor forward(const Tensor& x) override;
-  Parameter weight, bias;  // [out, in], [out]
+// What Linear and the convolutions have. They draw both as PyTorch does, from U(-b, b), b = 1 / sqrt(fan in).
+struct WeightedLayer : Module {
+  Parameter weight, bias;
   NORMA_VISIT(weight, bias)
+
+ protected:
+  void initialize(const char* name, const Shape& weight_shape, int64_t outputs, bool with_bias);
+};
+
+// y = x weight^T + bias: [..., in] -> [..., out]. weight: [out, in], bias: [out].
+struct Linear : WeightedLayer {
+  Linear(int64_t in, int64_t out, bool with_bias = true) { initialize("Linear", {out, in}, out, with_bias); }
+  Tensor forward(const Tensor& x) override { return linear(x, weight, bias); }
 };
 
 // [N, H, W, in] -> [N, OH, OW, out]. The options default to stride 1, no padding, no dilation, one group; OH and OW are
-// given in ops/conv/conv2d.h. Errors: groups that do not divide in and out.
-struct Conv2d : Module {
+// given in ops/conv/conv2d.h. weight: [out, KH, KW, in / groups], bias: [out]. Errors: groups that do not divide in and
+// out.
+struct Conv2d : WeightedLayer {
   Conv2d(int64_t in, int64_t out, Pair kernel, const Conv2dOptions& options = {}, bool with_bias = true);
-  Tensor forward(const Tensor& x) override;
+  Tensor forward(const Tensor& x) override { return conv2d(x, filters(), bias, options); }
   Conv2dOptions options;
   // Weight standardization (Qiao et al. 2019): each output's filter is used with mean 0 and variance 1; `weight`
   // itself, which is trained and saved, is the raw one. The scale that this takes away a norm behind it has to give.
   bool standardized = false;
   Tensor filters() const;  // the weight as it is used
-  Parameter weight, bias;  // [out, KH, KW, in / groups], [out]
-  NORMA_VISIT(weight, bias)
 };
 
 // The transpose of a Conv2d(out, in, ...), used to upsample: [N, H, W, in] -> [N, OH, OW, out], larger by the stride.
-// Options, OH and OW: ops/conv/conv_transpose2d.h. Errors: groups that do not divide in and out.
-struct ConvTranspose2d : Module {
+// Options, OH and OW: ops/conv/conv_transpose2d.h. weight: [in, KH, KW, out / groups], bias: [out]. Errors: groups that
+// do not divide in and out.
+struct ConvTranspose2d : WeightedLayer {
   ConvTranspose2d(int64_t in, int64_t out, Pair kernel, const ConvTranspose2dOptions& options = {},
                   bool with_bias = true);
   Tensor forward(const Tensor& x) override { return conv_transpose2d(x, weight, bias, options); }
   ConvTranspose2dOptions options;
-  Parameter weight, bias;  // [in, KH, KW, out / groups], [out]
-  NORMA_VISIT(weight, bias)
 };
 
 // The largest, or the mean, of each window: [N, H, W, C] -> [N, OH, OW, C], OH = (H + 2 padding - kernel) / stride + 1

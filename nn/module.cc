@@ -2,9 +2,7 @@
 
 #include <cxxabi.h>
 
-#include <algorithm>
 #include <cstdlib>
-#include <memory>
 #include <set>
 #include <typeinfo>
 
@@ -15,19 +13,12 @@ thread_local Observer* innermost = nullptr;
 
 std::string join(const std::string& path, const std::string& name) { return path.empty() ? name : path + "." + name; }
 
-// Calls f(path, module, its members) for `module` and all below it.
-template <class F>
-void walk(const std::string& path, Module& module, F&& f) {
-  Visitor members;
-  module.visit(members);
-  f(path, module, members);
-  for (const auto& [name, child] : members.children) walk(join(path, name), *child, f);
-}
-
 // Calls f(path, tensor, whether it is a parameter) for each parameter and buffer that is there.
 template <class F>
 void for_each_tensor(Module& model, F&& f) {
-  walk("", model, [&](const std::string& path, Module&, const Visitor& members) {
+  model.for_each([&](const std::string& path, Module& module) {
+    Visitor members;
+    module.visit(members);
     for (const auto& [name, p] : members.parameters)
       if (p->defined()) f(join(path, name), *p, true);
     for (const auto& [name, b] : members.buffers)
@@ -100,8 +91,11 @@ void Module::zero_grad() {
   for (const Tensor& p : parameters()) p.set_grad({});
 }
 
-void Module::for_each(const std::function<void(const std::string&, Module&)>& f) {
-  walk("", *this, [&](const std::string& path, Module& module, const Visitor&) { f(path, module); });
+void Module::for_each(const std::function<void(const std::string&, Module&)>& f, const std::string& path) {
+  f(path, *this);
+  Visitor members;
+  visit(members);
+  for (const auto& [name, child] : members.children) child->for_each(f, join(path, name));
 }
 
 void Module::train(bool on) {

@@ -80,8 +80,6 @@ class Module {
   Module() = default;
   Module(Module&&) = default;
   Module& operator=(Module&&) = default;
-  Module(const Module&) = delete;
-  Module& operator=(const Module&) = delete;
   virtual ~Module() = default;
 
   virtual void visit(Visitor&) {}
@@ -97,8 +95,8 @@ class Module {
   NamedTensors state_dict();
   void zero_grad();  // the gradients become undefined
 
-  // Calls f for this module, whose path is "", and for those below it, each before its children.
-  void for_each(const std::function<void(const std::string& path, Module& module)>& f);
+  // Calls f for this module, whose path is given, and for those below it, each before its children.
+  void for_each(const std::function<void(const std::string& path, Module& module)>& f, const std::string& path = "");
 
   void train(bool on = true);  // with all modules below
   void eval() { train(false); }

@@ -15,27 +15,31 @@ M* just(const std::vector<std::unique_ptr<Module>>& layers, size_t i) {
 
 }  // namespace
 
-size_t Sequential::run(size_t first, Tensor& y) {
-  Conv2d* conv = just<Conv2d>(layers_, first);
-  size_t next = conv ? first + 1 : first;
-  Norm* norm = just<Norm>(layers_, next++);
-  if (!norm || norm->max_pool || Observer::any()) {
-    y = (*layers_[first])(y);
-    return 1;
+Tensor Sequential::forward(const Tensor& x) {
+  Tensor y = x;
+  for (size_t i = 0; i < layers_.size();) {
+    Conv2d* conv = just<Conv2d>(layers_, i);
+    size_t next = conv ? i + 1 : i;
+    Norm* norm = just<Norm>(layers_, next++);
+    if (!norm || norm->max_pool || Observer::any()) {
+      y = (*layers_[i++])(y);
+      continue;
+    }
+    Activation f = norm->activation;
+    if (f.kind == Activation::Kind::none) {
+      if (just<ReLU>(layers_, next)) f = Activation::relu();
+      if (const auto* leaky = just<LeakyReLU>(layers_, next)) f = Activation::leaky_relu(leaky->slope);
+      if (f.kind != Activation::Kind::none) ++next;
+    }
+    std::optional<Pair> window;
+    if (const auto* pool = just<MaxPool2d>(layers_, next)) {
+      const auto& [kernel, stride, padding] = pool->options;
+      if (stride.value_or(kernel) == kernel && padding == Pair(0)) window = kernel, ++next;
+    }
+    y = norm->forward(conv, {y}, {}, f, window)[0];
+    i = next;
   }
-  Activation f = norm->activation;
-  if (f.kind == Activation::Kind::none) {
-    if (just<ReLU>(layers_, next)) f = Activation::relu();
-    if (const auto* leaky = just<LeakyReLU>(layers_, next)) f = Activation::leaky_relu(leaky->slope);
-    if (f.kind != Activation::Kind::none) ++next;
-  }
-  std::optional<Pair> window;
-  if (const auto* pool = just<MaxPool2d>(layers_, next)) {
-    const auto& [kernel, stride, padding] = pool->options;
-    if (stride.value_or(kernel) == kernel && padding == Pair(0)) window = kernel, ++next;
-  }
-  y = norm->forward(conv, y, {}, f, window);
-  return next - first;
+  return y;
 }
 
 }  // namespace norma::nn

@@ -5,8 +5,6 @@
 // before it. With an Observer about, each layer runs by itself.
 #pragma once
 
-#include <memory>
-
 #include "norma/nn/module.h"
 
 namespace norma::nn {
@@ -32,17 +30,9 @@ class Sequential : public Module {
   void visit(Visitor& visitor) override {
     for (size_t i = 0; i < layers_.size(); ++i) visitor.member(std::to_string(i), layers_[i]);
   }
-  Tensor forward(const Tensor& x) override {
-    Tensor y = x;
-    for (size_t i = 0; i < layers_.size();) i += run(i, y);
-    return y;
-  }
+  Tensor forward(const Tensor& x) override;
 
  private:
-  // Replaces y by the output of layer `first`, or of this and the ones behind it where they run as one; returns how
-  // many have run.
-  size_t run(size_t first, Tensor& y);
-
   std::vector<std::unique_ptr<Module>> layers_;
 };
 

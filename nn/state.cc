@@ -19,27 +19,8 @@ class Converter {
     check(!matrices || !images || input.rank() > 0, "state",
           "Layout::torch wants StateOptions::input, the shape [H, W, C] of a sample, to find the Linears of this model "
           "that read a flattened image");
-    if (matrices && input.rank() > 0) trace(model, input);
-  }
+    if (!matrices || input.rank() == 0) return;
 
-  // `owner` is the model's tensor that x belongs to; x is the same one, or PyTorch's version of it.
-  Tensor convert(const Tensor& owner, Tensor x, bool to_torch) const {
-    if (x.rank() == 4) x = view::permute(x, to_torch ? Shape{0, 3, 1, 2} : Shape{0, 2, 3, 1});
-    for (int axis = 0; axis < 2; ++axis) {
-      const auto found = images_[axis].find(owner.identity());
-      if (found == images_[axis].end()) continue;
-      const int64_t h = found->second[0], w = found->second[1], c = found->second[2];
-      const int64_t before = axis == 0 ? 1 : x.dim(0), after = x.numel() / (before * h * w * c);
-      const Tensor split = view::reshape(x, to_torch ? Shape{before, h, w, c, after} : Shape{before, c, h, w, after});
-      x = view::reshape(view::permute(split, to_torch ? Shape{0, 3, 1, 2, 4} : Shape{0, 2, 3, 1, 4}), x.shape());
-    }
-    return to_torch && x.dtype() == f64 ? x.to(f32) : x;
-  }
-
- private:
-  using Marks = std::map<int64_t, Shape>;  // value -> the [H, W, C] its features are; rank 0: in no known order
-
-  void trace(Module& model, const Shape& input) {
     struct Frozen {  // The tape sees only what requires grad: frozen parameters do, for this pass.
       std::vector<Tensor> parameters;
       ~Frozen() {
@@ -66,6 +47,23 @@ class Converter {
       for (const Tape::Value& x : e->inputs)
         if (x.id >= 0 && !made.contains(x.id)) follow(*e, e->outputs[0], x, wanted, 0);
   }
+
+  // x in the other layout's order. `owner` is the model's tensor that x belongs to.
+  Tensor convert(const Tensor& owner, Tensor x, bool to_torch) const {
+    if (x.rank() == 4) x = view::permute(x, to_torch ? Shape{0, 3, 1, 2} : Shape{0, 2, 3, 1});
+    for (int axis = 0; axis < 2; ++axis) {
+      const auto found = images_[axis].find(owner.identity());
+      if (found == images_[axis].end()) continue;
+      const int64_t h = found->second[0], w = found->second[1], c = found->second[2];
+      const int64_t before = axis == 0 ? 1 : x.dim(0), after = x.numel() / (before * h * w * c);
+      const Tensor split = view::reshape(x, to_torch ? Shape{before, h, w, c, after} : Shape{before, c, h, w, after});
+      x = view::reshape(view::permute(split, to_torch ? Shape{0, 3, 1, 2, 4} : Shape{0, 2, 3, 1, 4}), x.shape());
+    }
+    return x;
+  }
+
+ private:
+  using Marks = std::map<int64_t, Shape>;  // value -> the [H, W, C] its features are; rank 0: in no known order
 
   // One entry, from its value `x` to its value `y`, along the flow or against it: the order of x's features is that of
   // y's too, or the entry is a linear op and the order that of its weight's axis `axis`.
@@ -94,15 +92,16 @@ class Converter {
   std::map<const void*, Shape> images_[2];                         // identity -> what its axis 0, 1 runs over
 };
 
-// The value for each target, found by its name. Error: a list of all that does not fit.
-std::vector<Tensor> match(std::string_view op, std::string_view owner, const NamedTensors& targets,
-                          const NamedTensors& values, bool exact) {
+}  // namespace
+
+void assign(std::string_view op, std::string_view owner, const NamedTensors& targets, const NamedTensors& values,
+            bool exact) {
   std::map<std::string, Tensor> rest(values.begin(), values.end());
-  std::vector<Tensor> result;
+  std::vector<Tensor> found;  // for each target
   std::string problems;
   for (const auto& [name, target] : targets) {
     const auto node = rest.extract(name);
-    const Tensor value = result.emplace_back(node ? node.mapped() : Tensor());
+    const Tensor value = found.emplace_back(node ? node.mapped() : Tensor());
     if (!node) {
       problems += fmt::format("\n  missing: {} {}", name, target.shape());
     } else if (value.shape() != target.shape()) {
@@ -115,22 +114,14 @@ std::vector<Tensor> match(std::string_view op, std::string_view owner, const Nam
   }
   for (const auto& [name, value] : rest) problems += fmt::format("\n  unknown: {} {}", name, value.shape());
   check(problems.empty(), op, "does not fit {}:{}", owner, problems);
-  return result;
-}
-
-}  // namespace
-
-void assign(std::string_view op, std::string_view owner, const NamedTensors& targets, const NamedTensors& values,
-            bool exact) {
-  const std::vector<Tensor> matched = match(op, owner, targets, values, exact);
-  for (size_t i = 0; i < targets.size(); ++i) targets[i].second.copy_from(matched[i]);
+  for (size_t i = 0; i < targets.size(); ++i) targets[i].second.copy_from(found[i]);
 }
 
 void save(Module& model, const std::string& path, const StateOptions& options) {
   NamedTensors state = model.state_dict();
   if (options.layout == Layout::norma) return save_safetensors(path, state, {{"layout", "norma"}});
   const Converter converter(model, options.input);
-  for (auto& [_, x] : state) x = converter.convert(x, x, true);
+  for (auto& [_, x] : state) x = converter.convert(x, x, true).to(x.dtype() == f64 ? f32 : x.dtype());
   save_safetensors(path, state, {{"format", "pt"}});
 }
 
@@ -150,12 +141,12 @@ void load(Module& model, const std::string& path, const StateOptions& options) {
   }
   if (torch) {
     const Converter converter(model, options.input);
-    NamedTensors expected = targets;
-    for (auto& [_, x] : expected) x = converter.convert(x, x, true);
-    const std::vector<Tensor> matched = match(op, "the model", expected, values, false);
-    values = targets;
+    NamedTensors read = targets;
+    for (auto& [_, x] : read) x = converter.convert(x, x, true).clone();
+    assign(op, "the model", read, values, false);
+    values = read;
     for (size_t i = 0; i < values.size(); ++i)
-      values[i].second = converter.convert(targets[i].second, matched[i], false);
+      values[i].second = converter.convert(targets[i].second, read[i].second, false);
   }
   assign(op, "the model", targets, values, false);
 }

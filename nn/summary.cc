@@ -1,8 +1,5 @@
 #include "norma/nn/summary.h"
 
-#include <algorithm>
-#include <array>
-
 namespace norma::nn {
 
 std::string summary(Module& model, const Shape& input) {

@@ -1,7 +1,5 @@
 #include "norma/nn/data/dataset.h"
 
-#include <algorithm>
-#include <array>
 #include <cmath>
 
 namespace norma::data {

@@ -1,9 +1,5 @@
 #include "norma/nn/data/loader.h"
 
-#include <algorithm>
-#include <numeric>
-#include <utility>
-
 #include "norma/ops/shape/index.h"
 
 namespace norma::data {
@@ -18,18 +14,7 @@ DataLoader::DataLoader(ImageDataset dataset, LoaderOptions options)
   check(batches() >= 1, "loader", "drop_last leaves no batch: {} samples in batches of {}", dataset_.size(),
         options_.batch);
   if (!options_.normalize) options_.normalize = channel_stats(dataset_.images);
-  order_.resize(dataset_.size());
-  if (options_.prefetch > 0) thread_ = std::thread([this] { work(); });
-}
-
-DataLoader::~DataLoader() {
-  if (!thread_.joinable()) return;
-  {
-    std::lock_guard lock(mutex_);
-    stopping_ = true;
-  }
-  wanted_.notify_one();
-  thread_.join();
+  seek({});
 }
 
 int64_t DataLoader::batches() const {
@@ -44,19 +29,15 @@ bool DataLoader::begins_next_epoch(Position& at) const {
 
 std::optional<Batch> DataLoader::next() {
   if (begins_next_epoch(position_)) return {};
-  Batch batch;
-  if (thread_.joinable()) {
-    std::unique_lock lock(mutex_);
-    ready_.wait(lock, [&] { return !queue_.empty() || error_; });
-    if (queue_.empty()) std::rethrow_exception(error_);
-    const std::function<Batch()> made = std::move(queue_.front());
-    queue_.pop_front();
-    lock.unlock();
-    batch = made();
-    wanted_.notify_one();
-  } else {
-    batch = make(position_)();
-  }
+  std::unique_lock lock(mutex_);
+  if (!thread_.joinable()) queue_ = {make(position_)};
+  ready_.wait(lock, [&] { return !queue_.empty(); });
+  const Made& made = queue_.front();  // stays where it throws, for the next call
+  lock.unlock();
+  Batch batch = made();
+  lock.lock();
+  queue_.pop_front();
+  wanted_.notify_one();
   ++position_.batch;
   return batch;
 }
@@ -64,52 +45,41 @@ std::optional<Batch> DataLoader::next() {
 void DataLoader::seek(Position position) {
   check(position.epoch >= 0 && position.batch >= 0 && position.batch <= batches(), "loader",
         "cannot seek epoch {}, batch {}: there are {} batches", position.epoch, position.batch, batches());
+  thread_ = {};  // ends, once the batch is made that it is at
+  queue_.clear();
   position_ = position;
-  {
-    std::lock_guard lock(mutex_);
-    making_ = position;
-    ++jumps_;
-    queue_.clear();
-    error_ = nullptr;
-  }
-  wanted_.notify_one();
+  if (options_.prefetch > 0)
+    thread_ = std::jthread([this, position](const std::stop_token& stop) { work(stop, position); });
 }
 
-void DataLoader::work() {
-  std::unique_lock lock(mutex_);
-  while (true) {
-    wanted_.wait(lock, [&] { return stopping_ || (!error_ && std::ssize(queue_) < options_.prefetch); });
-    if (stopping_) return;
-    begins_next_epoch(making_);
-    const Position at = making_;
-    const int64_t jumps = jumps_;
-    ++making_.batch;
+void DataLoader::work(const std::stop_token& stop, Position at) {
+  for (std::unique_lock lock(mutex_);; ++at.batch) {
+    wanted_.wait(lock, stop, [&] { return std::ssize(queue_) < options_.prefetch; });
+    if (stop.stop_requested()) return;
     lock.unlock();
-    std::function<Batch()> batch;
-    std::exception_ptr error;
+    begins_next_epoch(at);
+    Made made;
     try {
-      batch = make(at);
+      made = make(at);
     } catch (...) {
-      error = std::current_exception();
+      made = [error = std::current_exception()]() -> Batch { std::rethrow_exception(error); };
     }
     lock.lock();
-    if (jumps != jumps_) continue;
-    if (error) error_ = error;
-    else queue_.push_back(std::move(batch));
+    queue_.push_back(std::move(made));
     ready_.notify_one();
   }
 }
 
-std::function<Batch()> DataLoader::make(Position at) {
-  if (order_epoch_ != at.epoch) {
-    std::iota(order_.begin(), order_.end(), 0);
+DataLoader::Made DataLoader::make(Position at) {
+  const int64_t all = dataset_.size();
+  if (std::exchange(order_epoch_, at.epoch) != at.epoch) {
     Generator random(options_.seed, ~static_cast<uint64_t>(at.epoch));  // no sample's stream (see SampleKeys)
-    if (options_.shuffle) random.shuffle(order_);
-    order_epoch_ = at.epoch;
+    order_ = options_.shuffle ? tensor(random.permutation(all), {all}) : arange(all);
   }
-  const int64_t begin = at.batch * options_.batch, n = std::min(options_.batch, dataset_.size() - begin);
-  const std::span<const int64_t> samples(order_.data() + begin, static_cast<size_t>(n));
-  const Tensor indices = tensor(samples, {n}), labels = index_select(dataset_.labels, 0, indices);
+  const int64_t begin = at.batch * options_.batch, n = std::min(options_.batch, all - begin);
+  const Tensor indices = view::slice(order_, 0, begin, begin + n).clone();
+  const Tensor labels = index_select(dataset_.labels, 0, indices);
+  const std::span samples(indices.data<int64_t>(), static_cast<size_t>(n));
   const Tensor images(dataset_.images.shape().with(0, n), u8);  // not by index_select: it would take the pool's threads
   const int64_t pixels = images.numel() / n;
   for (int64_t i = 0; i < n; ++i)

@@ -10,8 +10,6 @@
 
 #include <condition_variable>
 #include <deque>
-#include <exception>
-#include <functional>
 #include <iterator>
 #include <mutex>
 #include <optional>
@@ -51,9 +49,6 @@ class DataLoader {
   // Errors: a data set that validate() rejects, options out of range, an epoch without a batch, a device that is not
   // there.
   DataLoader(ImageDataset dataset, LoaderOptions options);
-  ~DataLoader();
-  DataLoader(const DataLoader&) = delete;
-  DataLoader& operator=(const DataLoader&) = delete;
 
   int64_t batches() const;  // in an epoch
   const ImageDataset& dataset() const { return dataset_; }
@@ -67,48 +62,39 @@ class DataLoader {
   void seek(Position position);  // error: batch not in [0, batches()], or epoch negative
 
   // A range-based for runs over the rest of the epoch. Who leaves it early finds the rest in the next one.
-  class Iterator {
-   public:
-    using iterator_category = std::input_iterator_tag;
-    using value_type = Batch;
-    using difference_type = std::ptrdiff_t;
-    explicit Iterator(DataLoader* loader) : loader_(loader), batch_(loader->next()) {}
-    const Batch& operator*() const { return *batch_; }
-    Iterator& operator++() {
-      batch_.reset();  // its buffers may serve for the batch after the next
-      batch_ = loader_->next();
-      return *this;
+  struct Iterator {
+    DataLoader& loader;
+    std::optional<Batch> batch = loader.next();
+    const Batch& operator*() const { return *batch; }
+    void operator++() {
+      batch.reset();  // its buffers may serve for the batch after the next
+      batch = loader.next();
     }
-    bool operator==(std::default_sentinel_t) const { return !batch_; }
-
-   private:
-    DataLoader* loader_;
-    std::optional<Batch> batch_;
+    bool operator==(std::default_sentinel_t) const { return !batch; }
   };
-  Iterator begin() { return Iterator(this); }
+  Iterator begin() { return {*this}; }
   std::default_sentinel_t end() { return {}; }
 
  private:
-  std::function<Batch()> make(Position at);    // the batch, when it is on its device
-  bool begins_next_epoch(Position& at) const;  // behind an epoch's last batch: moves `at` on, and says so
-  void work();                                 // the thread's: makes batches ahead
+  // A batch that is made: gives it when it is on its device, or throws what a transform threw.
+  using Made = std::function<Batch()>;
+  Made make(Position at);
+  bool begins_next_epoch(Position& at) const;           // behind an epoch's last batch: moves `at` on, and says so
+  void work(const std::stop_token& stop, Position at);  // the thread's: makes batches ahead, from `at` on
 
   const ImageDataset dataset_;
   LoaderOptions options_;
   Position position_;
 
-  // The samples in the order of one epoch. Belongs to whoever makes batches: the thread, or next() if there is none.
-  PoolVector<int64_t> order_;
+  // The samples in the order of one epoch, i64. Belongs to whoever makes batches: the thread, or next() if there is
+  // none.
+  Tensor order_;
   int64_t order_epoch_ = -1;
 
-  std::mutex mutex_;  // guards what follows
-  std::condition_variable wanted_, ready_;
-  std::deque<std::function<Batch()>> queue_;  // batches made ahead, from position_ on
-  Position making_;                           // of the batch that the thread makes next
-  int64_t jumps_ = 0;                         // calls of seek(): a batch begun before the last one is thrown away
-  std::exception_ptr error_;                  // what was thrown in making the batch behind the queue's last
-  bool stopping_ = false;
-  std::thread thread_;
+  std::mutex mutex_;  // guards the queue
+  std::condition_variable_any wanted_, ready_;
+  std::deque<Made> queue_;  // batches made ahead, from position_ on
+  std::jthread thread_;     // the last member: it ends before what it works with
 };
 
 }  // namespace norma::data

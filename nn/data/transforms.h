@@ -40,7 +40,7 @@ Transform random_horizontal_flip(double p = 0.5);
 Transform cutout(int64_t size);
 
 // Runs the transforms one after the other, each with its place in keys.
-Tensor apply_transforms(std::span<const Transform> transforms, const Tensor& images, SampleKeys keys);
+Tensor apply_transforms(std::span<const Transform> transforms, Tensor images, SampleKeys keys);
 
 // (x / 255 - mean[c]) / deviation[c]: u8 [B, H, W, C] -> f32 of the same shape. Errors: stats of another number of
 // channels; a deviation that is not above 0.

@@ -4,7 +4,6 @@
 #include "norma/ops/elementwise/binary.h"
 #include "norma/ops/norm/conv2d_norm.h"
 #include "norma/ops/shape/index.h"
-#include "norma/ops/shape/views.h"
 
 namespace norma::nn {
 namespace {
@@ -118,9 +117,8 @@ std::vector<Tensor> normalize_by_batch(Call call) {
     if (own.population && !own.batch) cells = moments(call.xs, all_samples(norm, true));
     if (norm.collect) norm.collect(call.xs, own.population ? cells : merge_sets(cells));
     else
-      kernel::follow_moments(cells.count, cells.mean, cells.m2,
-                             norm.estimator.kind == Estimator::Kind::ema ? norm.estimator.momentum : -1,
-                             norm.running_mean, norm.running_var, norm.num_batches_tracked);
+      kernel::follow_moments(cells.count, cells.mean, cells.m2, norm.estimator.momentum.value_or(-1), norm.running_mean,
+                             norm.running_var, norm.num_batches_tracked);
   }
   return ys;
 }
@@ -129,8 +127,8 @@ std::vector<Tensor> normalize_by_batch(Call call) {
 
 Norm::Norm(int64_t channels, const NormSettings& settings) : NormSettings(settings), channels_(channels) {
   check(channels >= 1, "Norm", "{} channels: want at least 1", channels);
-  check(estimator.momentum >= 0 && estimator.momentum <= 1, "Norm", "a momentum of {}: want one in [0, 1]",
-        estimator.momentum);
+  const double momentum = estimator.momentum.value_or(0);
+  check(momentum >= 0 && momentum <= 1, "Norm", "a momentum of {}: want one in [0, 1]", momentum);
   check(!half || (!grouping.over_samples() && grouping.channels.count == 0), "Norm", "half norm wants {}, not {}",
         instance().str(), grouping.str());
   check(domains.count >= 0 && (domains.count == 0 || grouping.over_samples()), "Norm", "{} domains under {}",
@@ -170,44 +168,38 @@ void Norm::reset_population() {
   num_batches_tracked = Buffer(zeros(shape.without(shape.rank() - 1), i64, device));
 }
 
-NormOptions Norm::options(const Tensor& residual, const Activation& f) const {
-  return {.eps = eps,
-          .activation = f,
-          .center = center,
-          .normalized_channels = half ? (channels_ + 1) / 2 : -1,
-          .residual = residual.defined() ? std::vector{residual} : std::vector<Tensor>()};
-}
-
 Tensor Norm::operator()(Conv2d& conv, const Tensor& x, const Tensor& residual) {
   if (Observer::any() && !residual.defined()) return (*this)(conv(x));
-  return forward(&conv, x, residual, activation, max_pool);
+  return forward(&conv, {x}, residual, activation, max_pool)[0];
 }
 
-Tensor Norm::forward(Conv2d* conv, const Tensor& x, const Tensor& residual, const Activation& f,
-                     const std::optional<Pair>& pool) {
-  const bool one_pass = conv && has_population() && !is_training() && uses_population(*this) && domains.count == 0 &&
-                        running_mean.defined() && running_mean.numel() == channels_ && !Tape::current() &&
-                        !Observer::any();
-  if (!one_pass) return normalize({conv ? (*conv)(x) : x}, options(residual, f), pool)[0];
-  return conv2d_norm(x, conv->filters(), conv->bias, conv->options, all_samples(*this, false),
-                     Statistics::given(running_mean, running_var), weight, bias, options(residual, f), pool);
-}
-
-std::vector<Tensor> Norm::normalize(const std::vector<Tensor>& xs, const NormOptions& options,
-                                    const std::optional<Pair>& pool) {
-  for (const Tensor& x : xs)
+std::vector<Tensor> Norm::forward(Conv2d* conv, std::vector<Tensor> xs, const Tensor& residual, const Activation& f,
+                                  const std::optional<Pair>& pool) {
+  const NormOptions options{.eps = eps,
+                            .activation = f,
+                            .center = center,
+                            .normalized_channels = half ? (channels_ + 1) / 2 : -1,
+                            .residual = residual.defined() ? std::vector{residual} : std::vector<Tensor>()};
+  if (has_population()) {
+    check(grouping.positions == Positions::all, type(), "keeps no population of single positions, under {}",
+          grouping.str());
+    const Domains own = own_parts(*this);
+    check(ids.defined() || !(own.batch || own.population || own.affine), type(),
+          "wants the domain of each sample: set_domains(model, ids)");
+    if (!running_mean.defined() || running_mean.numel() != population_shape(*this).numel()) reset_population();
+  }
+  const bool by_population = has_population() && uses_population(*this);
+  if (conv && by_population && !is_training() && domains.count == 0 && !Tape::current() && !Observer::any())
+    return {conv2d_norm(xs[0], conv->filters(), conv->bias, conv->options, all_samples(*this, false),
+                        Statistics::given(running_mean, running_var), weight, bias, options, pool)};
+  for (Tensor& x : xs) {
+    if (conv) x = (*conv)(x);
     check(x.rank() >= 2 && x.dim(-1) == channels_, type(), "wants [N, ..., {}]: input {}", channels_, x.shape());
+  }
   const Call call{*this, xs, options, pool};
   if (identity) return finish(call, xs);
   if (!has_population()) return run(call, grouping, Statistics::batch());
-
-  check(grouping.positions == Positions::all, type(), "keeps no population of single positions, under {}",
-        grouping.str());
-  const Domains own = own_parts(*this);
-  check(ids.defined() || !(own.batch || own.population || own.affine), type(),
-        "wants the domain of each sample: set_domains(model, ids)");
-  if (!running_mean.defined() || running_mean.numel() != population_shape(*this).numel()) reset_population();
-  return uses_population(*this) ? normalize_by_population(call) : normalize_by_batch(call);
+  return by_population ? normalize_by_population(call) : normalize_by_batch(call);
 }
 
 Norm BatchNorm(int64_t channels, const BatchNormOptions& options) { return DomainNorm(channels, {}, options); }
@@ -252,9 +244,7 @@ void for_each_norm(Module& model, const std::function<void(const std::string& pa
 }
 
 void set_domains(Module& model, const Tensor& ids) {
-  for_each_norm(model, [&](const std::string&, Norm& norm) {
-    if (norm.domains.count > 0) norm.ids = ids;
-  });
+  for_each_norm(model, [&](const std::string&, Norm& norm) { norm.ids = ids; });
 }
 
 }  // namespace norma::nn

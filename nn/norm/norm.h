@@ -20,12 +20,11 @@ namespace norma::nn {
 // How training moves the population of a layer that normalizes over samples, step by step. As in PyTorch, the variances
 // that enter are unbiased ones. (nn/norm/population.h estimates a population anew.)
 struct Estimator {
-  enum class Kind : uint8_t { ema, cumulative };
-  Kind kind = Kind::ema;
-  double momentum = 0.1;  // in [0, 1]: the weight of each new step, 1 - momentum that of the past
-  static Estimator ema(double momentum = 0.1) { return {Kind::ema, momentum}; }
-  // The plain average since reset_population(); PyTorch's momentum=None.
-  static Estimator cumulative() { return {Kind::cumulative, 0}; }
+  // In [0, 1]: the weight of each new step, 1 - momentum that of the past. None: the plain average of the steps since
+  // reset_population(), as in PyTorch.
+  std::optional<double> momentum = 0.1;
+  static Estimator ema(double momentum = 0.1) { return {momentum}; }
+  static Estimator cumulative() { return {std::nullopt}; }
 };
 
 // What a layer that normalizes over samples uses in evaluation: its population, or the statistics of the mini-batch.
@@ -71,24 +70,24 @@ struct Norm : Module, NormSettings {
   // weight begins as 1, bias as 0, the population as mean 0 and variance 1. Errors: settings that do not go together.
   explicit Norm(int64_t channels, const NormSettings& settings = {});
 
-  Tensor forward(const Tensor& x) override { return forward(nullptr, x, {}, activation, max_pool); }
+  Tensor forward(const Tensor& x) override { return (*this)(x, {}); }
   using Module::operator();
   // residual: of x's shape, added before the activation.
   Tensor operator()(const Tensor& x, const Tensor& residual) {
-    return forward(nullptr, x, residual, activation, max_pool);
+    return forward(nullptr, {x}, residual, activation, max_pool)[0];
   }
   // The same of conv(x) in place of x, and the same bits. In evaluation by a population, while no tape records and no
   // Observer looks on, the norm, with residual, activation and pooling, is part of the convolution's pass over its
   // output.
   Tensor operator()(Conv2d& conv, const Tensor& x, const Tensor& residual = {});
-  // What the operators above call, for containers: with an activation and a pooling in place of the layer's own, and
-  // conv or residual only where there is one.
-  Tensor forward(Conv2d* conv, const Tensor& x, const Tensor& residual, const Activation& activation_behind,
-                 const std::optional<Pair>& max_pool_behind);
   // Several inputs that share the statistics, such as the levels of a pyramid: one output for each.
   std::vector<Tensor> operator()(const std::vector<Tensor>& xs) {
-    return normalize(xs, options({}, activation), max_pool);
+    return forward(nullptr, xs, {}, activation, max_pool);
   }
+  // What the operators above call, for containers: with an activation and a pooling in place of the layer's own, and
+  // conv or residual only where there is one, and a single input.
+  std::vector<Tensor> forward(Conv2d* conv, std::vector<Tensor> xs, const Tensor& residual,
+                              const Activation& activation_behind, const std::optional<Pair>& max_pool_behind);
 
   int64_t channels() const { return channels_; }
   std::string type() const override;  // what the settings are known as: "BatchNorm", "GroupNorm(8)"
@@ -110,9 +109,6 @@ struct Norm : Module, NormSettings {
   std::function<void(const std::vector<Tensor>& xs, const Moments& moments)> collect;
 
  private:
-  NormOptions options(const Tensor& residual, const Activation& f) const;
-  std::vector<Tensor> normalize(const std::vector<Tensor>& xs, const NormOptions& options,
-                                const std::optional<Pair>& pool);
   int64_t channels_;
 };
 
@@ -142,7 +138,7 @@ Norm RMSNorm(int64_t channels, double eps = 1e-6);  // over the features of each
 
 // Calls f for every Norm of a model, with its path.
 void for_each_norm(Module& model, const std::function<void(const std::string& path, Norm& norm)>& f);
-// Tells every layer with domains which of them each sample of the next batches is of. ids: i64 [N], in [0, count).
+// Tells every Norm which domain each sample of the next batches is of. ids: i64 [N], in [0, count).
 void set_domains(Module& model, const Tensor& ids);
 
 }  // namespace norma::nn

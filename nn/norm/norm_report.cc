@@ -1,6 +1,5 @@
 #include "norma/nn/norm/norm_report.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include "norma/ops/elementwise/binary.h"
@@ -31,9 +30,9 @@ Tensor divergence(const Moments& p, const Moments& q, double eps) {
 // How many steps of equal weight the population is worth: (sum of weights)^2 / sum of squared weights, over the steps
 // that it is an average of.
 double effective_steps(const Norm& norm) {
-  const double t = min(norm.num_batches_tracked.to(f64)).item(), m = norm.estimator.momentum;
+  const double t = min(norm.num_batches_tracked.to(f64)).item(), m = norm.estimator.momentum.value_or(0);
   if (norm.source == Statistics::Source::given) return 0;
-  if (norm.estimator.kind == Estimator::Kind::cumulative || t == 0 || m == 0) return t;
+  if (t == 0 || m == 0) return t;
   return (2 - m) / m * (1 - std::pow(1 - m, t)) / (1 + std::pow(1 - m, t));
 }
 
@@ -44,42 +43,46 @@ NormReport norm_report(Module& model, const data::DataLoader& loader, const Norm
   const int64_t domains = options.domains.defined() ? 1 + static_cast<int64_t>(max(options.domains.to(f64)).item()) : 0;
   const bool shuffles = loader.options().shuffle;
   const NoGrad unrecorded;
-  Tensor ids;
   std::map<Norm*, Moments> precise, by_domain;
   const CollectMoments merge_all = [&](Norm& norm, const auto& xs, const Moments& m) {
     precise[&norm] = merge(precise[&norm], m);
     if (domains == 0) return;
-    const Grouping by{Samples::labels(ids, domains), norm.grouping.positions, norm.grouping.channels};
+    const Grouping by{Samples::labels(norm.ids, domains), norm.grouping.positions, norm.grouping.channels};
     by_domain[&norm] = merge(by_domain[&norm], moments(xs, by));
   };
   collect_moments(model, true, false, merge_all, [&] {
-    run_batches(model, loader, options.samples, std::max<int64_t>(batch, 512), true, options.domains,
-                [&](const Tensor& of_batch) { ids = of_batch; });
+    run_batches(model, loader, options.samples, std::max<int64_t>(batch, 512), true, options.domains);
   });
-  // How far the cells of training batches are from the target of each layer, [groups].
-  const auto stray = [&](bool shuffle, const std::function<Moments(Norm&)>& target) {
-    std::map<Norm*, std::pair<Tensor, double>> result;  // the mean over batches, and their number
+  // How far the cells of training batches are from the population and from the precise one, [groups]: the means over
+  // the batches.
+  struct Stray {
+    Tensor kl, noise;
+    double batches = 0;
+  };
+  const auto stray = [&](bool shuffle) {
+    std::map<Norm*, Stray> result;
     const CollectMoments add = [&](Norm& norm, const auto&, const Moments& cells) {
-      auto& [mean, count] = result[&norm];
-      const Tensor kl = divergence(cells, target(norm), norm.eps);
-      mean = count++ == 0 ? kl : mean + (kl - mean) / count;
+      Stray& of = result[&norm];
+      ++of.batches;
+      for (const auto& [mean, target] : {std::pair(&of.kl, population_of(norm)), {&of.noise, precise[&norm]}}) {
+        const Tensor kl = divergence(cells, target, norm.eps);
+        *mean = mean->defined() ? *mean + (kl - *mean) / of.batches : kl;
+      }
     };
     collect_moments(model, true, true, add,
                     [&] { run_batches(model, loader, options.samples, batch, shuffle, options.domains); });
     return result;
   };
-  const auto exactly = [&](Norm& norm) { return precise[&norm]; };
-  auto kl = stray(shuffles, population_of), noise = stray(shuffles, exactly);
-  auto shuffled = shuffles ? noise : stray(true, exactly);
+  auto training = stray(shuffles), shuffled = shuffles ? training : stray(true);
 
   NormReport report;
   for_each_norm(model, [&](const std::string& path, Norm& norm) {
     if (!precise.contains(&norm)) return;
     const auto level = [](const Tensor& x) { return mean(x).item(); };
     const Moments& all = precise[&norm];
-    report.layers.push_back({path, norm.type(), level(kl[&norm].first), max(kl[&norm].first).item(),
-                             level(noise[&norm].first), level(shuffled[&norm].first),
-                             level(divergence(population_of(norm), all, norm.eps)),
+    const Stray& own = training[&norm];
+    report.layers.push_back({path, norm.type(), level(own.kl), max(own.kl).item(), level(own.noise),
+                             level(shuffled[&norm].noise), level(divergence(population_of(norm), all, norm.eps)),
                              domains > 0 ? level(divergence(by_domain[&norm], merge_sets(all), norm.eps)) : 0,
                              effective_steps(norm) * static_cast<double>(batch)});
   });

@@ -46,7 +46,7 @@ struct NormReport {
   std::string str() const;       // a table, with the verdicts
 };
 
-// Runs three or four passes over the samples; the model is as it was afterwards, its populations included.
+// Runs two or three passes over the samples; the model is as it was afterwards, its populations included.
 NormReport norm_report(Module& model, const data::DataLoader& loader, const NormReportOptions& options = {});
 
 }  // namespace norma::nn

@@ -29,7 +29,7 @@ void collect_moments(Module& model, bool frozen, bool training, const CollectMom
 }
 
 void run_batches(Module& model, const data::DataLoader& loader, int64_t samples, int64_t batch, bool shuffle,
-                 const Tensor& domains, const std::function<void(const Tensor&)>& before) {
+                 const Tensor& domains) {
   const int64_t all = loader.dataset().size();
   check(!domains.defined() || domains.shape() == Shape{all}, "population", "domains of shape {} for {} samples",
         domains.defined() ? domains.shape() : Shape{}, all);
@@ -43,9 +43,7 @@ void run_batches(Module& model, const data::DataLoader& loader, int64_t samples,
   for (int64_t begin = 0; begin < count && (begin == 0 || begin < count - 1); begin += batch) {
     const data::Batch next = *batches.next();
     const int64_t n = std::min(batch, count - begin);
-    const Tensor ids = domains.defined() ? index_select(domains, 0, view::slice(next.indices, 0, 0, n)) : Tensor();
-    if (ids.defined()) set_domains(model, ids);
-    if (before) before(ids);
+    if (domains.defined()) set_domains(model, index_select(domains, 0, view::slice(next.indices, 0, 0, n)));
     model(view::slice(next.images, 0, 0, n).to(device));
   }
 }
@@ -97,11 +95,8 @@ int64_t freeze_bn(Module& model) {
 namespace {
 
 // Puts the norm into the Conv2d or Linear before it.
-void fold(Norm& norm, Module& layer) {
-  Visitor members;
-  layer.visit(members);
-  const Tensor& weight = *members.parameters[0].second;
-  Parameter& bias = *members.parameters[1].second;
+void fold(Norm& norm, WeightedLayer& layer) {
+  Parameter &weight = layer.weight, &bias = layer.bias;
   const int64_t channels = norm.channels(), groups = norm.running_mean.numel();
   const auto of_channels = [&](const Tensor& x) {  // [groups] -> [C]
     return view::reshape(view::expand(view::reshape(x, {groups, 1}), {groups, channels / groups}), {channels});
@@ -125,14 +120,14 @@ void fold(Norm& norm, Module& layer) {
 
 Folded fold_norm(Module& model, const Tensor& example) {
   // What a recorded pass shows. Values are known by their numbers on the tape.
-  std::map<int64_t, Module*> made_by;               // the layer that made a value
+  std::map<int64_t, WeightedLayer*> made_by;        // the layer that made a value
   std::map<int64_t, int> uses;                      // how often a value is used
   std::map<const void*, int> users;                 // of a parameter: modules that have it; of a layer: its calls
   std::map<Norm*, std::vector<int64_t>> inputs_of;  // the inputs of all calls of a norm
   for (const auto& [_, p] : model.state_dict()) ++users[p.identity()];
   const Observer observer([&](Module& module, const Tensor&, const Tensor& y) {
     const bool conv = typeid(module) == typeid(Conv2d) && !static_cast<Conv2d&>(module).standardized;
-    if (conv || typeid(module) == typeid(Linear)) made_by[y.node().id] = &module;
+    if (conv || typeid(module) == typeid(Linear)) made_by[y.node().id] = static_cast<WeightedLayer*>(&module);
     ++users[&module];
   });
   const CollectMoments note = [&](Norm& norm, const auto& xs, const Moments&) {
@@ -152,7 +147,7 @@ Folded fold_norm(Module& model, const Tensor& example) {
   uses[-1] = 0;  // what requires no gradient
 
   Folded result;
-  std::vector<std::pair<Norm*, Module*>> pairs;
+  std::vector<std::pair<Norm*, WeightedLayer*>> pairs;
   for_each_norm(model, [&](const std::string& path, Norm& norm) {
     if (norm.identity) return;
     const bool of_batch = norm.evaluation == EvalStatistics::mini_batch && norm.source != Statistics::Source::given;
@@ -163,7 +158,7 @@ Folded fold_norm(Module& model, const Tensor& example) {
     if (inputs.size() != 1 || !made_by.contains(inputs[0]))
       return keep("is not called once, behind a Conv2d or Linear with its own weight");
     if (uses[inputs[0]] != 1) return keep("its input goes elsewhere too");
-    Module* layer = made_by[inputs[0]];
+    WeightedLayer* layer = made_by[inputs[0]];
     bool shared = users[layer] != 1;
     for (const Tensor& p : layer->parameters()) shared |= users[p.identity()] != 1 || uses[tape->leaf_id(p)] > 1;
     if (shared) return keep("the layer before it, or a parameter of that, is used more than once");

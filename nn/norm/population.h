@@ -70,9 +70,9 @@ void collect_moments(Module& model, bool frozen, bool training, const CollectMom
                      const std::function<void()>& passes);
 
 // Runs the model, unrecorded, on `samples` samples of the loader's data set (0: all) in batches of `batch`; a last one
-// of a single sample is left out, since it may have no variance. domains: as in PreciseOptions; before(ids): called
-// before each batch with those of its samples, or undefined.
+// of a single sample is left out, since it may have no variance. domains: as in PreciseOptions; each norm has those of
+// the batch as its `ids`.
 void run_batches(Module& model, const data::DataLoader& loader, int64_t samples, int64_t batch, bool shuffle,
-                 const Tensor& domains, const std::function<void(const Tensor&)>& before = {});
+                 const Tensor& domains);
 
 }  // namespace norma::nn

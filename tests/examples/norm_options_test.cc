@@ -49,7 +49,7 @@ TEST(NormOptions, ConfigureTheNormsOfAModel) {
   EXPECT_EQ(norm.estimator.momentum, 0.25);
   EXPECT_EQ(norm.evaluation, EvalStatistics::mini_batch);
   configured("cumulative", "population");
-  EXPECT_EQ(norm.estimator.kind, Estimator::Kind::cumulative);
+  EXPECT_FALSE(norm.estimator.momentum);
   for (const char* text :
        {"ema", "ema:", "ema:2", "ema:-1", "ema:x", "precise", "precise:0", "precise:1.5", "precise:5k", "x"})
     expect_error([&] { configured(text, "population"); }, "[--population] '");
