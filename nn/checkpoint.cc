@@ -20,9 +20,8 @@ std::map<std::string, Generator*> generators_of(const TrainingRun& run) {
 // Three numbers of the file. A generator's are its State, unsigned words kept as signed ones with the same bits.
 using Words = std::array<int64_t, 3>;
 Words words_of(const TensorFile& file, const std::string& name) {
-  Words words;
-  std::copy_n(file.find(name)->data<int64_t>(), 3, words.begin());
-  return words;
+  const int64_t* words = file.find(name)->data<int64_t>();
+  return {words[0], words[1], words[2]};
 }
 
 // The tensors of a checkpoint: the model's and the optimizer's own, which loading overwrites, and copies of the rest.

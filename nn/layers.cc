@@ -5,14 +5,6 @@
 #include "norma/nn/init.h"
 
 namespace norma::nn {
-namespace {
-
-void check_groups(const char* name, int64_t in, int64_t out, int64_t groups) {
-  check(groups >= 1 && in % groups == 0 && out % groups == 0, name, "{} groups do not divide {} and {} channels",
-        groups, in, out);
-}
-
-}  // namespace
 
 void WeightedLayer::initialize(const char* name, const Shape& weight_shape, int64_t outputs, bool with_bias) {
   check(weight_shape.numel() > 0, name, "a weight of shape {}: sizes are at least 1", weight_shape);
@@ -24,24 +16,9 @@ void WeightedLayer::initialize(const char* name, const Shape& weight_shape, int6
   default_generator().fill_uniform(bias, -bound, bound);
 }
 
-Conv2d::Conv2d(int64_t in, int64_t out, Pair kernel, const Conv2dOptions& chosen, bool with_bias) : options(chosen) {
-  check_groups("Conv2d", in, out, options.groups);
-  initialize("Conv2d", {out, kernel.h, kernel.w, in / options.groups}, out, with_bias);
-}
-
-Tensor Conv2d::filters() const {
-  return standardized ? norm(weight, norma::layer(), {}, {}, {}, {.eps = 1e-10}) : Tensor(weight);
-}
-
-ConvTranspose2d::ConvTranspose2d(int64_t in, int64_t out, Pair kernel, const ConvTranspose2dOptions& chosen,
-                                 bool with_bias)
-    : options(chosen) {
-  check_groups("ConvTranspose2d", in, out, options.groups);
-  initialize("ConvTranspose2d", {in, kernel.h, kernel.w, out / options.groups}, out, with_bias);
-}
-
-Dropout::Dropout(double probability, Generator& source) : p(probability), generator(&source) {
-  check(p >= 0 && p < 1, "Dropout", "a probability of {}: want one in [0, 1)", p);
+void WeightedLayer::check_groups(const char* name, int64_t in, int64_t out, int64_t groups) {
+  check(groups >= 1 && in % groups == 0 && out % groups == 0, name, "{} groups do not divide {} and {} channels",
+        groups, in, out);
 }
 
 }  // namespace norma::nn

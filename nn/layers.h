@@ -25,6 +25,7 @@ struct WeightedLayer : Module {
 
  protected:
   void initialize(const char* name, const Shape& weight_shape, int64_t outputs, bool with_bias);
+  static void check_groups(const char* name, int64_t in, int64_t out, int64_t groups);
 };
 
 // y = x weight^T + bias: [..., in] -> [..., out]. weight: [out, in], bias: [out].
@@ -37,21 +38,29 @@ struct Linear : WeightedLayer {
 // given in ops/conv/conv2d.h. weight: [out, KH, KW, in / groups], bias: [out]. Errors: groups that do not divide in and
 // out.
 struct Conv2d : WeightedLayer {
-  Conv2d(int64_t in, int64_t out, Pair kernel, const Conv2dOptions& options = {}, bool with_bias = true);
+  Conv2d(int64_t in, int64_t out, Pair kernel, const Conv2dOptions& o = {}, bool with_bias = true) : options(o) {
+    check_groups("Conv2d", in, out, o.groups);
+    initialize("Conv2d", {out, kernel.h, kernel.w, in / o.groups}, out, with_bias);
+  }
   Tensor forward(const Tensor& x) override { return conv2d(x, filters(), bias, options); }
   Conv2dOptions options;
   // Weight standardization (Qiao et al. 2019): each output's filter is used with mean 0 and variance 1; `weight`
   // itself, which is trained and saved, is the raw one. The scale that this takes away a norm behind it has to give.
   bool standardized = false;
-  Tensor filters() const;  // the weight as it is used
+  Tensor filters() const {  // the weight as it is used
+    return standardized ? norm(weight, norma::layer(), {}, {}, {}, {.eps = 1e-10}) : Tensor(weight);
+  }
 };
 
 // The transpose of a Conv2d(out, in, ...), used to upsample: [N, H, W, in] -> [N, OH, OW, out], larger by the stride.
 // Options, OH and OW: ops/conv/conv_transpose2d.h. weight: [in, KH, KW, out / groups], bias: [out]. Errors: groups that
 // do not divide in and out.
 struct ConvTranspose2d : WeightedLayer {
-  ConvTranspose2d(int64_t in, int64_t out, Pair kernel, const ConvTranspose2dOptions& options = {},
-                  bool with_bias = true);
+  ConvTranspose2d(int64_t in, int64_t out, Pair kernel, const ConvTranspose2dOptions& o = {}, bool with_bias = true)
+      : options(o) {
+    check_groups("ConvTranspose2d", in, out, o.groups);
+    initialize("ConvTranspose2d", {in, kernel.h, kernel.w, out / o.groups}, out, with_bias);
+  }
   Tensor forward(const Tensor& x) override { return conv_transpose2d(x, weight, bias, options); }
   ConvTranspose2dOptions options;
 };
@@ -84,7 +93,10 @@ struct Upsample : Module {
 // In training, zeros each element with probability p and scales the others by 1 / (1 - p); in evaluation x itself. Any
 // shape. Error: a probability outside of [0, 1).
 struct Dropout : Module {
-  explicit Dropout(double probability = 0.5, Generator& source = default_generator());
+  explicit Dropout(double probability = 0.5, Generator& source = default_generator())
+      : p(probability), generator(&source) {
+    check(p >= 0 && p < 1, "Dropout", "a probability of {}: want one in [0, 1)", p);
+  }
   Tensor forward(const Tensor& x) override { return is_training() ? dropout(x, p, *generator) : x; }
   double p;
   Generator* generator;  // not owned: it must outlive the layer

@@ -9,8 +9,6 @@
 namespace norma::nn {
 namespace {
 
-thread_local Observer* innermost = nullptr;
-
 std::string join(const std::string& path, const std::string& name) { return path.empty() ? name : path + "." + name; }
 
 // Calls f(path, tensor, whether it is a parameter) for each parameter and buffer that is there.
@@ -68,7 +66,7 @@ Tensor Module::forward(const Tensor& x) {
 
 Tensor Module::operator()(const Tensor& x) {
   const Tensor y = forward(x);
-  for (Observer* observer = innermost; observer; observer = observer->outer_) observer->after_(*this, x, y);
+  for (Observer* observer = Observer::innermost_; observer; observer = observer->outer_) observer->after_(*this, x, y);
   return y;
 }
 
@@ -87,19 +85,11 @@ std::vector<Tensor> Module::parameters() {
   return result;
 }
 
-void Module::zero_grad() {
-  for (const Tensor& p : parameters()) p.set_grad({});
-}
-
 void Module::for_each(const std::function<void(const std::string&, Module&)>& f, const std::string& path) {
   f(path, *this);
   Visitor members;
   visit(members);
   for (const auto& [name, child] : members.children) child->for_each(f, join(path, name));
-}
-
-void Module::train(bool on) {
-  for_each([on](const std::string&, Module& module) { module.training_ = on; });
 }
 
 void Module::to(Device device) { convert(*this, device, true); }
@@ -117,10 +107,6 @@ std::string Module::type() const {
   const size_t scope = name.rfind("::", parameters);
   return scope == std::string::npos ? name : name.substr(scope + 2);
 }
-
-Observer::Observer(Callback after) : after_(std::move(after)), outer_(std::exchange(innermost, this)) {}
-Observer::~Observer() { innermost = outer_; }
-bool Observer::any() { return innermost != nullptr; }
 
 EvalMode::EvalMode(Module& model) {
   model.for_each([this](const std::string&, Module& module) { modes_.emplace_back(&module, module.training_); });

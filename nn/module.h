@@ -93,12 +93,16 @@ class Module {
   std::vector<Tensor> parameters();
   // Parameters and buffers, named as PyTorch does; tied parameters under each of their names.
   NamedTensors state_dict();
-  void zero_grad();  // the gradients become undefined
+  void zero_grad() {  // the gradients become undefined
+    for (const Tensor& p : parameters()) p.set_grad({});
+  }
 
   // Calls f for this module, whose path is given, and for those below it, each before its children.
   void for_each(const std::function<void(const std::string& path, Module& module)>& f, const std::string& path = "");
 
-  void train(bool on = true);  // with all modules below
+  void train(bool on = true) {  // with all modules below
+    for_each([on](const std::string&, Module& module) { module.training_ = on; });
+  }
   void eval() { train(false); }
   bool is_training() const { return training_; }
 
@@ -121,16 +125,16 @@ class Module {
 class Observer {
  public:
   using Callback = std::function<void(Module& module, const Tensor& x, const Tensor& y)>;
-  explicit Observer(Callback after);
-  ~Observer();
-  Observer(const Observer&) = delete;
-  Observer& operator=(const Observer&) = delete;
-  static bool any();  // whether this thread has one
+  explicit Observer(Callback after) : after_(std::move(after)), outer_(std::exchange(innermost_, this)) {}
+  ~Observer() { innermost_ = outer_; }
+  Observer& operator=(Observer&&) = delete;            // neither moved nor copied
+  static bool any() { return innermost_ != nullptr; }  // whether this thread has one
 
  private:
   friend class Module;
   Callback after_;
   Observer* outer_;
+  static inline constinit thread_local Observer* innermost_ = nullptr;
 };
 
 // Evaluation mode while it lives. Afterwards each module has its former mode again, and the default generator its
@@ -139,8 +143,7 @@ class EvalMode {
  public:
   explicit EvalMode(Module& model);
   ~EvalMode();
-  EvalMode(const EvalMode&) = delete;
-  EvalMode& operator=(const EvalMode&) = delete;
+  EvalMode& operator=(EvalMode&&) = delete;  // neither moved nor copied
 
  private:
   std::vector<std::pair<Module*, bool>> modes_;

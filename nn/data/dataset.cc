@@ -4,12 +4,6 @@
 
 namespace norma::data {
 
-ImageDataset ImageDataset::first(int64_t count) const {
-  check(count >= 1, "dataset", "the first {} samples of '{}': want at least 1", count, name);
-  const int64_t n = std::min(count, size());
-  return {name, view::slice(images, 0, 0, n), view::slice(labels, 0, 0, n), class_names};
-}
-
 void ImageDataset::validate() const {
   const std::string op = fmt::format("dataset '{}'", name);
   check_images(op, images);

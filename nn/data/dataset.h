@@ -19,7 +19,11 @@ struct ImageDataset {
   int64_t size() const { return images.dim(0); }
   int64_t classes() const { return std::ssize(class_names); }
   // The first `count` samples, or all if there are fewer; a view. Error: a count below 1.
-  ImageDataset first(int64_t count) const;
+  ImageDataset first(int64_t count) const {
+    check(count >= 1, "dataset", "the first {} samples of '{}': want at least 1", count, name);
+    const int64_t n = std::min(count, size());
+    return {name, view::slice(images, 0, 0, n), view::slice(labels, 0, 0, n), class_names};
+  }
   void validate() const;  // throws unless all is as described above, with at least one sample
 };
 

@@ -17,25 +17,15 @@ DataLoader::DataLoader(ImageDataset dataset, LoaderOptions options)
   seek({});
 }
 
-int64_t DataLoader::batches() const {
-  return (dataset_.size() + (options_.drop_last ? 0 : options_.batch - 1)) / options_.batch;
-}
-
-bool DataLoader::begins_next_epoch(Position& at) const {
-  if (at.batch < batches()) return false;
-  at = {at.epoch + 1, 0};
-  return true;
-}
-
 std::optional<Batch> DataLoader::next() {
-  if (begins_next_epoch(position_)) return {};
+  if (position_.batch == batches()) {
+    position_ = {position_.epoch + 1, 0};
+    return {};
+  }
   std::unique_lock lock(mutex_);
   if (!thread_.joinable()) queue_ = {make(position_)};
   ready_.wait(lock, [&] { return !queue_.empty(); });
-  const Made& made = queue_.front();  // stays where it throws, for the next call
-  lock.unlock();
-  Batch batch = made();
-  lock.lock();
+  Batch batch = queue_.front()();  // where this throws, it stays for the next call
   queue_.pop_front();
   wanted_.notify_one();
   ++position_.batch;
@@ -57,7 +47,7 @@ void DataLoader::work(const std::stop_token& stop, Position at) {
     wanted_.wait(lock, stop, [&] { return std::ssize(queue_) < options_.prefetch; });
     if (stop.stop_requested()) return;
     lock.unlock();
-    begins_next_epoch(at);
+    if (at.batch == batches()) at = {at.epoch + 1, 0};
     Made made;
     try {
       made = make(at);

@@ -50,7 +50,9 @@ class DataLoader {
   // there.
   DataLoader(ImageDataset dataset, LoaderOptions options);
 
-  int64_t batches() const;  // in an epoch
+  int64_t batches() const {  // in an epoch
+    return (dataset_.size() + (options_.drop_last ? 0 : options_.batch - 1)) / options_.batch;
+  }
   const ImageDataset& dataset() const { return dataset_; }
   const ChannelStats& normalization() const { return *options_.normalize; }
   const LoaderOptions& options() const { return options_; }
@@ -79,7 +81,6 @@ class DataLoader {
   // A batch that is made: gives it when it is on its device, or throws what a transform threw.
   using Made = std::function<Batch()>;
   Made make(Position at);
-  bool begins_next_epoch(Position& at) const;           // behind an epoch's last batch: moves `at` on, and says so
   void work(const std::stop_token& stop, Position at);  // the thread's: makes batches ahead, from `at` on
 
   const ImageDataset dataset_;

@@ -32,14 +32,6 @@ Grouping all_samples(const Norm& norm, bool by_domain) {
           norm.grouping.channels};
 }
 
-// Whether a layer that has a population normalizes by it now: in evaluation, unless somebody wants the statistics of
-// the mini-batch; and if frozen, in training.
-bool uses_population(const Norm& norm) {
-  const bool frozen = norm.source == Source::given;
-  if (norm.is_training()) return frozen;
-  return !norm.collect && (frozen || norm.evaluation == EvalStatistics::population);
-}
-
 // What one call of a layer works on. The options have its activation and residual.
 struct Call {
   const Norm& norm;
@@ -158,8 +150,6 @@ std::string Norm::type() const {
   return fmt::format(fmt::runtime(names[static_cast<size_t>(grouping.samples.kind)]), grouping.samples.size);
 }
 
-bool Norm::has_population() const { return !identity && (grouping.over_samples() || source != Source::batch); }
-
 void Norm::reset_population() {
   const Device device = weight.defined() ? weight.device() : cpu_device;
   const Shape shape = population_shape(*this);
@@ -188,7 +178,10 @@ std::vector<Tensor> Norm::forward(Conv2d* conv, std::vector<Tensor> xs, const Te
           "wants the domain of each sample: set_domains(model, ids)");
     if (!running_mean.defined() || running_mean.numel() != population_shape(*this).numel()) reset_population();
   }
-  const bool by_population = has_population() && uses_population(*this);
+  // In evaluation, unless somebody wants the statistics of the mini-batch; and if frozen, in training.
+  const bool frozen = source == Source::given,
+             evaluates = !collect && (frozen || evaluation == EvalStatistics::population),
+             by_population = has_population() && (is_training() ? frozen : evaluates);
   if (conv && by_population && !is_training() && domains.count == 0 && !Tape::current() && !Observer::any())
     return {conv2d_norm(xs[0], conv->filters(), conv->bias, conv->options, all_samples(*this, false),
                         Statistics::given(running_mean, running_var), weight, bias, options, pool)};
@@ -200,51 +193,6 @@ std::vector<Tensor> Norm::forward(Conv2d* conv, std::vector<Tensor> xs, const Te
   if (identity) return finish(call, xs);
   if (!has_population()) return run(call, grouping, Statistics::batch());
   return by_population ? normalize_by_population(call) : normalize_by_batch(call);
-}
-
-Norm BatchNorm(int64_t channels, const BatchNormOptions& options) { return DomainNorm(channels, {}, options); }
-
-Norm DomainNorm(int64_t channels, const Domains& domains, const BatchNormOptions& o) {
-  return Norm(channels, {.grouping = o.normalization_batch > 0 ? chunks(o.normalization_batch) : whole(),
-                         .estimator = Estimator::ema(o.momentum),
-                         .activation = o.activation,
-                         .eps = o.eps,
-                         .affine = o.affine,
-                         .domains = domains});
-}
-
-Norm BatchRenorm(int64_t channels, double r_max, double d_max, double momentum) {
-  return Norm(channels,
-              {.source = Source::renorm, .estimator = Estimator::ema(momentum), .r_max = r_max, .d_max = d_max});
-}
-
-Norm FrozenBatchNorm(int64_t channels) { return Norm(channels, {.source = Source::given}); }
-
-Norm GroupNorm(int64_t count, int64_t channels) {
-  check(count >= 1 && channels % count == 0, "GroupNorm", "{} channels do not divide into {} groups", channels, count);
-  return Norm(channels, {.grouping = groups(count)});
-}
-
-Norm LayerNorm(int64_t channels, LayerNormOver over) {
-  return Norm(channels, {.grouping = over == LayerNormOver::features ? features() : layer()});
-}
-
-Norm InstanceNorm(int64_t channels, bool affine) { return Norm(channels, {.grouping = instance(), .affine = affine}); }
-
-Norm HalfInstanceNorm(int64_t channels) { return Norm(channels, {.grouping = instance(), .half = true}); }
-
-Norm RMSNorm(int64_t channels, double eps) {
-  return Norm(channels, {.grouping = features(), .eps = eps, .center = false});
-}
-
-void for_each_norm(Module& model, const std::function<void(const std::string& path, Norm& norm)>& f) {
-  model.for_each([&](const std::string& path, Module& module) {
-    if (auto* norm = dynamic_cast<Norm*>(&module)) f(path, *norm);
-  });
-}
-
-void set_domains(Module& model, const Tensor& ids) {
-  for_each_norm(model, [&](const std::string&, Norm& norm) { norm.ids = ids; });
 }
 
 }  // namespace norma::nn

@@ -10,8 +10,6 @@
 // The population is the mean and variance that evaluation uses, PyTorch's running_mean and running_var.
 #pragma once
 
-#include <optional>
-
 #include "norma/nn/module.h"
 #include "norma/ops/norm/norm_max_pool.h"
 
@@ -91,8 +89,9 @@ struct Norm : Module, NormSettings {
 
   int64_t channels() const { return channels_; }
   std::string type() const override;  // what the settings are known as: "BatchNorm", "GroupNorm(8)"
-  bool has_population() const;        // by its settings: it normalizes over samples, or by renorm or given statistics
-  void reset_population();            // mean 0, variance 1, no step seen
+  // By its settings: whether it normalizes over samples, or by renorm or given statistics.
+  bool has_population() const { return !identity && (grouping.over_samples() || source != Statistics::Source::batch); }
+  void reset_population();  // mean 0, variance 1, no step seen
 
   // With domains, what each of them has of its own has a leading axis [domains.count].
   Parameter weight, bias;            // [C], or [ceil(C / 2)] with `half`: gamma and beta; undefined without `affine`
@@ -119,26 +118,57 @@ struct BatchNormOptions {
   int64_t normalization_batch = 0;  // > 0: ghost batch norm, in chunks of so many samples; 0: the whole batch
   Activation activation{};
 };
-Norm BatchNorm(int64_t channels, const BatchNormOptions& options = {});
 // What the domains do not share, each sample takes from its own, in evaluation too. Wants set_domains() before a batch.
-Norm DomainNorm(int64_t channels, const Domains& domains, const BatchNormOptions& options = {});
+inline Norm DomainNorm(int64_t channels, const Domains& domains, const BatchNormOptions& o = {}) {
+  return Norm(channels, {.grouping = o.normalization_batch > 0 ? chunks(o.normalization_batch) : whole(),
+                         .estimator = Estimator::ema(o.momentum),
+                         .activation = o.activation,
+                         .eps = o.eps,
+                         .affine = o.affine,
+                         .domains = domains});
+}
+inline Norm BatchNorm(int64_t channels, const BatchNormOptions& options = {}) {
+  return DomainNorm(channels, {}, options);
+}
 // Batch statistics in training, corrected towards the population by factors and offsets within r_max and d_max (Ioffe,
 // "Batch renormalization", 2017).
-Norm BatchRenorm(int64_t channels, double r_max = 3, double d_max = 5, double momentum = 0.01);
+inline Norm BatchRenorm(int64_t channels, double r_max = 3, double d_max = 5, double momentum = 0.01) {
+  return Norm(
+      channels,
+      {.source = Statistics::Source::renorm, .estimator = Estimator::ema(momentum), .r_max = r_max, .d_max = d_max});
+}
 // An affine map by constant statistics, in training too; weight and bias are trained.
-Norm FrozenBatchNorm(int64_t channels);
-Norm GroupNorm(int64_t groups, int64_t channels);  // error: groups that do not divide the channels
+inline Norm FrozenBatchNorm(int64_t channels) { return Norm(channels, {.source = Statistics::Source::given}); }
+// Error: groups that do not divide the channels.
+inline Norm GroupNorm(int64_t count, int64_t channels) {
+  check(count >= 1 && channels % count == 0, "GroupNorm", "{} channels do not divide into {} groups", channels, count);
+  return Norm(channels, {.grouping = groups(count)});
+}
 enum class LayerNormOver : uint8_t { features, sample };
 // Over the C features of each position (as in transformers), or over all of a sample; either way with a weight and a
 // bias a channel.
-Norm LayerNorm(int64_t channels, LayerNormOver over = LayerNormOver::features);
-Norm InstanceNorm(int64_t channels, bool affine = true);
-Norm HalfInstanceNorm(int64_t channels);            // Chen et al., "HINet", 2021
-Norm RMSNorm(int64_t channels, double eps = 1e-6);  // over the features of each position; no bias
+inline Norm LayerNorm(int64_t channels, LayerNormOver over = LayerNormOver::features) {
+  return Norm(channels, {.grouping = over == LayerNormOver::features ? features() : layer()});
+}
+inline Norm InstanceNorm(int64_t channels, bool affine = true) {
+  return Norm(channels, {.grouping = instance(), .affine = affine});
+}
+// Chen et al., "HINet", 2021
+inline Norm HalfInstanceNorm(int64_t channels) { return Norm(channels, {.grouping = instance(), .half = true}); }
+// Over the features of each position; no bias.
+inline Norm RMSNorm(int64_t channels, double eps = 1e-6) {
+  return Norm(channels, {.grouping = features(), .eps = eps, .center = false});
+}
 
 // Calls f for every Norm of a model, with its path.
-void for_each_norm(Module& model, const std::function<void(const std::string& path, Norm& norm)>& f);
+inline void for_each_norm(Module& model, const std::function<void(const std::string& path, Norm& norm)>& f) {
+  model.for_each([&](const std::string& path, Module& module) {
+    if (auto* norm = dynamic_cast<Norm*>(&module)) f(path, *norm);
+  });
+}
 // Tells every Norm which domain each sample of the next batches is of. ids: i64 [N], in [0, count).
-void set_domains(Module& model, const Tensor& ids);
+inline void set_domains(Module& model, const Tensor& ids) {
+  for_each_norm(model, [&](const std::string&, Norm& norm) { norm.ids = ids; });
+}
 
 }  // namespace norma::nn

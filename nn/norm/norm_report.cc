@@ -98,12 +98,6 @@ std::string NormReport::Layer::verdict() const {
   return !text.empty() ? text.substr(2) : kl > kSmallKl ? "fair" : "good";
 }
 
-double NormReport::inconsistency() const {
-  double most = 0;
-  for (const Layer& layer : layers) most = std::max(most, layer.kl);
-  return most;
-}
-
 std::string NormReport::str() const {
   size_t path = 5, type = 4;
   for (const Layer& l : layers) path = std::max(path, l.path.size()), type = std::max(type, l.type.size());

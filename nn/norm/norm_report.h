@@ -42,8 +42,11 @@ struct NormReport {
   };
   std::vector<Layer> layers;
 
-  double inconsistency() const;  // the largest kl
-  std::string str() const;       // a table, with the verdicts
+  double inconsistency() const {  // the largest kl
+    const auto most = std::ranges::max_element(layers, {}, &Layer::kl);
+    return most == layers.end() ? 0 : most->kl;
+  }
+  std::string str() const;  // a table, with the verdicts
 };
 
 // Runs two or three passes over the samples; the model is as it was afterwards, its populations included.
