@@ -7,34 +7,29 @@ namespace norma::data {
 namespace {
 
 struct Size {
-  int64_t h, w;
+  int64_t h, w, c;
+  int64_t bytes() const { return h * w * c; }
 };
 
 // What one thread does at least. So the loader's thread makes a small batch by itself, and leaves the thread pool to
 // the network.
 constexpr int64_t kGrainBytes = 1 << 18;
 
-// The transform that makes pictures of their own pixels. draw(size, generator) is called for each picture, and returns
-// a function of (y, x): the number y' w + x' of the pixel that comes to stand there, or -1 for a black one.
-template <class Draw>
-Transform rearrange(const char* op, Draw draw) {
-  return [op, draw](const Tensor& images, const SampleKeys& keys) {
+// The transform that calls f(from, to, size, generator) for each picture; `to` is uninitialised.
+template <class F>
+Transform each_image(const char* op, F f) {
+  return [op, f](const Tensor& images, const SampleKeys& keys) {
     check_images(op, images);
     check(std::ssize(keys.samples) == images.dim(0), op, "{} samples for images {}", keys.samples.size(),
           images.shape());
-    const Size size{images.dim(1), images.dim(2)};
-    const int64_t c = images.dim(3), bytes = size.h * size.w * c;
-    const Tensor from = images.contiguous(), to = zeros_like(images);
+    const Size size{images.dim(1), images.dim(2), images.dim(3)};
+    const Tensor from = images.contiguous(), to(images.shape(), u8);
     const uint8_t* in = from.data<uint8_t>();
     uint8_t* out = to.mutable_data<uint8_t>();
-    parallel_for(images.dim(0), kGrainBytes / bytes, [&](int64_t begin, int64_t end) {
+    parallel_for(images.dim(0), kGrainBytes / size.bytes(), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         Generator random = keys.generator(i);
-        const auto source = draw(size, random);
-        uint8_t* pixel = out + i * bytes;
-        for (int64_t y = 0; y < size.h; ++y)
-          for (int64_t x = 0; x < size.w; ++x, pixel += c)
-            if (const int64_t k = source(y, x); k >= 0) std::copy_n(in + i * bytes + k * c, c, pixel);
+        f(in + i * size.bytes(), out + i * size.bytes(), size, random);
       }
     });
     return to;
@@ -52,36 +47,47 @@ Generator SampleKeys::generator(int64_t i) const {
 
 Transform random_crop(int64_t padding, Padding with) {
   check(padding >= 0, "random_crop", "padding {} is negative", padding);
-  return rearrange("random_crop", [=](Size size, Generator& random) {
+  return each_image("random_crop", [=](const uint8_t* from, uint8_t* to, Size size, Generator& random) {
     const bool reflects = with == Padding::reflect;
     check(!reflects || padding < std::min(size.h, size.w), "random_crop",
           "cannot reflect {} pixels of pictures of {} x {}", padding, size.h, size.w);
     const int64_t dy = random.below(2 * padding + 1) - padding, dx = random.below(2 * padding + 1) - padding;
-    return [=](int64_t y, int64_t x) {
-      const int64_t v = y + dy, u = x + dx;
-      const auto mirrored = [](int64_t i, int64_t n) { return std::min(std::abs(i), 2 * (n - 1) - i); };
-      if (reflects) return mirrored(v, size.h) * size.w + mirrored(u, size.w);
-      return v >= 0 && v < size.h && u >= 0 && u < size.w ? v * size.w + u : -1;
-    };
+    const int64_t left = std::clamp<int64_t>(-dx, 0, size.w), right = std::clamp<int64_t>(size.w - dx, left, size.w);
+    const auto inside = [](int64_t i, int64_t n) { return std::min(std::abs(i), 2 * (n - 1) - i); };
+    if (!reflects) std::fill_n(to, size.bytes(), 0);
+    for (int64_t y = 0; y < size.h; ++y, to += size.w * size.c) {
+      const int64_t v = reflects ? inside(y + dy, size.h) : y + dy;
+      if (v < 0 || v >= size.h) continue;
+      const uint8_t* row = from + v * size.w * size.c;
+      if (left < right) std::copy(row + (left + dx) * size.c, row + (right + dx) * size.c, to + left * size.c);
+      if (!reflects) continue;
+      for (int64_t x = 0; x < size.w; ++x)
+        if (x < left || x >= right) std::copy_n(row + inside(x + dx, size.w) * size.c, size.c, to + x * size.c);
+    }
   });
 }
 
 Transform random_horizontal_flip(double p) {
   check(p >= 0 && p <= 1, "random_horizontal_flip", "{} is no probability", p);
-  return rearrange("random_horizontal_flip", [=](Size size, Generator& random) {
-    const bool flips = random.uniform() < p;
-    return [=](int64_t y, int64_t x) { return y * size.w + (flips ? size.w - 1 - x : x); };
+  return each_image("random_horizontal_flip", [=](const uint8_t* from, uint8_t* to, Size size, Generator& random) {
+    if (random.uniform() >= p) {
+      std::copy_n(from, size.bytes(), to);
+      return;
+    }
+    for (int64_t y = 0; y < size.h; ++y)
+      for (int64_t x = 0; x < size.w; ++x, to += size.c)
+        std::copy_n(from + (y * size.w + size.w - 1 - x) * size.c, size.c, to);
   });
 }
 
 Transform cutout(int64_t side) {
   check(side >= 1, "cutout", "a square of side {}: want at least 1", side);
-  return rearrange("cutout", [=](Size size, Generator& random) {
+  return each_image("cutout", [=](const uint8_t* from, uint8_t* to, Size size, Generator& random) {
+    std::copy_n(from, size.bytes(), to);
     const int64_t top = random.below(size.h) - side / 2, left = random.below(size.w) - side / 2;
-    return [=](int64_t y, int64_t x) {
-      const bool cut = y >= top && y < top + side && x >= left && x < left + side;
-      return cut ? -1 : y * size.w + x;
-    };
+    const int64_t begin = std::max<int64_t>(left, 0), end = std::min(left + side, size.w);
+    for (int64_t y = std::max<int64_t>(top, 0); y < std::min(top + side, size.h); ++y)
+      std::fill_n(to + (y * size.w + begin) * size.c, (end - begin) * size.c, 0);
   });
 }
 
