@@ -108,14 +108,4 @@ std::string Module::type() const {
   return scope == std::string::npos ? name : name.substr(scope + 2);
 }
 
-EvalMode::EvalMode(Module& model) {
-  model.for_each([this](const std::string&, Module& module) { modes_.emplace_back(&module, module.training_); });
-  model.eval();
-}
-
-EvalMode::~EvalMode() {
-  for (const auto& [module, training] : modes_) module->training_ = training;
-  default_generator().set_state(generator_);
-}
-
 }  // namespace norma::nn

@@ -141,8 +141,14 @@ class Observer {
 // former state, so that an evaluation leaves no trace in the training around it.
 class EvalMode {
  public:
-  explicit EvalMode(Module& model);
-  ~EvalMode();
+  explicit EvalMode(Module& model) {
+    model.for_each([this](const std::string&, Module& module) { modes_.emplace_back(&module, module.training_); });
+    model.eval();
+  }
+  ~EvalMode() {
+    for (const auto& [module, training] : modes_) module->training_ = training;
+    default_generator().set_state(generator_);
+  }
   EvalMode& operator=(EvalMode&&) = delete;  // neither moved nor copied
 
  private:
