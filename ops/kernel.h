@@ -52,29 +52,23 @@ struct Kernel<void(Args...)> {
 }  // namespace norma
 
 #ifdef NORMA_WITH_CUDA
-#define NORMA_CUDA_KERNEL(name, ...) \
-  namespace cuda {                   \
-  void name(__VA_ARGS__);            \
-  }
 #define NORMA_CUDA_FUNCTION(name) &norma::cuda::name
 #else
-#define NORMA_CUDA_KERNEL(name, ...)
 #define NORMA_CUDA_FUNCTION(name) nullptr
 #endif
 
-#define NORMA_KERNEL(name, ...)                                                                              \
-  namespace cpu {                                                                                            \
-  void name(__VA_ARGS__);                                                                                    \
-  }                                                                                                          \
-  NORMA_CUDA_KERNEL(name, __VA_ARGS__)                                                                       \
-  namespace kernel {                                                                                         \
-  inline constexpr Kernel<void(__VA_ARGS__)> name = {#name, {&norma::cpu::name}, NORMA_CUDA_FUNCTION(name)}; \
+// LEVELS declares the CPU's functions, EACH lists them.
+#define NORMA_ANY_KERNEL(LEVELS, EACH, name, ...)                                                     \
+  namespace cpu {                                                                                     \
+  LEVELS(void name(__VA_ARGS__);)                                                                     \
+  }                                                                                                   \
+  namespace cuda {                                                                                    \
+  void name(__VA_ARGS__);                                                                             \
+  }                                                                                                   \
+  namespace kernel {                                                                                  \
+  inline constexpr Kernel<void(__VA_ARGS__)> name = {#name, {EACH(name)}, NORMA_CUDA_FUNCTION(name)}; \
   }
-#define NORMA_SIMD_KERNEL(name, ...)                                                                             \
-  namespace cpu {                                                                                                \
-  NORMA_SIMD_LEVELS(void name(__VA_ARGS__);)                                                                     \
-  }                                                                                                              \
-  NORMA_CUDA_KERNEL(name, __VA_ARGS__)                                                                           \
-  namespace kernel {                                                                                             \
-  inline constexpr Kernel<void(__VA_ARGS__)> name = {#name, {NORMA_SIMD_EACH(name)}, NORMA_CUDA_FUNCTION(name)}; \
-  }
+#define NORMA_SAME(...) __VA_ARGS__
+#define NORMA_ONE(name) &norma::cpu::name
+#define NORMA_KERNEL(...) NORMA_ANY_KERNEL(NORMA_SAME, NORMA_ONE, __VA_ARGS__)
+#define NORMA_SIMD_KERNEL(...) NORMA_ANY_KERNEL(NORMA_SIMD_LEVELS, NORMA_SIMD_EACH, __VA_ARGS__)
