@@ -2,8 +2,7 @@
 // them contiguous, calls its kernel, and records itself with its gradient rule:
 //
 //   Tensor dropout(const Tensor& x, double p, Generator& generator) {
-//     Op op("dropout");                          // names the op in errors, on the tape and in its profile
-//     op.check_same({x});                        // floating; of several tensors also: one dtype, one device
+//     const Op op("dropout", {x});               // its name in errors and on the tape; x is checked to be floating
 //     const Generator::State from = generator.reserve((x.numel() + 3) / 4);
 //     const Tensor y = empty_like(x);
 //     kernel::dropout(p, from, x.contiguous(), y, false);
@@ -39,6 +38,8 @@ class Saved {
 class Op {
  public:
   explicit Op(const char* name) : name_(name), start_(std::chrono::steady_clock::now()) {}
+  // Of such tensors as check_same wants: floating, of one dtype, on one device.
+  Op(const char* name, std::initializer_list<Tensor> floating) : Op(name) { check_same(floating); }
 
   const char* name() const { return name_; }
 

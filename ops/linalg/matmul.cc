@@ -27,8 +27,7 @@ void multiply(bool trans_a, bool trans_b, const Tensor& a, const Tensor& b, cons
 }  // namespace
 
 Tensor matmul(const Tensor& left, const Tensor& b) {
-  Op op("matmul");
-  op.check_same({left, b});
+  const Op op("matmul", {left, b});
   op.check(left.rank() >= 2 && b.rank() >= 2, "wants matrices: a {}, b {}", left.shape(), b.shape());
   op.check(left.dim(-1) == b.dim(-2), "a has {} columns, b has {} rows: a {}, b {}", left.dim(-1), b.dim(-2),
            left.shape(), b.shape());

@@ -7,8 +7,7 @@
 namespace norma {
 
 Tensor upsample_nearest(const Tensor& x, Pair scale) {
-  Op op("upsample_nearest");
-  op.check_same({x});
+  const Op op("upsample_nearest", {x});
   op.check(x.rank() == 4, "wants [N, H, W, C]: shape {}", x.shape());
   op.check(scale.h >= 1 && scale.w >= 1, "scale {}: wants at least 1: input {}", shape_of(scale), x.shape());
   const int64_t n = x.dim(0), h = x.dim(1), w = x.dim(2), c = x.dim(3);

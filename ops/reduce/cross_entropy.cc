@@ -5,8 +5,7 @@
 namespace norma {
 
 Tensor cross_entropy(const Tensor& x, const Tensor& indices, const CrossEntropyOptions& options) {
-  Op op("cross_entropy");
-  op.check_same({x});
+  const Op op("cross_entropy", {x});
   op.check(x.rank() == 2 && x.dim(1) > 0, "logits {} are not [N, C]: labels {}", x.shape(), indices.shape());
   op.check(indices.shape() == Shape{x.dim(0)}, "labels {} are not one for each row of logits {}", indices.shape(),
            x.shape());
