@@ -24,7 +24,7 @@ Optimizer::Optimizer(const char* name, Parameters parameters, double lr, double 
     check(p.device() == parameters_.named[0].second.device(), name, "parameter '{}' is on {}, '{}' on {}", key,
           p.device(), parameters_.named[0].first, parameters_.named[0].second.device());
     Slot slot{key, p, !decays || decays(key, p) ? weight_decay : 0, zeros({}, i64), {}};
-    for (size_t i = 0; i < averages_.size(); ++i) slot.averages.push_back(zeros_like(p));
+    for (size_t i = 0; i < averages_.size(); ++i) slot.averages[i] = zeros_like(p);
     slots_.push_back(std::move(slot));
   }
 }
@@ -35,27 +35,23 @@ void Optimizer::set_lr(double lr) {
 }
 
 void Optimizer::step() {
-  bool any = false;
+  Batch batch;
   for (const Slot& slot : slots_) {
-    if (!slot.parameter.grad().defined()) continue;
-    any = true;
+    const Tensor grad = slot.parameter.grad();
+    if (!grad.defined()) continue;
     const Storage& storage = *slot.parameter.storage();
     check(!storage.pinned(), name_,
           "parameter '{}' is saved by a pending tape entry (op '{}'): run backward, or end the tape, before step()",
           slot.name, storage.pinned_by());
-  }
-  check(any, name_, "no parameter has a gradient: was backward run, and are these the tensors the model uses now?");
-  Batch batch;
-  batch.averages.resize(averages_.size());
-  for (const Slot& slot : slots_) {
-    const Tensor grad = slot.parameter.grad();
-    if (!grad.defined()) continue;
     batch.parameters.push_back(slot.parameter);
     batch.grads.push_back(grad.contiguous());
     batch.weight_decays.push_back(slot.weight_decay);
-    batch.steps.push_back(++*slot.steps.mutable_data<int64_t>());
-    for (size_t k = 0; k < averages_.size(); ++k) batch.averages[k].push_back(slot.averages[k]);
+    batch.steps.push_back(slot.steps.mutable_data<int64_t>());
+    for (size_t k : {0, 1}) batch.averages[k].push_back(slot.averages[k]);
   }
+  check(!batch.steps.empty(), name_,
+        "no parameter has a gradient: was backward run, and are these the tensors the model uses now?");
+  for (int64_t* step : batch.steps) ++*step;
   update(batch);
 }
 

@@ -48,17 +48,18 @@ class Optimizer {
     std::string name;
     Tensor parameter;
     double weight_decay;
-    Tensor steps;                  // i64 []
-    std::vector<Tensor> averages;  // like the parameter, zero at first
+    Tensor steps;                    // i64 []
+    std::array<Tensor, 2> averages;  // like the parameter, zero at first; undefined beyond those that are named
   };
+  // Named are the running averages that a parameter has, at most two.
   Optimizer(const char* name, Parameters parameters, double lr, double weight_decay, const Decays& decays,
             std::vector<const char*> averages);
-  // What a step updates: those that have a gradient. Steps count from 1; averages[k] are the k-th of all parameters.
+  // What a step updates: those that have a gradient. Steps count from 1; averages[k] are the k-th of all parameters,
+  // undefined where the optimizer has fewer.
   struct Batch {
-    PoolVector<Tensor> parameters, grads;
+    PoolVector<Tensor> parameters, grads, averages[2];
     PoolVector<double> weight_decays;
-    PoolVector<int64_t> steps;
-    std::vector<PoolVector<Tensor>> averages;
+    PoolVector<int64_t*> steps;
   };
   virtual void update(const Batch& batch) = 0;
 

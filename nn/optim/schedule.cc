@@ -5,20 +5,17 @@
 #include <numbers>
 
 namespace norma::nn {
-namespace {
 
-void check_rate(const char* name, double lr, int64_t step, int64_t steps) {
+static void check_rate(const char* name, double lr, int64_t step, int64_t steps) {
   check(std::isfinite(lr) && lr >= 0, name, "a learning rate of {}: want a number of at least 0", lr);
   check(step >= 0, name, "step {}: steps count from 0", step);
   check(steps >= 1, name, "{} steps: want at least 1", steps);
 }
 
 // `from` at part = 0, `to` at part = 1, with a slope of 0 at both.
-double cosine(double from, double to, double part) {
+static double cosine(double from, double to, double part) {
   return to + (from - to) / 2 * (1 + std::cos(std::numbers::pi * part));
 }
-
-}  // namespace
 
 double StepLR::operator()(int64_t step) const {
   check_rate("StepLR", lr, step, step_size);

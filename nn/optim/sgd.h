@@ -31,9 +31,8 @@ class SGD final : public Optimizer {
   void update(const Batch& batch) override {
     PoolVector<SgdStep> steps;
     for (size_t i = 0; i < batch.parameters.size(); ++i)
-      steps.push_back({lr(), o_.momentum, o_.dampening, batch.weight_decays[i], o_.nesterov, batch.steps[i] == 1});
-    const PoolVector<Tensor> none(batch.averages.empty() ? batch.parameters.size() : 0);
-    kernel::sgd_update(batch.parameters, batch.grads, batch.averages.empty() ? none : batch.averages[0], steps);
+      steps.push_back({lr(), o_.momentum, o_.dampening, batch.weight_decays[i], o_.nesterov, *batch.steps[i] == 1});
+    kernel::sgd_update(batch.parameters, batch.grads, batch.averages[0], steps);
   }
   SGDOptions o_;
 };
