@@ -1,7 +1,5 @@
 // The loops of ops/reduce/cross_entropy.h.
-#include <array>
 
-#include "norma/core/parallel.h"
 #include "norma/core/simd/math.h"
 #include "norma/core/simd/reduce.h"
 #include "norma/ops/reduce/cross_entropy.h"

@@ -4,15 +4,12 @@
 #include "norma/ops/reduce/reduce.h"
 
 namespace norma {
-namespace {
 
-Tensor mean_of(const char* name, Binary f, const Tensor& a, const Tensor& b) {
+static Tensor mean_of(const char* name, Binary f, const Tensor& a, const Tensor& b) {
   check(a.shape() == b.shape(), name, "shapes differ: {} and {}", a.shape(), b.shape());
   check(a.numel() > 0, name, "no elements: shape {}", a.shape());
   return mean(elementwise(name, f, a, b));
 }
-
-}  // namespace
 
 Tensor mse(const Tensor& a, const Tensor& b) { return mean_of("mse", Binary::squared_difference, a, b); }
 Tensor bce_with_logits(const Tensor& logits, const Tensor& target) {

@@ -1,7 +1,5 @@
 #include "norma/ops/reduce/reduce.h"
 
-#include <limits>
-
 #include "norma/autograd/op.h"
 #include "norma/ops/elementwise/binary.h"
 
@@ -13,7 +11,6 @@ struct Reduction {
   Tensor x;      // [outer, n, inner], contiguous
   Shape kept;    // the result's shape with the reduced axes as 1
   Shape result;  // and as asked for
-  int64_t n;     // elements behind each result
 };
 
 Reduction prepare(const Op& op, const Tensor& x, const Shape& axes, bool keepdim, int64_t least = 1) {
@@ -24,14 +21,14 @@ Reduction prepare(const Op& op, const Tensor& x, const Shape& axes, bool keepdim
     op.check(!(reduced & bit), "axis {} stands twice in {}: shape {}", axis, axes, shape);
     reduced |= bit;
   }
-  Reduction r{{}, shape, {}, 1};
+  Reduction r{{}, shape, {}};
   Shape order, tail;  // the axes with the reduced ones last
-  int64_t outer = 1, inner = 1;
+  int64_t outer = 1, n = 1, inner = 1;
   bool together = true;  // no axis is kept between two that are reduced
   for (int i = 0; i < x.rank(); ++i) {
     if (reduced >> i & 1) {
       together = together && inner == 1;
-      r.n *= shape[i];
+      n *= shape[i];
       r.kept[i] = 1;
       tail.push_back(i);
     } else {
@@ -42,15 +39,14 @@ Reduction prepare(const Op& op, const Tensor& x, const Shape& axes, bool keepdim
   }
   for (int64_t axis : tail) order.push_back(axis);
   if (keepdim) r.result = r.kept;
-  op.check(r.n >= least, "{} elements to reduce, want at least {}: shape {}", r.n, least, shape);
-  r.x = together ? view::reshape(x, {outer, r.n, inner})
-                 : view::reshape(view::permute(x, order), {outer * inner, r.n, 1});
+  op.check(n >= least, "{} elements to reduce, want at least {}: shape {}", n, least, shape);
+  r.x = together ? view::reshape(x, {outer, n, inner}) : view::reshape(view::permute(x, order), {outer * inner, n, 1});
   return r;
 }
 
 Tensor run(Reduce f, double divisor, const Reduction& r) {
   Tensor y(r.result, r.x.dtype(), r.x.device());
-  kernel::reduce(f, divisor, r.x, view::reshape(y, {r.x.dim(0), r.x.dim(2)}));
+  kernel::reduce(f, divisor, r.x, y);
   return y;
 }
 
@@ -60,8 +56,7 @@ Tensor share_out(const Tensor& dy, const Tensor& weights, const Shape& kept) {
 }
 
 Tensor extreme(const char* name, Reduce f, const Tensor& x, const Shape& axes, bool keepdim) {
-  Op op(name);
-  op.check_same({x});
+  const Op op(name, {x});
   const Reduction r = prepare(op, x, axes, keepdim);
   Tensor y = run(f, 1, r);
   return op.record({x}, y, [x = op.save(x), y = op.save(y), kept = r.kept](const Tensor& dy, Sink& dx) {
@@ -70,10 +65,9 @@ Tensor extreme(const char* name, Reduce f, const Tensor& x, const Shape& axes, b
 }
 
 Tensor total(const char* name, const Tensor& x, const Shape& axes, bool keepdim, bool average) {
-  const Op op(name);
-  op.check_same({x});
+  const Op op(name, {x});
   const Reduction r = prepare(op, x, axes, keepdim, average);
-  const double n = average ? static_cast<double>(r.n) : 1;
+  const double n = average ? static_cast<double>(r.x.dim(1)) : 1;
   return op.record({x}, run(Reduce::sum, n, r), [n, kept = r.kept](const Tensor& dy, Sink& dx) {
     dx.give(0, view::expand(view::reshape(n == 1 ? dy : div(dy, n), kept), dx.shape(0)));
   });
@@ -87,10 +81,9 @@ Tensor max(const Tensor& x, const Shape& axes, bool keepdim) { return extreme("m
 Tensor min(const Tensor& x, const Shape& axes, bool keepdim) { return extreme("min", Reduce::min, x, axes, keepdim); }
 
 Tensor var(const Tensor& x, const Shape& axes, int64_t correction, bool keepdim) {
-  Op op("var");
-  op.check_same({x});
+  const Op op("var", {x});
   Reduction r = prepare(op, x, axes, keepdim, std::max<int64_t>(correction, 0) + 1);
-  const auto n = static_cast<double>(r.n), freedom = static_cast<double>(r.n - correction);
+  const auto n = static_cast<double>(r.x.dim(1)), freedom = n - static_cast<double>(correction);
   const Tensor average = view::reshape(run(Reduce::sum, n, r), {r.x.dim(0), 1, r.x.dim(2)});
   r.x = square(sub(r.x, average));
   const Tensor y = run(Reduce::sum, freedom, r);
@@ -100,8 +93,7 @@ Tensor var(const Tensor& x, const Shape& axes, int64_t correction, bool keepdim)
 }
 
 Tensor logsumexp(const Tensor& x, const Shape& axes, bool keepdim) {
-  Op op("logsumexp");
-  op.check_same({x});
+  const Op op("logsumexp", {x});
   const Reduction r = prepare(op, x, axes, keepdim);
   const double finite = x.dtype() == f32 ? std::numeric_limits<float>::max() : std::numeric_limits<double>::max();
   const Tensor values = x.detach(), top = clamp(max(values, axes, true), -finite, finite);
@@ -115,7 +107,7 @@ Tensor argmax(const Tensor& x, int64_t axis, bool keepdim) {
   Op op("argmax");
   const Reduction r = prepare(op, x, {axis}, keepdim);
   Tensor y(r.result, i64, x.device());
-  kernel::argmax(r.x, view::reshape(y, {r.x.dim(0), r.x.dim(2)}));
+  kernel::argmax(r.x, y);
   return y;
 }
 

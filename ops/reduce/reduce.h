@@ -26,7 +26,8 @@ Tensor argmax(const Tensor& x, int64_t axis, bool keepdim = false);
 
 enum class Reduce : uint8_t { sum, max, min };
 
-// y = f(x along its middle axis) / divisor.  x [outer, n, inner], y [outer, inner]; both contiguous, f32 or f64.
+// y = f(x along its middle axis) / divisor.  x [outer, n, inner], y of outer * inner elements, in any shape; both
+// contiguous, f32 or f64.
 NORMA_SIMD_KERNEL(reduce, Reduce f, double divisor, const Tensor& x, const Tensor& y)
 // y (i64) = the index of the largest along x's middle axis.  Shapes as above, n >= 1, x of any dtype.
 NORMA_SIMD_KERNEL(argmax, const Tensor& x, const Tensor& y)

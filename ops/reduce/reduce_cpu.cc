@@ -1,6 +1,5 @@
 // The loops of ops/reduce/reduce.h.
 #include "norma/core/simd/reduce.h"
-#include "norma/core/simd/vectors.h"
 #include "norma/ops/reduce/reduce.h"
 
 NORMA_SIMD_BEGIN
@@ -21,31 +20,27 @@ void reduce(Reduce f, double divisor, const Tensor& x, const Tensor& y) {
           std::clamp<int64_t>(n * width / kGrain, 1, std::max<int64_t>(kMaxSlots / (outer * blocks), 1));
       const Tensor partial = ranges > 1 ? empty({outer, ranges, inner}, f64) : Tensor();
       double* part = partial.mutable_data_or_null<double>();
-      const int64_t grain = std::max<int64_t>(kGrain * ranges / std::max<int64_t>(n * width, 1), 1);
-      parallel_for(outer * ranges * blocks, grain, [&](int64_t begin, int64_t end) {
+      const auto reduce_item = [=](int64_t item) {
         double acc[kReduceBlock];
-        for (int64_t item = begin; item < end; ++item) {
-          const int64_t column = item % blocks * kReduceBlock, range = item / blocks % ranges,
-                        o = item / blocks / ranges;
-          const int64_t columns = std::min(kReduceBlock, inner - column);
-          const int64_t first = n * range / ranges, last = n * (range + 1) / ranges;
-          const T* at = from + (o * n + first) * inner + column;
-          reduce_block<F>([=](int64_t i) { return at[i]; }, last - first, columns, inner, acc);
-          for (int64_t j = 0; j < columns; ++j) {
-            if (part) part[(o * ranges + range) * inner + column + j] = acc[j];
-            else to[o * inner + column + j] = static_cast<T>(acc[j] / divisor);
-          }
+        const int64_t column = item % blocks * kReduceBlock, range = item / blocks % ranges, o = item / blocks / ranges;
+        const int64_t columns = std::min(kReduceBlock, inner - column);
+        const int64_t first = n * range / ranges, last = n * (range + 1) / ranges;
+        const T* at = from + (o * n + first) * inner + column;
+        reduce_block<F>([=](int64_t i) { return at[i]; }, last - first, columns, inner, acc);
+        for (int64_t j = 0; j < columns; ++j) {
+          if (part) part[(o * ranges + range) * inner + column + j] = acc[j];
+          else to[o * inner + column + j] = static_cast<T>(acc[j] / divisor);
         }
-      });
+      };
+      for_rows(outer * ranges * blocks, std::max<int64_t>(n * width / ranges, 1), reduce_item, kGrain);
       if (!part) return;
-      parallel_for(outer * inner, kGrain / ranges, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) {
-          const double* at = part + i / inner * ranges * inner + i % inner;
-          double acc = at[0];
-          for (int64_t range = 1; range < ranges; ++range) acc = F::combine(acc, at[range * inner]);
-          to[i] = static_cast<T>(acc / divisor);
-        }
-      });
+      const auto merge = [=](int64_t i) {
+        const double* at = part + i / inner * ranges * inner + i % inner;
+        double acc = at[0];
+        for (int64_t range = 1; range < ranges; ++range) acc = F::combine(acc, at[range * inner]);
+        to[i] = static_cast<T>(acc / divisor);
+      };
+      for_rows(outer * inner, ranges, merge, kGrain);
     };
     switch (f) {
       case Reduce::sum: return run(Sum{});
@@ -60,16 +55,14 @@ void argmax(const Tensor& x, const Tensor& y) {
     const T* from = x.data<T>();
     int64_t* to = y.mutable_data<int64_t>();
     const int64_t n = x.dim(1), inner = x.dim(2);
-    parallel_for(y.numel(), kGrain / n + 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const T* at = from + i / inner * n * inner + i % inner;
-        int64_t best = 0;
-        for (int64_t k = 1; k < n; ++k) {
-          const T value = at[k * inner], top = at[best * inner];
-          if (value > top || (value != value && top == top)) best = k;
-        }
-        to[i] = best;
+    for_rows(y.numel(), n, [=](int64_t i) {
+      const T* at = from + i / inner * n * inner + i % inner;
+      int64_t best = 0;
+      for (int64_t k = 1; k < n; ++k) {
+        const T value = at[k * inner], top = at[best * inner];
+        if (value > top || (value != value && top == top)) best = k;
       }
+      to[i] = best;
     });
   });
 }

@@ -17,10 +17,7 @@ void softmax(bool log, const Tensor& x, const Tensor& y) {
       for (int64_t i = 0; i < n; ++i) out[i] = elementary::exp(in[i] - top);
       const double sum = reduce_array<Sum>(n, out);
       const T shift = static_cast<T>(std::log(sum)), scale = static_cast<T>(1 / sum);
-      if (log)
-        for (int64_t i = 0; i < n; ++i) out[i] = in[i] - top - shift;
-      else
-        for (int64_t i = 0; i < n; ++i) out[i] *= scale;
+      for (int64_t i = 0; i < n; ++i) out[i] = log ? in[i] - top - shift : out[i] * scale;
     });
   });
 }
