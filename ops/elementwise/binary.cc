@@ -5,7 +5,6 @@
 #include "norma/ops/elementwise/binary_functions.h"
 
 namespace norma {
-namespace {
 
 Tensor compare(const char* name, Compare f, const Tensor& a, const Tensor& b) {
   Op(name).check_same({a, b}, false);
@@ -19,11 +18,8 @@ Tensor compare(const char* name, Compare f, const Tensor& a, double b) {
   return compare(name, f, x, full({}, b, x.dtype(), x.device()));
 }
 
-}  // namespace
-
 Tensor elementwise(const char* name, Binary f, const Tensor& a, const Tensor& b) {
-  Op op(name);
-  op.check_same({a, b});
+  const Op op(name, {a, b});
   Tensor y(broadcast_shapes(name, a.shape(), b.shape()), a.dtype(), a.device());
   kernel::binary(f, a, b, y);
   // What the derivatives that are wanted depend on.
@@ -49,31 +45,15 @@ Tensor elementwise(const char* name, Binary f, const Tensor& a, const Tensor& b)
       });
 }
 
-#define NORMA_BINARY(name)                                                                         \
-  Tensor name(const Tensor& a, const Tensor& b) { return elementwise(#name, Binary::name, a, b); } \
-  Tensor name(const Tensor& a, double b) { return name(a, full({}, b, a.dtype(), a.device())); }   \
-  Tensor name(double a, const Tensor& b) { return name(full({}, a, b.dtype(), b.device()), b); }
-NORMA_EACH_BINARY(NORMA_BINARY)
-#undef NORMA_BINARY
-
-#define NORMA_COMPARE(name)                                                                     \
-  Tensor name(const Tensor& a, const Tensor& b) { return compare(#name, Compare::name, a, b); } \
-  Tensor name(const Tensor& a, double b) { return compare(#name, Compare::name, a, b); }
-NORMA_EACH_COMPARE(NORMA_COMPARE)
-#undef NORMA_COMPARE
-
 namespace cpu {
-namespace {
 
 // y = f(a, b), which broadcast.
 template <class T, class Y, class F>
-void apply(F f, const Tensor& a, const Tensor& b, const Tensor& y) {
+static void apply(F f, const Tensor& a, const Tensor& b, const Tensor& y) {
   const T *p = a.data<T>(), *q = b.data<T>();
   Y* out = y.mutable_data<Y>();
   base::for_each(elements_of(a, b, y), [=](const auto& at) { out[at[2]] = f(p[at[0]], q[at[1]]); });
 }
-
-}  // namespace
 
 void binary(Binary f, const Tensor& a, const Tensor& b, const Tensor& y) {
   dispatch_floating("binary", y.dtype(), [&]<class T>() {

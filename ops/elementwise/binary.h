@@ -3,17 +3,21 @@
 #pragma once
 
 #include "norma/ops/elementwise/unary.h"
-#include "norma/ops/kernel.h"
 
 namespace norma {
 
 #define NORMA_EACH_BINARY(X) X(add) X(sub) X(mul) X(div) X(pow) X(minimum) X(maximum)
-#define NORMA_BINARY(name)                       \
-  Tensor name(const Tensor& a, const Tensor& b); \
-  Tensor name(const Tensor& a, double b);        \
-  Tensor name(double a, const Tensor& b);
-// Of two tensors on one device, both f32 or both f64. The result is contiguous, of their dtype and the broadcast shape.
-// Errors: another dtype, two dtypes or devices, shapes that do not broadcast.
+enum class Binary : uint8_t { add, sub, mul, div, pow, minimum, maximum, squared_difference, bce_with_logits };
+
+// f(a, b), recorded as `name`: what the functions below are, and what a loss of two tensors starts from. Of two tensors
+// on one device, both f32 or both f64. The result is contiguous, of their dtype and the broadcast shape. Errors:
+// another dtype, two dtypes or devices, shapes that do not broadcast.
+Tensor elementwise(const char* name, Binary f, const Tensor& a, const Tensor& b);
+
+#define NORMA_BINARY(name)                                                                                \
+  inline Tensor name(const Tensor& a, const Tensor& b) { return elementwise(#name, Binary::name, a, b); } \
+  inline Tensor name(const Tensor& a, double b) { return name(a, full({}, b, a.dtype(), a.device())); }   \
+  inline Tensor name(double a, const Tensor& b) { return name(full({}, a, b.dtype(), b.device()), b); }
 NORMA_BINARY(add)
 NORMA_BINARY(sub)
 NORMA_BINARY(mul)
@@ -34,26 +38,23 @@ NORMA_OPERATOR(*, mul)
 NORMA_OPERATOR(/, div)
 #undef NORMA_OPERATOR
 
+enum class Compare : uint8_t { eq, ne, lt, le, gt, ge };
+
 // Of two tensors on one device and of one dtype, any; the result is boolean, of the broadcast shape, and never
 // recorded. A number is compared in the dtype of a floating tensor, and with any other tensor in f64. Errors: two
 // dtypes or devices, shapes that do not broadcast.
+Tensor compare(const char* name, Compare f, const Tensor& a, const Tensor& b);
+Tensor compare(const char* name, Compare f, const Tensor& a, double b);
 #define NORMA_EACH_COMPARE(X) X(eq) X(ne) X(lt) X(le) X(gt) X(ge)
-#define NORMA_COMPARE(name)                      \
-  Tensor name(const Tensor& a, const Tensor& b); \
-  Tensor name(const Tensor& a, double b);
+#define NORMA_COMPARE(name)                                                                            \
+  inline Tensor name(const Tensor& a, const Tensor& b) { return compare(#name, Compare::name, a, b); } \
+  inline Tensor name(const Tensor& a, double b) { return compare(#name, Compare::name, a, b); }
 NORMA_EACH_COMPARE(NORMA_COMPARE)
 #undef NORMA_COMPARE
 
 // The gradient of an operand of `shape` that was broadcast to x's: x summed over the axes it was repeated along. Not
 // recorded; x itself where nothing was repeated. x is f32 or f64. Error: `shape` does not broadcast to x's.
 Tensor sum_to(const Tensor& x, const Shape& shape);
-
-enum class Binary : uint8_t { add, sub, mul, div, pow, minimum, maximum, squared_difference, bce_with_logits };
-enum class Compare : uint8_t { eq, ne, lt, le, gt, ge };
-
-// f(a, b), recorded as `name`: what the functions above are, and what a loss of two tensors starts from. Dtypes, shapes
-// and errors as above.
-Tensor elementwise(const char* name, Binary f, const Tensor& a, const Tensor& b);
 
 // y = f(a, b).  a, b broadcast to y's shape, any strides; y contiguous.
 NORMA_KERNEL(binary, Binary f, const Tensor& a, const Tensor& b, const Tensor& y)

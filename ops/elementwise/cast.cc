@@ -3,17 +3,14 @@
 #include "norma/autograd/op.h"
 
 namespace norma {
-namespace {
 
 template <class Kind>
-Tensor moved(const Tensor& x, Kind from, Kind wanted) {
+static Tensor moved(const Tensor& x, Kind from, Kind wanted) {
   const Op op("to");
   const Tensor y = from == wanted ? x.detach() : x.to(wanted);
   if (!y.is_floating()) return y;
   return op.record({x}, y, [from](const Tensor& dy, Sink& dx) { dx.give(0, dy.to(from)); });
 }
-
-}  // namespace
 
 Tensor to(const Tensor& x, DType dtype) { return moved(x, x.dtype(), dtype); }
 Tensor to(const Tensor& x, Device device) { return moved(x, x.device(), device); }

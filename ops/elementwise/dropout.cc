@@ -1,16 +1,12 @@
 #include "norma/ops/elementwise/dropout.h"
 
-#include <array>
-#include <cmath>
-
 #include "norma/autograd/op.h"
 #include "norma/core/parallel.h"
 
 namespace norma {
 
 Tensor dropout(const Tensor& x, double p, Generator& generator) {
-  Op op("dropout");
-  op.check_same({x});
+  const Op op("dropout", {x});
   op.check(p >= 0 && p < 1, "p {} is not in [0, 1): input {}", p, x.shape());
   if (p == 0) return x;
   const Generator::State from = generator.reserve((x.numel() + 3) / 4);
@@ -35,9 +31,9 @@ void cpu::dropout(double p, Generator::State from, const Tensor& x, const Tensor
         philox(from.seed, from.stream, from.position + static_cast<uint64_t>(at / 4), words);
         for (int64_t i = 0; i < kBlocks; ++i)
           for (int64_t k = 0; k < 4; ++k) factors[4 * i + k] = static_cast<T>(words[k][i] >= threshold) * scale;
-        const int64_t count = std::min(step, n - at);
         const T* __restrict source = in + at;
         T* __restrict to = out + at;
+        const int64_t count = std::min(step, n - at);
         if (add)
           for (int64_t i = 0; i < count; ++i) to[i] += source[i] * factors[i];
         else

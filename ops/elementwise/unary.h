@@ -36,9 +36,9 @@ struct UnaryParams {
 
 // y = f(x).  x any strides, y contiguous.
 NORMA_SIMD_KERNEL(unary, Unary f, UnaryParams params, const Tensor& x, const Tensor& y)
-// dx (+)= dy * f'. `saved` is what unary_saves_output(f) says: the output y or the input x.
+// dx (+)= dy * f'. `saved` is the output y where the struct of ops/elementwise/unary_functions.h says so, else
+// the input x.
 NORMA_SIMD_KERNEL(unary_backward, Unary f, UnaryParams params, const Tensor& dy, const Tensor& saved, const Tensor& dx,
                   bool add)
-bool unary_saves_output(Unary f);
 
 }  // namespace norma

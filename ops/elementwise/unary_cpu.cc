@@ -1,6 +1,5 @@
 // The loops of ops/elementwise/unary.h.
 #include "norma/core/simd/for_each.h"
-#include "norma/ops/elementwise/unary.h"
 #include "norma/ops/elementwise/unary_functions.h"
 
 NORMA_SIMD_BEGIN

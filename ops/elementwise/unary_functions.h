@@ -3,8 +3,6 @@
 // input.
 #pragma once
 
-#include <cmath>
-
 #include "norma/core/host_device.h"
 #include "norma/core/simd/math.h"
 #include "norma/ops/elementwise/unary.h"

@@ -23,9 +23,7 @@ Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
   });
 }
 
-namespace cpu {
-
-void where(const Tensor& condition, const Tensor& a, const Tensor& b, const Tensor& y) {
+void cpu::where(const Tensor& condition, const Tensor& a, const Tensor& b, const Tensor& y) {
   dispatch(y.dtype(), [&]<class T>() {
     const bool* c = condition.data<bool>();
     const T *p = a.data<T>(), *q = b.data<T>();
@@ -35,5 +33,4 @@ void where(const Tensor& condition, const Tensor& a, const Tensor& b, const Tens
   });
 }
 
-}  // namespace cpu
 }  // namespace norma

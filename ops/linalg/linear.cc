@@ -8,16 +8,14 @@
 #include "norma/ops/linalg/matmul.h"
 
 namespace norma {
-namespace {
 
 // [..., n] -> [rows, n]
-Tensor as_rows(const Tensor& x) { return view::reshape(x, {x.shape().without(x.rank() - 1).numel(), x.dim(-1)}); }
-
-}  // namespace
+static Tensor as_rows(const Tensor& x) {
+  return view::reshape(x, {x.shape().without(x.rank() - 1).numel(), x.dim(-1)});
+}
 
 Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
-  Op op("linear");
-  op.check_same({input, weight, bias});
+  const Op op("linear", {input, weight, bias});
   op.check(weight.rank() == 2, "weight {} is not [out, in]: input {}", weight.shape(), input.shape());
   op.check(input.rank() >= 1 && input.dim(-1) == weight.dim(1), "input {} does not end in the {} features of weight {}",
            input.shape(), weight.dim(1), weight.shape());
@@ -37,18 +35,15 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
 }
 
 namespace cpu {
-namespace {
 
 // linear as a 1x1 convolution, if that is worth it: the rows of x [rows, in] are the pixels of one image. With rows
 // enough to pay for packing the weight, the convolution's kernels win: their vectors are as wide as this CPU has, which
 // is not so in every OpenBLAS.
-std::optional<ConvGeometry> as_convolution(const Tensor& x, const Tensor& weight) {
+static std::optional<ConvGeometry> as_convolution(const Tensor& x, const Tensor& weight) {
   const int64_t rows = x.dim(0), in = weight.dim(1), out = weight.dim(0);
   if (x.dtype() != f32 || rows < 16 || in < 16 || out < 16) return {};
   return ConvGeometry{.n = 1, .h = 1, .w = rows, .c = in, .oh = 1, .ow = rows, .oc = out, .kh = 1, .kw = 1};
 }
-
-}  // namespace
 
 void linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& y) {
   if (const auto g = as_convolution(x, weight))

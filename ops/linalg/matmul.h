@@ -1,8 +1,6 @@
 // matmul: products of matrices, one by one along leading axes.
 #pragma once
 
-#include <atomic>
-
 #include "norma/ops/kernel.h"
 
 namespace norma {

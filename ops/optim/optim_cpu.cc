@@ -1,20 +1,16 @@
 // The loops of ops/optim/optim.h.
-#include <algorithm>
-
 #include "norma/core/parallel.h"
 #include "norma/core/simd/vectors.h"
 #include "norma/ops/optim/optim_functions.h"
 
 NORMA_SIMD_BEGIN
 
-namespace {
-
-constexpr int64_t kGrain = 16384;
+static constexpr int64_t kGrain = 16384;
 
 // In parallel, calls f.operator()<T>(i, begin, end) for the elements [begin, end) of tensor i, as if all lay one behind
 // the other: small ones are done together.
 template <class F>
-void for_all(const char* op, std::span<const Tensor> tensors, F&& f) {
+static void for_all(const char* op, std::span<const Tensor> tensors, F&& f) {
   PoolVector<int64_t> ends;
   for (const Tensor& x : tensors) ends.push_back((ends.empty() ? 0 : ends.back()) + x.numel());
   parallel_for(ends.empty() ? 0 : ends.back(), kGrain, [&](int64_t begin, int64_t end) {
@@ -27,8 +23,6 @@ void for_all(const char* op, std::span<const Tensor> tensors, F&& f) {
     }
   });
 }
-
-}  // namespace
 
 void sgd_update(std::span<const Tensor> p, std::span<const Tensor> grad, std::span<const Tensor> velocity,
                 std::span<const SgdStep> steps) {
