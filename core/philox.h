@@ -15,7 +15,8 @@ template <size_t lanes>
 using PhiloxBlocks = std::array<std::array<uint64_t, lanes>, 4>;
 
 template <size_t lanes>
-NORMA_HOST_DEVICE inline void philox(uint64_t seed, uint64_t stream, uint64_t index, PhiloxBlocks<lanes>& c) {
+NORMA_HOST_DEVICE inline PhiloxBlocks<lanes> philox_blocks(uint64_t seed, uint64_t stream, uint64_t index) {
+  PhiloxBlocks<lanes> c;
   constexpr uint64_t kLow = 0xFFFFFFFF;
   for (uint64_t i = 0; i < lanes; ++i) {
     c[0][i] = (index + i) & kLow, c[1][i] = (index + i) >> 32;
@@ -29,12 +30,12 @@ NORMA_HOST_DEVICE inline void philox(uint64_t seed, uint64_t stream, uint64_t in
       c[2][i] = (product0 >> 32) ^ c[3][i] ^ key1, c[3][i] = product0 & kLow;
     }
   }
+  return c;
 }
 
 // One block: four words.
 NORMA_HOST_DEVICE inline std::array<uint32_t, 4> philox(uint64_t seed, uint64_t stream, uint64_t index) {
-  PhiloxBlocks<1> c;
-  philox(seed, stream, index, c);
+  const PhiloxBlocks<1> c = philox_blocks<1>(seed, stream, index);
   return {static_cast<uint32_t>(c[0][0]), static_cast<uint32_t>(c[1][0]), static_cast<uint32_t>(c[2][0]),
           static_cast<uint32_t>(c[3][0])};
 }

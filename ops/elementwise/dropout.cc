@@ -16,19 +16,25 @@ Tensor dropout(const Tensor& x, double p, Generator& generator) {
                    [p, from](const Tensor& dy, Sink& dx) { dx.write(0, kernel::dropout, p, from, dy.contiguous()); });
 }
 
+constexpr int64_t kBlocks = 16;  // of random words, which are made together
+
+// A function of its own: inside of dropout's loop GCC would unroll its loops, and not vectorise them.
+[[gnu::noinline]] static PhiloxBlocks<kBlocks> random_blocks(const Generator::State& from, int64_t first) {
+  return philox_blocks<kBlocks>(from.seed, from.stream, from.position + first);
+}
+
 void cpu::dropout(double p, Generator::State from, const Tensor& x, const Tensor& y, bool add) {
   dispatch_floating("dropout", x.dtype(), [&]<class T>() {
     const T* in = x.data<T>();
     T* out = y.mutable_data<T>();
     const T scale = static_cast<T>(1 / (1 - p));
     const auto threshold = static_cast<uint64_t>(std::ceil(p * 0x1p32));
-    constexpr int64_t kBlocks = 16, step = 4 * kBlocks;
+    constexpr int64_t step = 4 * kBlocks;
     const int64_t n = x.numel();
     parallel_for((n + step - 1) / step, 256, [&](int64_t begin, int64_t end) {
-      PhiloxBlocks<kBlocks> words;
       std::array<T, step> factors;
       for (int64_t at = begin * step; at < std::min(n, end * step); at += step) {
-        philox(from.seed, from.stream, from.position + static_cast<uint64_t>(at / 4), words);
+        const auto words = random_blocks(from, at / 4);
         for (int64_t i = 0; i < kBlocks; ++i)
           for (int64_t k = 0; k < 4; ++k) factors[4 * i + k] = static_cast<T>(words[k][i] >= threshold) * scale;
         const T* __restrict source = in + at;
