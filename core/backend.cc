@@ -50,12 +50,10 @@ class CpuBackend final : public Backend {
     dispatch_floating(op, to.dtype(), [&]<class T>() {
       T* data = to.mutable_data<T>();
       const int64_t n = to.numel();
-      parallel_for((n + 3) / 4, 1024, [&](int64_t begin, int64_t end) {
-        for (int64_t block = begin; block < end; ++block) {
-          const std::array<double, 4> values = fill.block(block);
-          for (int64_t i = 4 * block; i < std::min(n, 4 * block + 4); ++i)
-            data[i] = static_cast<T>(values[i - 4 * block]);
-        }
+      parallel_each((n + 3) / 4, 1024, [&](int64_t block) {
+        const std::array<double, 4> values = fill.block(block);
+        for (int64_t i = 4 * block; i < std::min(n, 4 * block + 4); ++i)
+          data[i] = static_cast<T>(values[i - 4 * block]);
       });
     });
   }

@@ -45,4 +45,12 @@ void parallel_for(int64_t n, int64_t grain, F&& f) {
   parallel_ranges(n, grain, [&](int, int64_t begin, int64_t end) { f(begin, end); });
 }
 
+// Calls f(i) for each i in [0, n).
+template <class F>
+void parallel_each(int64_t n, int64_t grain, F&& f) {
+  parallel_for(n, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) f(i);
+  });
+}
+
 }  // namespace norma

@@ -89,13 +89,11 @@ void parallel_gemm(const Matrix<const T>& a, const Matrix<const T>& b, const Mat
     gemm(a.block(i, rows, l, depth), b.block(l, depth, j, columns), to.block(i, rows, j, columns), !partial && add);
   });
   if (!partial) return;
-  parallel_for(m, 1 + 4096 / n, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      T* row = c.data + i * c.leading;
-      if (!add) std::fill_n(row, n, T(0));
-      for (int64_t part = 0; part < cut.k; ++part)
-        for (int64_t j = 0; j < n; ++j) row[j] += partial[(part * m + i) * n + j];
-    }
+  parallel_each(m, 1 + 4096 / n, [&](int64_t i) {
+    T* row = c.data + i * c.leading;
+    if (!add) std::fill_n(row, n, T(0));
+    for (int64_t part = 0; part < cut.k; ++part)
+      for (int64_t j = 0; j < n; ++j) row[j] += partial[(part * m + i) * n + j];
   });
 }
 

@@ -26,11 +26,9 @@ Transform each_image(const char* op, F f) {
     const Tensor from = images.contiguous(), to(images.shape(), u8);
     const uint8_t* in = from.data<uint8_t>();
     uint8_t* out = to.mutable_data<uint8_t>();
-    parallel_for(images.dim(0), kGrainBytes / size.bytes(), [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        Generator random = keys.generator(i);
-        f(in + i * size.bytes(), out + i * size.bytes(), size, random);
-      }
+    parallel_each(images.dim(0), kGrainBytes / size.bytes(), [&](int64_t i) {
+      Generator random = keys.generator(i);
+      f(in + i * size.bytes(), out + i * size.bytes(), size, random);
     });
     return to;
   };

@@ -172,12 +172,10 @@ void backward_weight(const ConvGeometry& g, const T* x, const T* dy, T* dw, bool
     };
     for_blocks(layout, layout.rows * slot / slots, layout.rows * (slot + 1) / slots, add_block);
   });
-  parallel_for(size, 4096, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      double sum = add ? dw[i] : 0;
-      for (int slot = 0; slot < slots; ++slot) sum += partial[slot * size + i];
-      dw[i] = static_cast<T>(sum);
-    }
+  parallel_each(size, 4096, [&](int64_t i) {
+    double sum = add ? dw[i] : 0;
+    for (int slot = 0; slot < slots; ++slot) sum += partial[slot * size + i];
+    dw[i] = static_cast<T>(sum);
   });
 }
 

@@ -176,22 +176,20 @@ inline void pack(const Filters& w, const Windows& windows, int64_t channels, std
   constexpr int64_t kBlock = 64;  // channels; cache lines, where they are neighbours
   const int64_t blocks = (channels + kBlock - 1) / kBlock, taps = std::ssize(windows.taps);
   const int64_t most = groups.empty() ? 1 : groups[0].count * kLanes;
-  parallel_for(std::ssize(groups) * taps * blocks, 1 + 4096 / (kBlock * most), [&](int64_t begin, int64_t end) {
-    for (int64_t item = begin; item < end; ++item) {
-      const Group& group = groups[item / (taps * blocks)];
-      const int64_t tap = item / blocks % taps, c = item % blocks * kBlock, size = std::min(kBlock, channels - c);
-      const int64_t wide = group.count * kLanes, first = group.first * kLanes, n = std::min(wide, filters - first);
-      const float* from = w.data + windows.taps[tap].index * w.tap + c * w.channel;
-      float* to = packed + first * taps * channels + (tap * channels + c) * wide;
-      if (w.filter == 1)
-        for (int64_t i = 0; i < size; ++i) std::copy_n(from + i * w.channel + first, n, to + i * wide);
-      else
-        for (int64_t k = 0; k < n; ++k) {
-          if (w.channel == 1 && k + 4 < n) prefetch(from + (first + k + 4) * w.filter, size);  // short and far apart
-          for (int64_t i = 0; i < size; ++i) to[i * wide + k] = from[i * w.channel + (first + k) * w.filter];
-        }
-      for (int64_t i = 0; i < size && n < wide; ++i) std::fill(to + i * wide + n, to + (i + 1) * wide, 0.F);
-    }
+  parallel_each(std::ssize(groups) * taps * blocks, 1 + 4096 / (kBlock * most), [&](int64_t item) {
+    const Group& group = groups[item / (taps * blocks)];
+    const int64_t tap = item / blocks % taps, c = item % blocks * kBlock, size = std::min(kBlock, channels - c);
+    const int64_t wide = group.count * kLanes, first = group.first * kLanes, n = std::min(wide, filters - first);
+    const float* from = w.data + windows.taps[tap].index * w.tap + c * w.channel;
+    float* to = packed + first * taps * channels + (tap * channels + c) * wide;
+    if (w.filter == 1)
+      for (int64_t i = 0; i < size; ++i) std::copy_n(from + i * w.channel + first, n, to + i * wide);
+    else
+      for (int64_t k = 0; k < n; ++k) {
+        if (w.channel == 1 && k + 4 < n) prefetch(from + (first + k + 4) * w.filter, size);  // short and far apart
+        for (int64_t i = 0; i < size; ++i) to[i * wide + k] = from[i * w.channel + (first + k) * w.filter];
+      }
+    for (int64_t i = 0; i < size && n < wide; ++i) std::fill(to + i * wide + n, to + (i + 1) * wide, 0.F);
   });
 }
 

@@ -80,9 +80,7 @@ void cpu::matmul(bool trans_a, bool trans_b, const Tensor& a, const Tensor& b, c
     };
     const int64_t products = leading(y.shape()).numel();
     if (products >= 16) {  // many products are shared out, few are each cut
-      parallel_for(products, 1 + (1 << 18) / (m * n * k + 1), [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) run(gemm<T>, i);
-      });
+      parallel_each(products, 1 + (1 << 18) / (m * n * k + 1), [&](int64_t i) { run(gemm<T>, i); });
     } else {
       for (int64_t i = 0; i < products; ++i) run(parallel_gemm<T>, i);
     }

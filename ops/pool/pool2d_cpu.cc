@@ -11,11 +11,8 @@ int64_t place(const PoolGeometry& g, int64_t oy, int64_t ox, int64_t iy, int64_t
   return (iy - g.rows().input(oy, 0)) * g.kernel.w + ix - g.columns().input(ox, 0);
 }
 
-// Calls f(first row, last row + 1) on several threads: rows of `length` elements, `taps` visits an element.
-template <class F>
-void for_rows(int64_t rows, int64_t length, int64_t taps, F&& f) {
-  parallel_for(rows, 16384 / std::max<int64_t>(length * taps, 1) + 1, f);
-}
+// Rows of `length` elements that are worth waking a thread, with `taps` visits an element.
+int64_t grain(int64_t length, int64_t taps) { return 16384 / std::max<int64_t>(length * taps, 1) + 1; }
 
 constexpr int64_t kTaps = 4;  // of a window that are looked at together
 
@@ -63,9 +60,9 @@ struct Window {
 template <class Number, class T, class F>
 void for_windows(const PoolGeometry& g, const T* x, F&& f) {
   const int64_t size = g.kernel.h * g.kernel.w;
-  for_rows(g.n * g.oh, g.ow * g.c, size, [&](int64_t begin, int64_t end) {
-    PoolVector<Number> numbers(static_cast<size_t>(g.c));
-    PoolVector<const T*> taps(static_cast<size_t>(size + kTaps - 1));
+  parallel_for(g.n * g.oh, grain(g.ow * g.c, size), [&](int64_t begin, int64_t end) {
+    PoolVector<Number> numbers(g.c);
+    PoolVector<const T*> taps(size + kTaps - 1);
     PoolVector<int64_t> places(taps.size());
     for (int64_t row = begin; row < end; ++row) {
       const int64_t image = row / g.oh, oy = row % g.oh;
@@ -100,17 +97,15 @@ void max_forward(const PoolGeometry& g, const T* x, T* y, Arg* arg) {
 // pixel of dx, `from` the offset of the window's output pixel. Rows of dx belong to one thread.
 template <class T, class F>
 void gather(const PoolGeometry& g, T* dx, bool add, F&& f) {
-  for_rows(g.n * g.h, g.w * g.c, 2, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      const int64_t image = row / g.h, iy = row % g.h;
-      const auto oys = g.rows().outputs_of(iy, iy, g.oh);
-      if (!add) std::fill_n(dx + row * g.w * g.c, g.w * g.c, T(0));
-      for (int64_t oy = oys.begin; oy < oys.end; ++oy) {
-        for (int64_t ox = 0; ox < g.ow; ++ox) {
-          const auto xs = g.columns().inputs_of(ox, g.w);
-          const int64_t from = ((image * g.oh + oy) * g.ow + ox) * g.c;
-          for (int64_t ix = xs.begin; ix < xs.end; ++ix) f(dx + (row * g.w + ix) * g.c, from, oy, ox, iy, ix);
-        }
+  parallel_each(g.n * g.h, grain(g.w * g.c, 2), [&](int64_t row) {
+    const int64_t image = row / g.h, iy = row % g.h;
+    const auto oys = g.rows().outputs_of(iy, iy, g.oh);
+    if (!add) std::fill_n(dx + row * g.w * g.c, g.w * g.c, T(0));
+    for (int64_t oy = oys.begin; oy < oys.end; ++oy) {
+      for (int64_t ox = 0; ox < g.ow; ++ox) {
+        const auto xs = g.columns().inputs_of(ox, g.w);
+        const int64_t from = ((image * g.oh + oy) * g.ow + ox) * g.c;
+        for (int64_t ix = xs.begin; ix < xs.end; ++ix) f(dx + (row * g.w + ix) * g.c, from, oy, ox, iy, ix);
       }
     }
   });

@@ -25,14 +25,12 @@ void cpu::upsample_nearest(Pair scale, const Tensor& x, const Tensor& y) {
     const T* in = x.data<T>();
     T* out = y.mutable_data<T>();
     const int64_t w = x.dim(2), c = x.dim(3), length = w * scale.w * c;  // of a row of y
-    parallel_for(x.dim(0) * x.dim(1), 16384 / (length * scale.h + 1) + 1, [&](int64_t begin, int64_t end) {
-      for (int64_t row = begin; row < end; ++row) {
-        T* const first = out + row * scale.h * length;
-        T* to = first;
-        for (int64_t ix = 0; ix < w; ++ix)
-          for (int64_t k = 0; k < scale.w; ++k) to = std::copy_n(in + (row * w + ix) * c, c, to);
-        for (int64_t k = 1; k < scale.h; ++k) to = std::copy_n(first, length, to);
-      }
+    parallel_each(x.dim(0) * x.dim(1), 16384 / (length * scale.h + 1) + 1, [&](int64_t row) {
+      T* const first = out + row * scale.h * length;
+      T* to = first;
+      for (int64_t ix = 0; ix < w; ++ix)
+        for (int64_t k = 0; k < scale.w; ++k) to = std::copy_n(in + (row * w + ix) * c, c, to);
+      for (int64_t k = 1; k < scale.h; ++k) to = std::copy_n(first, length, to);
     });
   });
 }

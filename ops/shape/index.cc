@@ -69,11 +69,9 @@ namespace cpu {
 
 void check_index(const char* op, const Tensor& index, int64_t n) {
   const int64_t* picks = index.data<int64_t>();
-  parallel_for(index.numel(), 1 << 15, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      if (picks[i] >= 0 && picks[i] < n) continue;
+  parallel_each(index.numel(), 1 << 15, [&](int64_t i) {
+    if (picks[i] < 0 || picks[i] >= n)
       fail(op, "index {} at {} is outside of [0, {})", picks[i], index.shape().index_of(i), n);
-    }
   });
 }
 
@@ -84,17 +82,14 @@ void gather(const Tensor& x, const Tensor& index, const Tensor& y) {
   dispatch(x.dtype(), [&]<class T>() {
     const T* in = x.data<T>();
     T* out = y.mutable_data<T>();
-    parallel_for(y.shape()[0] * m, std::max<int64_t>(1, 8192 / std::max<int64_t>(inner, 1)),
-                 [&](int64_t begin, int64_t end) {
-                   for (int64_t row = begin; row < end; ++row) {
-                     const int64_t* pick = picks + row / m * steps[0] + row % m * steps[1];
-                     const T* from = in + row / m * n * inner;
-                     T* to = out + row * inner;
-                     if (steps[2] == 0) std::copy_n(from + *pick * inner, inner, to);
-                     else
-                       for (int64_t k = 0; k < inner; ++k) to[k] = from[pick[k * steps[2]] * inner + k];
-                   }
-                 });
+    parallel_each(y.shape()[0] * m, std::max<int64_t>(1, 8192 / std::max<int64_t>(inner, 1)), [&](int64_t row) {
+      const int64_t* pick = picks + row / m * steps[0] + row % m * steps[1];
+      const T* from = in + row / m * n * inner;
+      T* to = out + row * inner;
+      if (steps[2] == 0) std::copy_n(from + *pick * inner, inner, to);
+      else
+        for (int64_t k = 0; k < inner; ++k) to[k] = from[pick[k * steps[2]] * inner + k];
+    });
   });
 }
 
