@@ -1,5 +1,5 @@
 # Prints what stands in the fenced blocks of a Markdown file whose first line is ```cpp file=NAME, or ```text file=NAME.
-#   awk -v want=NAME -f cmake/snippets.awk FILE.md
+#   awk -v want=NAME -f cmake/snippets.awk DOCUMENT
 /^```/ {
   if (inside) { inside = 0; next }
   if ($2 == "file=" want) { inside = found = 1; next }
