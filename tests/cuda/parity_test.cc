@@ -1,5 +1,6 @@
 // Every op on CUDA against the CPU: values and gradients, f32 and f64, odd sizes, strided inputs, gradients that are
 // added to.
+#include "norma/ops/norm/plan.h"
 #include "tests/golden.h"
 
 namespace norma {
