@@ -19,7 +19,7 @@ Tensor norm_max_pool(const Tensor& x, const Grouping& grouping, const Statistics
   Tensor y(g.output_shape(), x.dtype(), x.device()), place, winner;
   const bool records = Op::records({x, gamma, beta});
   if (records) place = Tensor(y.shape(), u8, x.device()), winner = empty_like(y);
-  if (call.plan.sets > 0) kernel::norm_max_pool(in, call, g, {y, place, winner});
+  if (call.plan.sets > 0) kernel::norm_max_pool(in, call, g, y, place, winner);
   if (options.moments && call.measured()) *options.moments = call.moments();
   if (!records) return y;
 
@@ -30,7 +30,7 @@ Tensor norm_max_pool(const Tensor& x, const Grouping& grouping, const Statistics
                      const AffineGradients affine(call, sink, 1);
                      const Tensor dx = sink.wants(0) ? empty_like(*x) : Tensor(), upstream = dy.contiguous();
                      if (call.plan.sets > 0)
-                       kernel::norm_max_pool_backward(x, call, g, {place, winner, upstream, dx, affine});
+                       kernel::norm_max_pool_backward(x, call, g, upstream, place, winner, dx, affine);
                      if (dx.defined()) sink.give(0, dx);
                      affine.give(sink);
                    });

@@ -18,20 +18,13 @@ Tensor norm_max_pool(const Tensor& x, const Grouping& grouping, const Statistics
 struct NormCall;
 struct AffineGradients;
 
-struct PooledOutputs {
-  const Tensor& y;
-  // Of each window's winner its place in the window (u8, row-major) and its x; undefined where no gradient is wanted.
-  const Tensor &place, &winner;
-};
-struct PooledGradients {
-  const Tensor &place, &winner, &dy;
-  const Tensor& dx;  // may be undefined: not wanted
-  const AffineGradients& affine;
-};
-// Fills y, place, winner, and the call's cells.
-NORMA_SIMD_KERNEL(norm_max_pool, const Tensor& x, const NormCall& call, const PoolGeometry& geometry,
-                  const PooledOutputs& to)
+// Fills y, and of each window's winner its place in the window (u8, row-major) and its x, undefined where no gradient
+// is wanted; and the call's cells.
+NORMA_SIMD_KERNEL(norm_max_pool, const Tensor& x, const NormCall& call, const PoolGeometry& geometry, const Tensor& y,
+                  const Tensor& place, const Tensor& winner)
+// Assigns dx, unless that is undefined, and the affine gradients.
 NORMA_SIMD_KERNEL(norm_max_pool_backward, const Tensor& x, const NormCall& call, const PoolGeometry& geometry,
-                  const PooledGradients& to)
+                  const Tensor& dy, const Tensor& place, const Tensor& winner, const Tensor& dx,
+                  const AffineGradients& affine)
 
 }  // namespace norma

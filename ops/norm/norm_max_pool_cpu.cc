@@ -129,34 +129,36 @@ void gradient_of_windows(const PoolGeometry& g, const T* dy, const uint8_t* plac
 
 }  // namespace
 
-void norm_max_pool(const Tensor& x, const NormCall& call, const PoolGeometry& g, const PooledOutputs& to) {
+void norm_max_pool(const Tensor& x, const NormCall& call, const PoolGeometry& g, const Tensor& y, const Tensor& place,
+                   const Tensor& winner) {
   dispatch_floating("norm_max_pool", x.dtype(), [&]<class T>() {
-    const bool records = to.winner.defined();
     const T *in = x.data<T>(), leak = static_cast<T>(call.activation.slope);
-    T *y = to.y.mutable_data<T>(), *winner = records ? to.winner.mutable_data<T>() : nullptr;
-    uint8_t* place = records ? to.place.mutable_data<uint8_t>() : nullptr;
+    T *to_y = y.mutable_data<T>(), *to_winner = winner.mutable_data_or_null<T>();
+    uint8_t* to_place = place.mutable_data_or_null<uint8_t>();
     const auto apply_block = [&](const NormBlock& block, const Columns<T>& columns) {
       with_activation(call.activation, [&]<Activation::Kind kind>() {
         for_each_strip<T>(g, block, [&]<int n, int side>(const Strip& strip, int64_t j) {
           if (!strip.covered) return;
-          if (records) max_of_windows<kind, true, n, side>(g, in, y, place, winner, strip, j, columns, leak);
-          else max_of_windows<kind, false, n, side>(g, in, y, place, winner, strip, j, columns, leak);
+          if (to_winner) max_of_windows<kind, true, n, side>(g, in, to_y, to_place, to_winner, strip, j, columns, leak);
+          else max_of_windows<kind, false, n, side>(g, in, to_y, to_place, to_winner, strip, j, columns, leak);
         });
       });
     };
-    run_forward(Passes<T>(call), plan_of_windows(call.plan, g), {&x, 1}, apply_block);
+    run_forward(Passes<T>{call}, plan_of_windows(call.plan, g), {&x, 1}, apply_block);
   });
 }
 
-void norm_max_pool_backward(const Tensor& x, const NormCall& call, const PoolGeometry& g, const PooledGradients& to) {
+void norm_max_pool_backward(const Tensor& x, const NormCall& call, const PoolGeometry& g, const Tensor& dy,
+                            const Tensor& place, const Tensor& winner, const Tensor& dx,
+                            const AffineGradients& affine) {
   dispatch_floating("norm_max_pool", x.dtype(), [&]<class T>() {
     NormCall windows = call;
     windows.plan = plan_of_windows(call.plan, g);
-    const T *in = x.data<T>(), *dy = to.dy.data<T>(), leak = static_cast<T>(call.activation.slope);
-    T* dx = to.dx.mutable_data_or_null<T>();
-    const uint8_t* place = to.place.data<uint8_t>();
+    const T *in = x.data<T>(), *from = dy.data<T>(), leak = static_cast<T>(call.activation.slope);
+    T* to = dx.mutable_data_or_null<T>();
+    const uint8_t* places = place.data<uint8_t>();
     // Only winners have a gradient.
-    const GradientData<T> winners = {dy, to.winner.data<T>(), nullptr, nullptr, nullptr, false, false, leak};
+    const GradientData<T> winners = {from, winner.data<T>(), nullptr, nullptr, nullptr, false, false, leak};
     const auto sum_block = [&](const NormBlock& block, const Columns<T>& columns, double* sums, T* accumulators) {
       with_activation(call.activation, [&]<Activation::Kind kind>() {
         for_each_row_list(windows.plan, block, [&](const RowList& list) {
@@ -167,11 +169,11 @@ void norm_max_pool_backward(const Tensor& x, const NormCall& call, const PoolGeo
     const auto gradient_block = [&](const NormBlock& block, const Columns<T>& columns) {
       with_activation(call.activation, [&]<Activation::Kind kind>() {
         for_each_strip<T>(g, block, [&]<int n, int side>(const Strip& strip, int64_t j) {
-          if (dx) gradient_of_windows<kind, n, side>(g, dy, place, in, dx, strip, j, columns, leak);
+          if (to) gradient_of_windows<kind, n, side>(g, from, places, in, to, strip, j, columns, leak);
         });
       });
     };
-    run_backward<T>(windows, to.affine, sum_block, gradient_block);
+    run_backward<T>(windows, affine, sum_block, gradient_block);
   });
 }
 
