@@ -1,18 +1,348 @@
-// Declares the CPU kernel for sets of one row each, for ops/norm/cpu_sets.cc, which calls it. Not a public header.
+// The norm family's CPU kernel where every row is a set of its own: layer and RMS norm over features, group norm of
+// [N, C]. A row's cells are runs of `group_size` consecutive channels; a task takes a range of rows and does both
+// passes of a row while it is in cache. Cells may be small here, so of each only what the gradient or the caller will
+// read is written. Sets that share rows are done by the passes of ops/norm/cpu_passes.h. Not a public header.
 #pragma once
 
-#include "norma/core/simd/vectors.h"
-#include "norma/ops/norm/kernels.h"
+#include "norma/ops/norm/cpu_tiles.h"
 
 NORMA_SIMD_BEGIN
 namespace norm_kernel {
 
+// Rows taken together: their cells are solved at once, while they are in cache.
+inline constexpr int64_t kCachedElements = 2048;
+inline constexpr int64_t kFlushRows =
+    128;  // rows whose dgamma and dbeta are summed in T before the sums go on in double
+
+template <size_t from, class V, size_t... k>
+auto part_of(V v, std::index_sequence<k...>) {
+  return __builtin_shufflevector(v, v, (from + k)...);
+}
+template <size_t lanes, class V>
+auto sum_of_lanes(V v) {
+  if constexpr (lanes == 2) return v[0] + v[1];
+  else {
+    constexpr std::make_index_sequence<lanes / 2> half;
+    return sum_of_lanes<lanes / 2>(part_of<0>(v, half) + part_of<lanes / 2>(v, half));
+  }
+}
+
+struct Sums {
+  double plain, product;
+};
+
+// The sums of f(load, i), and of f g where `with_product`, over i in [0, n); load(p) is p[0] or a vector of consecutive
+// elements. Several vectors of sums, so that additions need not wait for each other. Always inline: a call would cost
+// as much as a row of 64.
+template <bool with_product, class T, class F, class G>
+[[gnu::always_inline]] inline Sums sums_of(int64_t n, F f, G g) {
+  using Vector = typename Pack<T, true>::type;
+  constexpr int64_t size = Pack<T, true>::size;
+  constexpr size_t lanes = size;
+  const auto vector = [](const T* p) { return *reinterpret_cast<const Vector*>(p); };
+  const auto scalar = [](const T* p) { return *p; };
+  Vector a{}, b{}, ag{}, bg{};
+  T rest = 0, rest_g = 0;
+  const auto add = [&](auto load, int64_t at, auto& sum, auto& product) {
+    const auto v = f(load, at);
+    sum += v;
+    if constexpr (with_product) product += v * g(load, at);
+  };
+  int64_t i = 0;
+  for (; i + 2 * size <= n; i += 2 * size) {
+    add(vector, i, a, ag);
+    add(vector, i + size, b, bg);
+  }
+  if (i + size <= n) {
+    add(vector, i, a, ag);
+    i += size;
+  }
+  for (; i < n; ++i) add(scalar, i, rest, rest_g);
+  return {double{sum_of_lanes<lanes>(a + b)} + rest,
+          with_product ? double{sum_of_lanes<lanes>(ag + bg)} + rest_g : 0.0};
+}
+template <class T, class F>
+[[gnu::always_inline]] inline double sum_of(int64_t n, F f) {
+  return sums_of<false, T>(n, f, f).plain;
+}
+
+// A call of norm, made ready for both directions. Cell i is the `size` elements from i * size on, its first channel
+// i % groups * size.
 template <class T>
-void row_sets_forward(const Tensor& x, const NormCall& call, const NormOutputs& to);
+struct RowSets {
+  const NormCall& call;
+  const NormPlan& plan = call.plan;
+  const CellArrays cells{call};
+  const Tensor gamma = by_channel(call.gamma, 1), beta = by_channel(call.beta, 0);
+  const T *const weight = gamma.data<T>(), *const bias = beta.data<T>();
+  // Every part of a cell is stored, not only mean and inv.
+  const bool general = call.source != Statistics::Source::batch || call.keep_moments;
+  const int64_t size = plan.group_size, grain = 4 * kCachedElements / plan.channels + 1;
+  const int64_t together = std::clamp<int64_t>(kCachedElements / plan.channels, 1, kFlushRows);
+  const T leak = static_cast<T>(call.activation.slope);
+
+  Tensor by_channel(const Tensor& parameter, double otherwise) const {
+    return parameter.defined() ? parameter : full({plan.channels}, otherwise, dtype_of<T>());
+  }
+  // Calls f(first row, rows) for parts of [begin, end).
+  template <class F>
+  void for_each_block(int64_t begin, int64_t end, F&& f) const {
+    for (int64_t row = begin; row < end; row += together) f(row, std::min(together, end - row));
+  }
+  // Calls f(i, c) for n cells, the first of them the first of a row: the i-th, whose first channel is c.
+  template <class F>
+  [[gnu::always_inline]] void for_each_cell(int64_t n, F&& f) const {
+    for (int64_t i = 0, c = 0; i < n; ++i, c = c + size < plan.channels ? c + size : 0) f(i, c);
+  }
+};
+
+// Means and M2 of n cells of `size` elements.
 template <class T>
-void row_sets_backward(const Tensor& x, const NormCall& call, const NormGradients& to);
+void measure_cells(const T* x, int64_t n, int64_t size, double* mean, double* m2) {
+  for (int64_t i = 0; i < n; ++i) {  // deviations from the first keep their digits where the mean is large
+    const T *cell = x + i * size, first = cell[0];
+    mean[i] = sum_of<T>(size, [=](auto load, int64_t k) { return load(cell + k) - first; });
+  }
+  const double inverse = 1 / static_cast<double>(size);
+  for (int64_t i = 0; i < n; ++i) mean[i] = mean[i] * inverse + x[i * size];
+  for (int64_t i = 0; i < n; ++i) {
+    const T *cell = x + i * size, high = static_cast<T>(mean[i]);
+    m2[i] = sum_of<T>(size, [=](auto load, int64_t k) {
+      const auto d = load(cell + k) - high;
+      return d * d;
+    });
+  }
+  for (int64_t i = 0; i < n; ++i) {  // about the mean instead of the mean rounded to T
+    const double low = low_part<T>(mean[i]), about = m2[i] - static_cast<double>(size) * low * low;
+    m2[i] = about > 0 ? about : 0;
+  }
+}
+
+// y of one cell; w and b are its channels', normalized(x) is (x - mean) inv + offset.
+template <Activation::Kind kind, class T>
+void apply_cell(const T* __restrict x, const T* __restrict residual, T* __restrict y, uint8_t* __restrict mask,
+                int64_t n, const T* __restrict w, const T* __restrict b, ForwardColumn<T> normalized, T leak) {
+  if (!residual) {
+    for (int64_t k = 0; k < n; ++k) y[k] = activate<kind>(normalized(x[k]) * w[k] + b[k], leak);
+    return;
+  }
+  for (int64_t k = 0; k < n; ++k) y[k] = normalized(x[k]) * w[k] + b[k] + residual[k];
+  if (mask)
+    for (int64_t k = 0; k < n; ++k) mask[k] = y[k] > 0;
+  for (int64_t k = 0; k < n; ++k) y[k] = activate<kind>(y[k], leak);
+}
+
+// d: dy of one cell behind the activation.
+template <Activation::Kind kind, class T>
+void behind_cell(const T* __restrict dy, const T* __restrict x, const uint8_t* __restrict mask, T* __restrict d,
+                 int64_t n, const T* __restrict w, const T* __restrict b, ForwardColumn<T> normalized, T leak) {
+  const T otherwise = kind == Activation::Kind::relu ? T(0) : leak;
+  if (mask) {
+    for (int64_t k = 0; k < n; ++k) d[k] = mask[k] != 0 ? dy[k] : otherwise * dy[k];
+  } else {
+    for (int64_t k = 0; k < n; ++k) d[k] = normalized(x[k]) * w[k] + b[k] > 0 ? dy[k] : otherwise * dy[k];
+  }
+}
+
+// From the sums of w d and w d (x - high) over each of n cells, what their gradient needs, a column a cell: the
+// normalized value is (x - high) scale + shift, and dx = scale w d - (x - high) slope - offset. `middle`, the cells'
+// offsets, may be null: 0.
 template <class T>
-void row_sets_moments(const Tensor& x, const NormCall& call);
+void solve_gradients(int64_t n, const NormCall& call, int64_t size, const double* __restrict mean,
+                     const double* __restrict inv, const double* __restrict rstd, const double* __restrict middle,
+                     const double* __restrict sum, const double* __restrict sum_x, const Columns<T>& to) {
+  const double measured = call.measured() ? 1 / static_cast<double>(size) : 0, centered = call.center ? measured : 0;
+  T* __restrict high = to.high, * __restrict scale = to.scale, * __restrict shift = to.shift, * __restrict to_slope = to.slope, * __restrict offset = to.offset;
+  for (int64_t i = 0; i < n; ++i) {
+    const ForwardColumn<T> column = forward_column<T>(mean[i], inv[i], middle ? middle[i] : 0);
+    high[i] = column.high;
+    scale[i] = column.scale;
+    shift[i] = column.shift;
+    const double about_mean = sum_x[i] - low_part<T>(mean[i]) * sum[i],
+                 slope = gradient_slope(about_mean, measured * inv[i], rstd[i]);
+    to_slope[i] = static_cast<T>(slope);
+    offset[i] = static_cast<T>(offset_from_high<T>(gradient_offset(sum[i], centered * inv[i]), slope, mean[i]));
+  }
+}
+
+// dx of the cells of one channel group in kRows rows, and what they add to dgamma and dbeta. In d, x, dx, the rows are
+// `stride` elements apart, their cells `groups` apart from `first` on in `of`. dx may be d.
+template <int kRows, Write write, class T>
+void gradient_of_cells(const T* d, const T* __restrict x, T* dx, int64_t stride, int64_t n, const T* __restrict w,
+                       const Columns<T>& of, int64_t first, int64_t groups, T* __restrict dgamma, T* __restrict dbeta) {
+  T high[kRows], scale[kRows], shift[kRows], slope[kRows], offset[kRows];
+  for (int64_t r = 0, i = first; r < kRows; ++r, i += groups) {
+    high[r] = of.high[i];
+    scale[r] = of.scale[i];
+    shift[r] = of.shift[i];
+    slope[r] = of.slope[i];
+    offset[r] = of.offset[i];
+  }
+#pragma GCC ivdep
+  for (int64_t k = 0; k < n; ++k) {
+    T dg = 0, db = 0;
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) {
+      const T v = x[r * stride + k] - high[r], dr = d[r * stride + k];
+      dg += dr * (v * scale[r] + shift[r]);
+      db += dr;
+      const T gradient = scale[r] * w[k] * dr - v * slope[r] - offset[r];
+      if constexpr (write == Write::assign) dx[r * stride + k] = gradient;
+      if constexpr (write == Write::add) dx[r * stride + k] += gradient;
+    }
+    dgamma[k] += dg;
+    dbeta[k] += db;
+  }
+}
+
+// The gradient of the rows of one slot, block by block.
+template <Activation::Kind kind, class T>
+struct SlotGradient {
+  const RowSets<T>& sets;
+  const GradientData<T> data;
+  double* const affine;  // [2, C]: the slot's dgamma and dbeta
+  const int64_t channels = sets.plan.channels, groups = sets.plan.groups, most_cells = sets.together * groups;
+  T* const chunk = scratch<T, 3>(2 * channels);                       // [2, C]: dgamma and dbeta of the last rows
+  T* const behind = scratch<T, 0>(sets.together * channels);          // [together, C]: dy behind the activation
+  const Columns<T> cells{scratch<T, 1>(5 * most_cells), most_cells};  // of the block's cells
+  double* const sum = scratch<double, 2>(2 * most_cells);             // of w d over each of these
+  double* const sum_x = sum + most_cells;                             // of w d (x - high)
+  int64_t summed = 0;                                                 // rows in chunk
+
+  void block(int64_t row, int64_t rows) {
+    if (summed + rows > kFlushRows) flush();
+    summed += rows;
+    const T* d = behind_activation(row, rows);
+    write_residual(d, row, rows);  // before dx, which may be where d is
+    solve(d, row, rows);
+    write_dx(d, row, rows);
+  }
+  void clear() {
+    std::fill_n(chunk, 2 * channels, T(0));
+    summed = 0;
+  }
+  // Adds what has been summed in T to the slot's sums in double.
+  void flush() {
+    for (int64_t k = 0; k < 2 * channels; ++k) affine[k] += chunk[k];
+    clear();
+  }
+
+  const T* behind_activation(int64_t row, int64_t rows) {
+    const int64_t from = row * channels;
+    if constexpr (kind == Activation::Kind::none) return data.dy + from;
+    const CellArrays& known = sets.cells;
+    sets.for_each_cell(rows * groups, [&](int64_t i, int64_t c) {
+      const int64_t e = from + i * sets.size, cell = row * groups + i;
+      behind_cell<kind>(data.dy + e, data.x + e, data.mask ? data.mask + e : nullptr, behind + i * sets.size, sets.size,
+                        sets.weight + c, sets.bias + c,
+                        forward_column<T>(known.mean[cell], known.inv[cell], sets.general ? known.offset[cell] : 0),
+                        sets.leak);
+    });
+    return behind;
+  }
+
+  void write_residual(const T* d, int64_t row, int64_t rows) {
+    if (!data.dresidual) return;
+    T* to = data.dresidual + row * channels;
+    if (!data.add_dresidual) std::copy_n(d, rows * channels, to);
+    for (int64_t k = 0; k < rows * channels && data.add_dresidual; ++k) to[k] += d[k];
+  }
+
+  void solve(const T* d, int64_t row, int64_t rows) {
+    const int64_t first = row * groups, n = rows * groups, size = sets.size;
+    const CellArrays& known = sets.cells;
+    const T* x = data.x + row * channels;
+    sets.for_each_cell(n, [=, this](int64_t i, int64_t c) {
+      const T high = static_cast<T>(known.mean[first + i]);
+      const T *w = sets.weight + c, *own_d = d + i * size, *own_x = x + i * size;
+      const Sums sums = sums_of<true, T>(
+          size, [=](auto load, int64_t k) { return load(w + k) * load(own_d + k); },
+          [=](auto load, int64_t k) { return load(own_x + k) - high; });
+      sum[i] = sums.plain;
+      sum_x[i] = sums.product;
+    });
+    solve_gradients(n, sets.call, size, known.mean + first, known.inv + first,
+                    (sets.general ? known.rstd : known.inv) + first, sets.general ? known.offset + first : nullptr, sum,
+                    sum_x, cells);
+  }
+
+  void write_dx(const T* d, int64_t row, int64_t rows) {
+    with_write(data.dx, data.add_dx, [&]<Write write>() {
+      for (int64_t g = 0; g < groups; ++g) {
+        const int64_t c = g * sets.size;
+        const auto sweep = [&]<int kRows>(int64_t r) {
+          const int64_t at = r * channels + c, to = row * channels + at;
+          gradient_of_cells<kRows, write>(d + at, data.x + to, write == Write::none ? nullptr : data.dx + to, channels,
+                                          sets.size, sets.weight + c, cells, r * groups + g, groups, chunk + c,
+                                          chunk + channels + c);
+        };
+        int64_t r = 0;
+        for (; r + 4 <= rows; r += 4) sweep.template operator()<4>(r);
+        for (; r < rows; ++r) sweep.template operator()<1>(r);
+      }
+    });
+  }
+};
+
+template <class T>
+void row_sets_moments(const Tensor& x, const NormCall& call) {
+  const NormPlan& plan = call.plan;
+  const CellArrays to(call);
+  const T* in = x.data<T>();
+  parallel_for(plan.cells(), 8192 / plan.group_size + 1, [&](int64_t begin, int64_t end) {
+    std::fill(to.count + begin, to.count + end, static_cast<double>(plan.group_size));
+    measure_cells(in + begin * plan.group_size, end - begin, plan.group_size, to.mean + begin, to.m2 + begin);
+  });
+}
+
+template <class T>
+void row_sets_forward(const Tensor& x, const NormCall& call, const NormOutputs& to) {
+  const RowSets<T> sets{call};
+  const int64_t groups = call.plan.groups, size = sets.size;
+  const T *in = x.data<T>(), *residual = data_of<T>(to.residual, 0);
+  T* y = to.y[0].mutable_data<T>();
+  uint8_t* mask = mutable_data_of<uint8_t>(to.mask, 0);
+  with_activation(call.activation, [&]<Activation::Kind kind>() {
+    const auto block = [&](int64_t row, int64_t rows) {
+      const int64_t first = row * groups, n = rows * groups;
+      // Of the general case all parts are kept; of the usual one the mean and inv, the others are scratch.
+      const CellArrays own(scratch<double, 0>(kNormCellParts * n), n);
+      const int64_t at = sets.general ? first : 0;
+      const CellArrays& cells = sets.general ? sets.cells : own;
+      std::fill_n(cells.count + at, n, static_cast<double>(size));
+      if (call.measured()) measure_cells(in + first * size, n, size, cells.mean + at, cells.m2 + at);
+      solve_cells(call, cells, at, at + n);
+      if (!sets.general) {
+        std::copy_n(own.mean, n, sets.cells.mean + first);
+        std::copy_n(own.inv, n, sets.cells.inv + first);
+      }
+      sets.for_each_cell(n, [&](int64_t i, int64_t c) {
+        const int64_t e = (first + i) * size;
+        apply_cell<kind>(in + e, residual ? residual + e : nullptr, y + e, mask ? mask + e : nullptr, size,
+                         sets.weight + c, sets.bias + c,
+                         forward_column<T>(cells.mean[at + i], cells.inv[at + i], cells.offset[at + i]), sets.leak);
+      });
+    };
+    parallel_for(call.plan.sets, sets.grain,
+                 [&](int64_t begin, int64_t end) { sets.for_each_block(begin, end, block); });
+  });
+}
+
+template <class T>
+void row_sets_backward(const Tensor& x, const NormCall& call, const NormGradients& to) {
+  const RowSets<T> sets{call};
+  const int64_t pair = 2 * call.plan.channels;  // dgamma, dbeta
+  PoolVector<double> affine(slot_count(call.plan.sets, sets.grain) * pair, 0.0);
+  with_activation(call.activation, [&]<Activation::Kind kind>() {
+    parallel_ranges(call.plan.sets, sets.grain, [&](int slot, int64_t begin, int64_t end) {
+      SlotGradient<kind, T> gradient = {sets, gradient_data<T>({&x, 1}, call, to, 0), affine.data() + slot * pair};
+      gradient.clear();
+      sets.for_each_block(begin, end, [&](int64_t row, int64_t rows) { gradient.block(row, rows); });
+      gradient.flush();
+    });
+  });
+  sum_affine_gradients(call.plan, false, affine, to.affine);
+}
 
 }  // namespace norm_kernel
 NORMA_SIMD_END
