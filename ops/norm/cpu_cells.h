@@ -42,10 +42,10 @@ struct CellArrays {
 };
 
 // inv, rstd and offset of n cells from their moments; without centering, the mean becomes 0.
-template <bool center>
-void solve_measured(int64_t n, const double* __restrict count, double* __restrict mean, const double* __restrict m2,
-                    double eps, double* __restrict inv, double* __restrict rstd, double* __restrict offset) {
-  constexpr double keep = center ? 1 : 0;
+inline void solve_measured(int64_t n, bool center, const double* __restrict count, double* __restrict mean,
+                           const double* __restrict m2, double eps, double* __restrict inv, double* __restrict rstd,
+                           double* __restrict offset) {
+  const double keep = center ? 1 : 0;
   for (int64_t i = 0; i < n; ++i) {
     inv[i] = rstd[i] = cell_rstd(cell_variance(count[i], mean[i], m2[i], center), eps);
     mean[i] *= keep;
@@ -56,9 +56,8 @@ void solve_measured(int64_t n, const double* __restrict count, double* __restric
 // Completes cells [begin, end) from their moments, or from the population.
 inline void solve_cells(const NormCall& call, const CellArrays& cells, int64_t begin, int64_t end) {
   if (call.measured()) {
-    const auto solve = call.center ? solve_measured<true> : solve_measured<false>;
-    solve(end - begin, cells.count + begin, cells.mean + begin, cells.m2 + begin, call.eps, cells.inv + begin,
-          cells.rstd + begin, cells.offset + begin);
+    solve_measured(end - begin, call.center, cells.count + begin, cells.mean + begin, cells.m2 + begin, call.eps,
+                   cells.inv + begin, cells.rstd + begin, cells.offset + begin);
   }
   if (call.source == Statistics::Source::batch) return;
   const int64_t entries = call.population.numel() / 2;  // which divide the cells
@@ -109,20 +108,19 @@ inline void solve_gradients(int64_t n, const double* __restrict count, const dou
   }
 }
 
-// Calls f.operator()<kSize>() for a group size; 0: any other. Loops over a size that the compiler knows vectorise.
+// Calls f(size) with a constant for the usual group sizes: loops over a size that the compiler knows vectorise.
 template <class F>
 void with_group_size(int64_t size, F&& f) {
-  if (size == 2) f.template operator()<2>();
-  else if (size == 4) f.template operator()<4>();
-  else if (size == 8) f.template operator()<8>();
-  else if (size == 16) f.template operator()<16>();
-  else f.template operator()<0>();
+  if (size == 2) f(std::integral_constant<int64_t, 2>());
+  else if (size == 4) f(std::integral_constant<int64_t, 4>());
+  else if (size == 8) f(std::integral_constant<int64_t, 8>());
+  else if (size == 16) f(std::integral_constant<int64_t, 16>());
+  else f(size);
 }
 
 // The values of n groups, each for all of its channels.
 inline void spread_groups(const double* __restrict values, int64_t n, int64_t group_size, double* __restrict to) {
-  with_group_size(group_size, [=]<int64_t kSize>() {
-    const int64_t size = kSize > 0 ? kSize : group_size;
+  with_group_size(group_size, [=](auto size) {
     for (int64_t g = 0; g < n; ++g)
       for (int64_t c = 0; c < size; ++c) to[g * size + c] = values[g];
   });
@@ -130,8 +128,7 @@ inline void spread_groups(const double* __restrict values, int64_t n, int64_t gr
 
 // The sums of n groups over their channels.
 inline void sum_groups(const double* __restrict values, int64_t n, int64_t group_size, double* __restrict to) {
-  with_group_size(group_size, [=]<int64_t kSize>() {
-    const int64_t size = kSize > 0 ? kSize : group_size;
+  with_group_size(group_size, [=](auto size) {
     for (int64_t g = 0; g < n; ++g) {
       double sum = 0;
       for (int64_t c = 0; c < size; ++c) sum += values[g * size + c];
@@ -186,8 +183,7 @@ inline void store_cells(const NormPlan& plan, const ChannelMoments& channel, con
     return;
   }
   // All channels count alike: the mean of the means, and the squares of what is between them.
-  with_group_size(plan.group_size, [&]<int64_t kSize>() {
-    const int64_t size = kSize > 0 ? kSize : plan.group_size;
+  with_group_size(plan.group_size, [&](auto size) {
     const double inverse = 1 / static_cast<double>(size), rows = channel.count;
     double *__restrict count = cells.count + first, *__restrict to_mean = cells.mean + first,
                        *__restrict to_m2 = cells.m2 + first;

@@ -21,7 +21,6 @@ enum NormCellPart : int64_t {
 
 // What the kernels of both directions are told: the arguments of norm(), checked and made ready.
 struct NormCall {
-  NormCall() = default;
   NormCall(const Op& op, const std::vector<Tensor>& xs, const Grouping& grouping, const Statistics& statistics,
            const Tensor& gamma, const Tensor& beta, const NormOptions& options);
   // The same for the moments alone: no parameters, no population, nothing done to the cells' moments.

@@ -14,8 +14,7 @@ Moments moments(const Tensor& x, const Grouping& grouping) { return moments(std:
 Moments moments(const std::vector<Tensor>& xs, const Grouping& grouping) {
   std::vector<Tensor> inputs;
   for (const Tensor& x : xs) {
-    check(x.is_floating() && x.dtype() == xs[0].dtype() && x.device() == xs[0].device(), "moments",
-          "wants floating inputs of one dtype on one device, not {} {}", x.dtype(), x.shape());
+    Op("moments").check_same({xs[0], x});
     inputs.push_back(x.contiguous());
   }
   const NormCall call(plan_norm("moments", grouping, inputs), xs[0].device());

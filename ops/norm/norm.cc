@@ -183,10 +183,10 @@ std::vector<Tensor> norm(const std::vector<Tensor>& xs, const Grouping& grouping
   recorded.push_back(beta);
   recorded.insert(recorded.end(), options.residual.begin(), options.residual.end());
   if (!Op::records(recorded)) return outputs;
-  NormRule rule{{}, {}, {}, call.save(op), !residuals.empty()};
+  std::vector<Saved> parameters = call.save(op);
+  NormRule rule{std::move(call), {}, {}, std::move(parameters), !residuals.empty()};
   for (const Tensor& x : inputs) rule.x.push_back(op.save(x));
   for (const Tensor& mask : masks) rule.mask.push_back(op.save(mask));
-  rule.call = std::move(call);
   op.record_all(recorded, outputs, std::move(rule));
   return outputs;
 }
