@@ -55,7 +55,7 @@ class Op {
   // the values that the tape follows.
   Saved save(const Tensor& x) const {
     saved_ += x.bytes();
-    return Saved(x.detach(), name_);
+    return Saved(x.defined() ? x.detach() : x, name_);
   }
   // Keeps x only if `input` is to have a gradient; otherwise what is saved is undefined. For what the gradient of that
   // input alone depends on.

@@ -108,7 +108,7 @@ Tensor Tensor::to(Device wanted) const {
   return copy;
 }
 
-Tensor Tensor::detach() const { return defined() ? Tensor(storage(), shape(), strides(), offset(), dtype()) : *this; }
+Tensor Tensor::detach() const { return Tensor(storage(), shape(), strides(), offset(), dtype()); }
 
 void Tensor::fill(double value) const {
   check_writable("fill");
@@ -136,7 +136,7 @@ void Tensor::set_grad(const Tensor& grad) const {
           "a gradient of shape {} ({}, {}) for a tensor of shape {} ({}, {})", grad.shape(), grad.dtype(),
           grad.device(), shape(), dtype(), device());
   }
-  impl().grad = grad.detach().impl_;  // a handle of its own, so that sharing is seen
+  impl().grad = grad.defined() ? grad.detach().impl_ : nullptr;  // a handle of its own, so that sharing is seen
 }
 
 Tensor full(const Shape& shape, double value, DType dtype, Device device) {

@@ -55,7 +55,8 @@ class Tensor {
   int rank() const { return shape().rank(); }
   int64_t dim(int axis) const { return shape().dim(axis); }  // negative counts from the end
   int64_t numel() const { return shape().numel(); }
-  int64_t bytes() const { return defined() ? numel() * static_cast<int64_t>(size_of(dtype())) : 0; }  // of its elements
+  // Of its elements; 0 if undefined.
+  int64_t bytes() const { return defined() ? numel() * static_cast<int64_t>(size_of(dtype())) : 0; }
   int64_t offset() const { return impl().offset; }
   DType dtype() const { return impl().dtype; }
   Device device() const { return impl().storage->device(); }
@@ -106,7 +107,7 @@ class Tensor {
   Tensor to(DType wanted) const { return wanted == dtype() ? *this : copy_as(wanted); }
   Tensor to(Device device) const;
   Tensor clone() const { return copy_as(dtype()); }  // always a fresh, contiguous copy
-  // The same data, without the tape's knowledge of it. Undefined if this is.
+  // The same data, without the tape's knowledge of it.
   Tensor detach() const;
 
   // In place, for whoever owns the data; an error while a pending tape entry has saved it.
