@@ -1,6 +1,6 @@
-// How the work of cuda/norm/norm.cu is cut up. Rows of channels are cut into pieces of one set each (NormPlan::pieces);
-// a CUDA block takes some columns of a piece, a thread one column. What is summed by piece and column is then combined
-// by cell, or by channel, in an order that depends on the shapes alone. Not a public header.
+// How the work of cuda/norm/norm.cu is cut up. Rows of channels are cut into pieces of one set each (NormBlocks); a
+// CUDA block takes some columns of a piece, a thread one column. What is summed by piece and column is then combined by
+// cell, or by channel, in an order that depends on the shapes alone. Not a public header.
 #pragma once
 
 #include <numeric>
@@ -100,31 +100,25 @@ class Work {
     call.beta = of.beta.data_or_null<T>();
     call.width = width_for(plan.channels);
     const int64_t all = std::accumulate(plan.rows.begin(), plan.rows.end(), int64_t{0});
-    const PoolVector<NormPlan::Run> runs =
-        plan.pieces(std::clamp<int64_t>(all * tiles() / 2048, 4 * kThreads / call.width, 4096));
+    const NormBlocks blocks =
+        NormBlocks::by_rows(plan, std::clamp<int64_t>(all * tiles() / 2048, 4 * kThreads / call.width, 4096));
     int64_t longest = 0;
     PoolVector<int64_t> table;
     tensor_begin_.assign(plan.rows.size() + 1, 0);
-    for (const NormPlan::Run& run : runs) {
+    for (const NormPlan::Run& run : blocks.runs) {
       table.insert(table.end(), {run.first_row, run.rows, run.set});
       longest = std::max(longest, run.rows);
       ++tensor_begin_[run.tensor + 1];
     }
     std::partial_sum(tensor_begin_.begin(), tensor_begin_.end(), tensor_begin_.begin());
     call.lanes = lanes_for(longest, call.width);
-    const int64_t sets = plan.row_sets ? 1 : plan.sets;
-    const auto set_of = [&](int64_t i) { return runs[i].set; };
-    PoolVector<int64_t> by_set(runs.size());
-    std::iota(by_set.begin(), by_set.end(), int64_t{0});
-    std::ranges::stable_sort(by_set, {}, set_of);
-    for (int64_t set = 0; set <= sets; ++set)
-      table.push_back(std::ranges::lower_bound(by_set, set, {}, set_of) - by_set.begin());
-    table.insert(table.end(), by_set.begin(), by_set.end());
+    table.insert(table.end(), blocks.of_set.begin.begin(), blocks.of_set.begin.end());
+    table.insert(table.end(), blocks.of_set.items.begin(), blocks.of_set.items.end());
     memory_ = on_device(std::move(table), of.cells.device());
     const int64_t* to = memory_.cuda_data<int64_t>();
     call.pieces = reinterpret_cast<const Piece*>(to);
     call.set_begin = to + 3 * pieces();
-    call.set_pieces = call.set_begin + sets + 1;
+    call.set_pieces = call.set_begin + blocks.of_set.begin.size();
   }
 
   int64_t pieces() const { return tensor_begin_.back(); }

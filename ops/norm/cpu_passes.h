@@ -25,7 +25,7 @@ inline NormBlocks cut_into_blocks(const NormPlan& plan) {
   const int64_t rows = std::accumulate(plan.rows.begin(), plan.rows.end(), int64_t{0});
   const bool scattered = std::ssize(plan.runs) > plan.sets * std::ssize(plan.rows);  // each part has all sets, then
   const int64_t elements = kBlockElements * (scattered ? plan.sets : 1);
-  return NormBlocks(plan, std::clamp<int64_t>(rows * plan.channels / elements, 1, kMaxSlots));
+  return NormBlocks::by_place(plan, std::clamp<int64_t>(rows * plan.channels / elements, 1, kMaxSlots));
 }
 
 // Calls f(list) for the rows of a block, as wide rows where enough of them lie together.
@@ -38,18 +38,20 @@ void for_each_row_list(const NormPlan& plan, const NormBlock& block, F&& f) {
     list.count = 0;
   };
   for (const NormPlan::Run& run : block.runs) {
-    if (list.width != unit * plan.channels) flush();  // what a run has left over is summed by itself
-    const int64_t end = run.first_row + run.rows;
-    for (int64_t row = run.first_row; row < end;) {
-      const int64_t together = end - row >= unit ? unit : 1;  // what is less than a wide row, one by one
+    int64_t rows = run.rows, at = run.first_row * plan.channels;
+    for (int64_t together = unit; rows > 0; together = 1) {  // then what is less than a wide row, one by one
       const int64_t width = together * plan.channels;
-      if (list.tensor != run.tensor || list.width != width || list.count == kListRows) flush();
+      if (list.tensor != run.tensor || list.width != width) flush();
       list.tensor = run.tensor;
       list.width = width;
-      const int64_t n = std::min((end - row) / together, kListRows - list.count);
-      for (int64_t i = 0; i < n; ++i) list.at[list.count + i] = row * plan.channels + i * width;
-      list.count += n;
-      row += n * together;
+      while (rows >= together) {
+        const int64_t n = std::min(together == 1 ? rows : rows / together, kListRows - list.count);
+        for (int64_t i = 0; i < n; ++i) list.at[list.count + i] = at + i * width;
+        list.count += n;
+        at += n * width;
+        rows -= n * together;
+        if (list.count == kListRows) flush();
+      }
     }
   }
   flush();
@@ -76,13 +78,21 @@ struct TaskScratch {
 
 // A call of norm, made ready for the passes of both directions.
 template <class T>
-struct Passes {
+class Passes {
+ public:
   const NormCall& call;
-  const NormPlan& plan = call.plan;
-  const CellArrays cells{call};
-  const int64_t width = rows_per_wide_row(plan.channels) * plan.channels;  // of a wide row
-  // [affine sets, channels]; 1 and 0 where there are none.
-  const PoolVector<double> gammas = by_channel(call.gamma, 1), betas = by_channel(call.beta, 0);
+  const NormPlan& plan;
+  const CellArrays cells;
+  const int64_t width;  // of a wide row
+
+  explicit Passes(const NormCall& c)
+      : call(c),
+        plan(c.plan),
+        cells(c),
+        width(rows_per_wide_row(plan.channels) * plan.channels),
+        gamma_(by_channel(c.gamma, 1)),
+        beta_(by_channel(c.beta, 0)),
+        zero_(plan.channels, 0.0) {}
 
   // Whether each set is to be done in one go by one task.
   bool one_go() const {
@@ -115,15 +125,17 @@ struct Passes {
   }
   ChannelStatistics statistics(int64_t set, const TaskScratch<T>& scratch) const {
     const int64_t first = set * plan.groups;
+    const bool moved = call.source == Statistics::Source::renorm;
     return {spread(cells.mean + first, 0, scratch.mean), spread(cells.inv + first, 1, scratch.inv),
-            spread(cells.offset + first, 0, scratch.offset)};
+            moved ? spread(cells.offset + first, 0, scratch.offset) : zero_.data()};
   }
-  const double* gamma(int64_t set) const { return gammas.data() + affine_at(set); }
+
+  const double* gamma(int64_t set) const { return gamma_.data() + affine_at(set); }
 
   void fill_forward(int64_t set, const ChannelStatistics& s, const Columns<T>& to) const {
-    const double *weight = gamma(set), *bias = betas.data() + affine_at(set);
+    const double *gammas = gamma(set), *betas = beta_.data() + affine_at(set);
     for (int64_t c = 0; c < plan.channels; ++c) {
-      const ForwardColumn<T> column = forward_column<T>(s.mean[c], s.inv[c], s.offset[c], weight[c], bias[c]);
+      const ForwardColumn<T> column = forward_column<T>(s.mean[c], s.inv[c], s.offset[c], gammas[c], betas[c]);
       to.high[c] = column.high;
       to.scale[c] = column.scale;
       to.shift[c] = column.shift;
@@ -144,6 +156,7 @@ struct Passes {
     for (int64_t at = plan.channels; at < width; at += plan.channels) std::copy_n(part, plan.channels, part + at);
   }
 
+ private:
   int64_t affine_at(int64_t set) const { return call.affine_per_set() ? set * plan.channels : 0; }
 
   PoolVector<double> by_channel(const Tensor& parameter, double otherwise) const {
@@ -157,6 +170,9 @@ struct Passes {
         std::copy_n(from, size, result.begin() + begin + at);
     return result;
   }
+
+  PoolVector<double> gamma_, beta_;  // [affine sets, channels]; 1 and 0 where there are none
+  PoolVector<double> zero_;          // [channels]
 };
 
 // The moments of the channels of a block, in `memory` [2, C].
@@ -173,9 +189,8 @@ ChannelMoments measure(const NormPlan& plan, const NormBlock& block, std::span<c
 
 // The first pass over large sets: blocks in parallel, then merged by set in the order of the blocks.
 template <class T>
-void measure_blocks(const Passes<T>& passes, std::span<const Tensor> xs) {
+void measure_blocks(const Passes<T>& passes, const NormBlocks& blocks, std::span<const Tensor> xs) {
   const NormPlan& plan = passes.plan;
-  const NormBlocks blocks = cut_into_blocks(plan);
   const int64_t pair = 2 * plan.channels;  // mean and M2
   double* partial = scratch<double, 2>(std::ssize(blocks.list) * pair);
   PoolVector<double> rows(blocks.list.size());
@@ -185,10 +200,8 @@ void measure_blocks(const Passes<T>& passes, std::span<const Tensor> xs) {
   passes.for_each_set(blocks.per_set(plan), [&](int64_t set, const TaskScratch<T>& scratch) {
     std::fill_n(scratch.sums, pair, 0.0);
     ChannelMoments moments{0, scratch.sums, scratch.sums + plan.channels};
-    for (const NormBlock& block : blocks.of_set(set)) {
-      const int64_t i = &block - blocks.list.data();
+    for (int64_t i : blocks.of_set[set])
       moments.merge(plan.channels, rows[i], partial + i * pair, partial + i * pair + plan.channels);
-    }
     store_cells(plan, moments, passes.cells, set);
   });
 }
@@ -212,116 +225,131 @@ void run_forward(const Passes<T>& passes, const NormPlan& out, std::span<const T
     });
     return;
   }
-  if (call.measured()) measure_blocks<T>(passes, xs);
+  const NormBlocks blocks = cut_into_blocks(plan);
+  if (call.measured()) measure_blocks<T>(passes, blocks, xs);
   if (call.comm) merge_over_workers(*call.comm, call.cells);
   solve_cells(call, passes.cells, 0, plan.cells());
   const auto columns_of = passes.columns_of_sets();
-  passes.for_each_block(cut_into_blocks(out), [&](const NormBlock& block, int64_t, const TaskScratch<T>&) {
+  const auto apply_to = [&](const NormBlock& block, int64_t, const TaskScratch<T>&) {
     apply(block, columns_of(block.set));
-  });
+  };
+  if (&out == &plan) passes.for_each_block(blocks, apply_to);
+  else passes.for_each_block(cut_into_blocks(out), apply_to);
 }
 
 // The passes of the gradient. sum(block, columns, sums, accumulators) adds the block's sums of dy and of dy (x - high),
 // dy behind the activation, to sums [2, C]; accumulators are [2, width]. gradient(block, columns) writes dx.
 template <class T, class Sum, class Gradient>
-struct Backward {
-  using Scratch = TaskScratch<T>;
+class Backward {
+ public:
+  Backward(const NormCall& call, Sum sum, Gradient gradient)
+      : passes_(call),
+        call_(call),
+        plan_(call.plan),
+        sum_(sum),
+        gradient_(gradient),
+        affine_(2 * plan_.channels *
+                (call.affine_per_set() || !passes_.one_go() ? plan_.sets : slot_count(plan_.sets, 1))) {}
 
-  const Passes<T> passes;
-  const Sum& sum;
-  const Gradient& gradient;
-  const NormCall& call = passes.call;
-  const NormPlan& plan = passes.plan;
-  // dgamma and dbeta of sets or slots, [sets or slots, 2, C].
-  PoolVector<double> parts = PoolVector<double>(
-      2 * plan.channels * (call.affine_per_set() || !passes.one_go() ? plan.sets : slot_count(plan.sets, 1)));
+  void run(const AffineGradients& affine) {
+    if (passes_.one_go()) by_set();
+    else by_block();
+    sum_affine_gradients(plan_, call_.affine_per_set(), affine_, affine);
+  }
+
+ private:
+  using Scratch = TaskScratch<T>;
 
   // Both passes over a set by one task.
   void by_set() {
-    parallel_ranges(plan.sets, 1, [&](int slot, int64_t begin, int64_t end) {
-      const Scratch scratch = passes.task_scratch();
+    parallel_ranges(plan_.sets, 1, [&](int slot, int64_t begin, int64_t end) {
+      const Scratch scratch = passes_.task_scratch();
       for (int64_t set = begin; set < end; ++set) {
-        const NormBlock block = whole_set(plan, set);
-        const ChannelStatistics statistics = passes.statistics(set, scratch);
-        passes.fill_forward(set, statistics, scratch.columns);
+        const NormBlock block = whole_set(plan_, set);
+        const ChannelStatistics statistics = passes_.statistics(set, scratch);
+        passes_.fill_forward(set, statistics, scratch.columns);
         sum_block(block, scratch.columns, scratch.sums, scratch);
-        total(set, statistics, call.affine_per_set() ? set : slot, scratch.sums, scratch.totals, scratch);
+        total(set, statistics, call_.affine_per_set() ? set : slot, scratch.sums, scratch.totals, scratch);
         fill_gradient(set, statistics, scratch.totals, scratch.columns, scratch);
-        gradient(block, scratch.columns);
+        gradient_(block, scratch.columns);
       }
     });
   }
 
   // Each pass over all blocks, with the totals of the cells between them.
   void by_block() {
-    const int64_t pair = 2 * plan.channels;
-    const NormBlocks blocks = cut_into_blocks(plan);
+    const int64_t pair = 2 * plan_.channels;
+    const NormBlocks blocks = cut_into_blocks(plan_);
     double* partial = scratch<double, 2>(std::ssize(blocks.list) * pair);
-    PoolVector<double> totals(plan.cells() * 2);
-    const auto totals_of = [&](int64_t set) { return totals.data() + set * plan.groups * 2; };
-    const auto columns_of = passes.columns_of_sets();
-    passes.for_each_block(blocks, [&](const NormBlock& block, int64_t i, const Scratch& scratch) {
+    PoolVector<double> totals(plan_.cells() * 2);
+    const auto totals_of = [&](int64_t set) { return totals.data() + set * plan_.groups * 2; };
+    const auto columns_of = passes_.columns_of_sets();
+    passes_.for_each_block(blocks, [&](const NormBlock& block, int64_t i, const Scratch& scratch) {
       sum_block(block, columns_of(block.set), partial + i * pair, scratch);
     });
-    passes.for_each_set(blocks.per_set(plan), [&](int64_t set, const Scratch& scratch) {
+    passes_.for_each_set(blocks.per_set(plan_), [&](int64_t set, const Scratch& scratch) {
       double* __restrict sums = scratch.sums;
       std::fill_n(sums, pair, 0.0);
-      for (const NormBlock& block : blocks.of_set(set)) {
-        const double* __restrict add = partial + (&block - blocks.list.data()) * pair;
+      for (int64_t i : blocks.of_set[set]) {
+        const double* __restrict add = partial + i * pair;
         for (int64_t c = 0; c < pair; ++c) sums[c] += add[c];
       }
-      total(set, passes.statistics(set, scratch), set, sums, totals_of(set), scratch);
+      total(set, passes_.statistics(set, scratch), set, sums, totals_of(set), scratch);
     });
-    if (call.comm && call.measured()) sum_over_workers(*call.comm, totals);
-    passes.for_each_set(1, [&](int64_t set, const Scratch& scratch) {
-      fill_gradient(set, passes.statistics(set, scratch), totals_of(set), columns_of(set), scratch);
+    if (call_.comm && call_.measured()) sum_over_workers(*call_.comm, totals);
+    passes_.for_each_set(1, [&](int64_t set, const Scratch& scratch) {
+      fill_gradient(set, passes_.statistics(set, scratch), totals_of(set), columns_of(set), scratch);
     });
-    passes.for_each_block(
-        blocks, [&](const NormBlock& block, int64_t, const Scratch&) { gradient(block, columns_of(block.set)); });
+    passes_.for_each_block(
+        blocks, [&](const NormBlock& block, int64_t, const Scratch&) { gradient_(block, columns_of(block.set)); });
   }
 
   void sum_block(const NormBlock& block, const Columns<T>& columns, double* sums, const Scratch& scratch) {
-    std::fill_n(sums, 2 * plan.channels, 0.0);
-    sum(block, columns, sums, scratch.accumulators);
+    std::fill_n(sums, 2 * plan_.channels, 0.0);
+    sum_(block, columns, sums, scratch.accumulators);
   }
 
   // totals [2, groups]: the sums over a set's cells of g (x - mean) and of g = gamma inv dy, from the sums of its
-  // channels. Adds what they say of dgamma and dbeta to that one of `parts`.
+  // channels. Adds what they say of dgamma and dbeta to that part of affine_.
   void total(int64_t set, const ChannelStatistics& s, int64_t part, const double* sums, double* totals,
              const Scratch& scratch) {
-    const int64_t channels = plan.channels, size = plan.group_size;
+    const int64_t channels = plan_.channels, size = plan_.group_size;
     double *of_g_x = size == 1 ? totals : scratch.sum_of_g_x,
-           *of_g = size == 1 ? totals + plan.groups : scratch.sum_of_g, *dgamma = parts.data() + part * 2 * channels;
-    weigh_sums<T>(plan.normalized, s, passes.gamma(set), sums, sums + channels, of_g, of_g_x, dgamma,
+           *of_g = size == 1 ? totals + plan_.groups : scratch.sum_of_g, *dgamma = affine_.data() + part * 2 * channels;
+    weigh_sums<T>(plan_.normalized, s, passes_.gamma(set), sums, sums + channels, of_g, of_g_x, dgamma,
                   dgamma + channels);
     if (size == 1) return;
-    sum_groups(of_g_x, plan.groups, size, totals);
-    sum_groups(of_g, plan.groups, size, totals + plan.groups);
+    sum_groups(of_g_x, plan_.groups, size, totals);
+    sum_groups(of_g, plan_.groups, size, totals + plan_.groups);
   }
 
   // From these totals, which it overwrites by the slopes and offsets of the cells, those of the columns.
   void fill_gradient(int64_t set, const ChannelStatistics& s, double* totals, const Columns<T>& columns,
                      const Scratch& scratch) {
-    const CellArrays& cells = passes.cells;
-    const int64_t first = set * plan.groups;
-    solve_gradients(plan.groups, cells.count + first, cells.rstd + first, call.measured(), call.center, totals,
-                    totals + plan.groups);
-    const double *slope = passes.spread(totals, 0, scratch.sum_of_g_x),
-                 *offset = passes.spread(totals + plan.groups, 0, scratch.sum_of_g);
-    for (int64_t c = 0; c < plan.channels; ++c) {
+    const CellArrays& cells = passes_.cells;
+    const int64_t first = set * plan_.groups;
+    solve_gradients(plan_.groups, cells.count + first, cells.rstd + first, call_.measured(), call_.center, totals,
+                    totals + plan_.groups);
+    const double *slope = passes_.spread(totals, 0, scratch.sum_of_g_x),
+                 *offset = passes_.spread(totals + plan_.groups, 0, scratch.sum_of_g);
+    for (int64_t c = 0; c < plan_.channels; ++c) {
       columns.slope[c] = static_cast<T>(slope[c]);
       columns.offset[c] = static_cast<T>(offset_from_high<T>(offset[c], slope[c], s.mean[c]));
     }
-    for (T* part : {columns.slope, columns.offset}) passes.widen(part);
+    for (T* part : {columns.slope, columns.offset}) passes_.widen(part);
   }
+
+  const Passes<T> passes_;
+  const NormCall& call_;
+  const NormPlan& plan_;
+  const Sum sum_;
+  const Gradient gradient_;
+  PoolVector<double> affine_;  // dgamma and dbeta of sets or slots, [sets or slots, 2, C]
 };
 
 template <class T, class Sum, class Gradient>
-void run_backward(const NormCall& call, const AffineGradients& affine, const Sum& sum, const Gradient& gradient) {
-  Backward<T, Sum, Gradient> backward = {{call}, sum, gradient};
-  if (backward.passes.one_go()) backward.by_set();
-  else backward.by_block();
-  sum_affine_gradients(call.plan, call.affine_per_set(), backward.parts, affine);
+void run_backward(const NormCall& call, const AffineGradients& affine, Sum&& sum, Gradient&& gradient) {
+  Backward<T, Sum, Gradient>(call, sum, gradient).run(affine);
 }
 
 }  // namespace norm_kernel

@@ -1,5 +1,6 @@
-// The norm family's CPU kernel. Where sets share rows: the passes of ops/norm/cpu_passes.h with the element loops of
-// ops/norm/cpu_tiles.h. Where each row is a set of its own (layer norm over features): ops/norm/cpu_row_sets.h.
+// The norm family's CPU kernel where sets share rows: the passes of ops/norm/cpu_passes.h with the element loops of
+// ops/norm/cpu_tiles.h. Where each row is a set of its own (layer norm over features), ops/norm/cpu_row_sets.cc does
+// it.
 #include "norma/ops/norm/cpu_passes.h"
 #include "norma/ops/norm/cpu_row_sets.h"
 
@@ -20,7 +21,7 @@ void norm_forward(std::span<const Tensor> x, const NormCall& call, const NormOut
         });
       });
     };
-    run_forward(Passes<T>{call}, call.plan, x, apply_block);
+    run_forward(Passes<T>(call), call.plan, x, apply_block);
   });
 }
 
@@ -54,7 +55,7 @@ void norm_backward(std::span<const Tensor> x, const NormCall& call, const NormGr
 void norm_moments(std::span<const Tensor> x, const NormCall& call) {
   dispatch_floating("moments", x[0].dtype(), [&]<class T>() {
     if (call.plan.row_sets) return row_sets_moments<T>(x[0], call);
-    measure_blocks<T>(Passes<T>{call}, x);
+    measure_blocks<T>(Passes<T>(call), cut_into_blocks(call.plan), x);
   });
 }
 

@@ -1,6 +1,6 @@
 #include "norma/ops/norm/plan.h"
 
-#include <numeric>
+#include <algorithm>
 
 namespace norma {
 namespace {
@@ -8,26 +8,36 @@ namespace {
 // Calls f(first, count, set) for the runs of consecutive samples of one set, of n samples. Gives the number of sets.
 template <class F>
 int64_t for_each_sample_run(const char* op, const Samples& samples, int64_t n, F&& f) {
-  if (samples.kind == Samples::Kind::labels) {
-    check(samples.ids.dim(0) == n, op, "{} sample labels for a batch of {}", samples.ids.dim(0), n);
-    const int64_t* ids = samples.ids.data<int64_t>();
-    for (int64_t i = 0; i < n; ++i)
-      check(ids[i] >= 0 && ids[i] < samples.size, op, "sample label {} at index {} is outside of [0, {})", ids[i], i,
-            samples.size);
-    for (int64_t first = 0, end; first < n; first = end) {
-      end = std::find_if(ids + first, ids + n, [&](int64_t id) { return id != ids[first]; }) - ids;
-      f(first, end - first, ids[first]);
+  switch (samples.kind) {
+    case Samples::Kind::whole:
+    case Samples::Kind::across:
+      if (n > 0) f(0, n, 0);
+      return 1;
+    case Samples::Kind::each:
+      for (int64_t i = 0; i < n; ++i) f(i, 1, i);
+      return n;
+    case Samples::Kind::chunks: {
+      const int64_t k = samples.size;
+      int64_t sets = (n + k - 1) / k;
+      while (k > 1 && sets > 1 && n / sets < 2) --sets;
+      for (int64_t set = 0, first = 0, count; set < sets; ++set, first += count)
+        f(first, count = n / sets + (set < n % sets), set);  // the first n % sets chunks are longer by one
+      return sets;
     }
-    return samples.size;
+    case Samples::Kind::labels: {
+      check(samples.ids.dim(0) == n, op, "{} sample labels for a batch of {}", samples.ids.dim(0), n);
+      const int64_t* ids = samples.ids.data<int64_t>();
+      for (int64_t i = 0; i < n; ++i)
+        check(ids[i] >= 0 && ids[i] < samples.size, op, "sample label {} at index {} is outside of [0, {})", ids[i], i,
+              samples.size);
+      for (int64_t first = 0, end; first < n; first = end) {
+        end = std::find_if(ids + first, ids + n, [&](int64_t id) { return id != ids[first]; }) - ids;
+        f(first, end - first, ids[first]);
+      }
+      return samples.size;
+    }
   }
-  int64_t sets = samples.kind == Samples::Kind::each ? n : 1;
-  if (const int64_t k = samples.size; samples.kind == Samples::Kind::chunks) {
-    sets = (n + k - 1) / k;
-    while (k > 1 && sets > 1 && n / sets < 2) --sets;
-  }
-  for (int64_t set = 0, first = 0, count; set < sets; ++set, first += count)
-    f(first, count = n / sets + (set < n % sets), set);  // the first n % sets are longer by one
-  return sets;
+  return 0;  // not reached
 }
 
 void check_inputs(const char* op, const Grouping& grouping, std::span<const Tensor> xs) {
@@ -59,17 +69,32 @@ void plan_channels(const char* op, const Grouping& grouping, const Shape& shape,
         "the first {} channels, each by itself, of input {}", plan.normalized, shape);
 }
 
+// The runs of all tensors, by set.
+void plan_runs(const char* op, const Samples& samples, std::span<const Tensor> xs, NormPlan& plan) {
+  PoolVector<NormPlan::Run> runs;  // by place
+  for (int64_t t = 0; t < std::ssize(xs); ++t) {
+    const int64_t n = xs[t].dim(0), rows = n > 0 ? plan.rows[t] / n : 0;  // of a sample
+    plan.sets = for_each_sample_run(op, samples, n, [&](int64_t first, int64_t count, int64_t set) {
+      runs.push_back({t, first * rows, count * rows, set});
+    });
+  }
+  Buckets by_set(std::ssize(runs), plan.sets, [&](int64_t i) { return runs[i].set; });
+  plan.set_begin = std::move(by_set.begin);
+  plan.runs.reserve(runs.size());
+  for (int64_t i : by_set.items) plan.runs.push_back(runs[i]);
+}
+
 }  // namespace
 
 NormPlan plan_norm(const char* op, const Grouping& grouping, std::span<const Tensor> xs, int64_t normalized_channels) {
   check_inputs(op, grouping, xs);
-  const Shape& shape = xs[0].shape();
+  const Shape& first = xs[0].shape();
   NormPlan plan;
-  plan_channels(op, grouping, shape, normalized_channels, plan);
+  plan_channels(op, grouping, first, normalized_channels, plan);
 
   const bool each_position = grouping.positions == Positions::each;
   const bool each_sample = grouping.samples.kind == Samples::Kind::each;
-  const int64_t positions = shape.rank() > 2 && shape[0] > 0 ? shape.numel() / (shape[0] * shape.back()) : 1;
+  const int64_t positions = first.rank() > 2 && first[0] > 0 ? first.numel() / (first[0] * first.back()) : 1;
   if (each_position && !each_sample) {  // positions become channels
     plan.channels *= positions;
     plan.groups *= positions;
@@ -77,56 +102,63 @@ NormPlan plan_norm(const char* op, const Grouping& grouping, std::span<const Ten
     plan.normalized = plan.channels;
   }
   for (const Tensor& x : xs) plan.rows.push_back(x.numel() / plan.channels);
+
   if (each_sample && normalized_channels < 0 && xs.size() == 1 && (each_position || positions == 1)) {
     plan.row_sets = true;
     plan.sets = plan.rows[0];
-    plan.runs.push_back({0, 0, plan.sets, 0});
-    return plan;
+  } else {
+    plan_runs(op, grouping.samples, xs, plan);
   }
-  for (int64_t t = 0; t < std::ssize(xs); ++t) {
-    const int64_t n = xs[t].dim(0), rows = n > 0 ? plan.rows[t] / n : 0;  // of a sample
-    plan.sets = for_each_sample_run(op, grouping.samples, n, [&](int64_t first, int64_t count, int64_t set) {
-      plan.runs.push_back({t, first * rows, count * rows, set});
-    });
-  }
-  std::ranges::stable_sort(plan.runs, {}, &NormPlan::Run::set);
   return plan;
 }
 
-PoolVector<NormPlan::Run> NormPlan::pieces(int64_t most_rows) const {
-  PoolVector<Run> result;
-  for (const Run& run : runs) {
-    const int64_t parts = (run.rows + most_rows - 1) / most_rows;
-    for (int64_t i = 0; i < parts; ++i) {
-      const int64_t begin = run.rows * i / parts, end = run.rows * (i + 1) / parts;
-      result.push_back({run.tensor, run.first_row + begin, end - begin, run.set});
+NormBlocks NormBlocks::by_place(const NormPlan& plan, int64_t parts) {
+  PoolVector<int64_t> before(plan.rows.size(), 0);  // rows before each tensor
+  for (size_t t = 1; t < before.size(); ++t) before[t] = before[t - 1] + plan.rows[t - 1];
+  const int64_t all = before.back() + plan.rows.back();
+  PoolVector<NormPlan::Run> cut;
+  PoolVector<int64_t> keys;  // of the part and the set
+  for (const NormPlan::Run& run : plan.runs) {
+    const int64_t first = before[run.tensor], end = first + run.first_row + run.rows;
+    for (int64_t row = first + run.first_row, next; row < end; row = next) {
+      const int64_t part = row * parts / all;
+      next = std::min(end, (all * (part + 1) + parts - 1) / parts);
+      cut.push_back({run.tensor, row - first, next - row, run.set});
+      keys.push_back(part * plan.sets + run.set);
     }
   }
-  std::ranges::stable_sort(result, {}, &Run::tensor);
-  return result;
+  const Buckets ordered(std::ssize(cut), parts * plan.sets, [&](int64_t i) { return keys[i]; });
+  NormBlocks blocks;
+  blocks.runs.reserve(cut.size());
+  for (int64_t i : ordered.items) blocks.runs.push_back(cut[i]);
+  for (int64_t key = 0; key < parts * plan.sets; ++key)
+    if (const size_t count = ordered[key].size(); count > 0)
+      blocks.list.push_back({key % plan.sets, {blocks.runs.data() + ordered.begin[key], count}});
+  blocks.index(plan.sets);
+  return blocks;
 }
 
-NormBlocks::NormBlocks(const NormPlan& plan, int64_t parts) {
-  PoolVector<int64_t> before(plan.rows.size());  // rows before each tensor
-  std::exclusive_scan(plan.rows.begin(), plan.rows.end(), before.begin(), int64_t{0});
-  const int64_t all = before.back() + plan.rows.back();
-  const auto part_of = [&](int64_t tensor, int64_t row) { return (before[tensor] + row) * parts / all; };
-  for (const NormPlan::Run& run : plan.runs) {
-    const int64_t end = run.first_row + run.rows;
-    for (int64_t row = run.first_row, next; row < end; row = next) {
-      const int64_t behind = part_of(run.tensor, row) + 1;  // the next part
-      next = std::min(end, (all * behind + parts - 1) / parts - before[run.tensor]);
-      runs.push_back({run.tensor, row, next - row, run.set});
+NormBlocks NormBlocks::by_rows(const NormPlan& plan, int64_t rows) {
+  NormBlocks blocks;
+  const auto cut = [&](const NormPlan::Run& run) {
+    const int64_t parts = (run.rows + rows - 1) / rows;
+    for (int64_t i = 0; i < parts; ++i) {
+      const int64_t begin = run.rows * i / parts, end = run.rows * (i + 1) / parts;
+      blocks.runs.push_back({run.tensor, run.first_row + begin, end - begin, run.set});
     }
-  }
-  const auto apart = [&](const NormPlan::Run& a, const NormPlan::Run& b) {
-    return a.set != b.set || part_of(a.tensor, a.first_row) != part_of(b.tensor, b.first_row);
   };
-  for (auto begin = runs.begin(), end = begin; begin != runs.end(); begin = end) {
-    end = std::adjacent_find(begin, runs.end(), apart);
-    if (end != runs.end()) ++end;
-    list.push_back({begin->set, {begin, end}});
+  for (int64_t t = 0; t < std::ssize(plan.rows); ++t) {
+    if (plan.row_sets) cut({t, 0, plan.rows[t], 0});
+    for (const NormPlan::Run& run : plan.runs)
+      if (run.tensor == t) cut(run);
   }
+  for (const NormPlan::Run& run : blocks.runs) blocks.list.push_back({run.set, {&run, 1}});
+  blocks.index(plan.row_sets ? 1 : plan.sets);
+  return blocks;
+}
+
+void NormBlocks::index(int64_t sets) {
+  of_set = Buckets(std::ssize(list), sets, [&](int64_t i) { return list[i].set; });
 }
 
 }  // namespace norma

@@ -2,7 +2,6 @@
 // their statistics, and how the rows are cut into blocks. Numbers only: no tensor is read or written here.
 #pragma once
 
-#include <algorithm>
 #include <span>
 
 #include "norma/core/memory.h"
@@ -18,31 +17,48 @@ struct NormDims {  // what fits into a kernel's arguments
   int64_t channels = 0, affine_channels = 0;
   int64_t sets = 0, groups = 0, group_size = 0;
   int64_t normalized = 0;  // channels below this are normalized, those above pass through (half instance norm)
-  bool row_sets = false;   // every row is a set of its own; the plan has one run, then, of all
+  bool row_sets = false;   // every row is a set of its own; runs is then empty
 
   constexpr int64_t cells() const { return sets * groups; }
   // Entries of gamma and beta.
   constexpr int64_t affine_size() const { return affine_channels < normalized ? affine_channels : normalized; }
 };
 
+// The numbers [0, n) by their key in [0, keys): those of key k are items[begin[k]] to items[begin[k + 1] - 1], in
+// order.
+struct Buckets {
+  PoolVector<int64_t> begin, items;
+
+  Buckets() = default;
+  template <class F>
+  Buckets(int64_t n, int64_t keys, F&& key) : begin(keys + 2, 0), items(n) {
+    for (int64_t i = 0; i < n; ++i) ++begin[key(i) + 2];
+    for (int64_t k = 2; k < keys + 2; ++k) begin[k] += begin[k - 1];
+    for (int64_t i = 0; i < n; ++i) items[begin[key(i) + 1]++] = i;
+    begin.pop_back();
+  }
+  std::span<const int64_t> operator[](int64_t k) const {
+    return {items.data() + begin[k], static_cast<size_t>(begin[k + 1] - begin[k])};
+  }
+};
+
 struct NormPlan : NormDims {
   struct Run {  // consecutive rows of one tensor in one set
     int64_t tensor, first_row, rows, set;
   };
-  PoolVector<int64_t> rows;  // of each tensor
-  PoolVector<Run> runs;      // by set, those of a set by tensor and row
+  PoolVector<int64_t> rows;       // of each tensor
+  PoolVector<Run> runs;           // by set
+  PoolVector<int64_t> set_begin;  // [sets + 1] into runs
 
-  std::span<const Run> runs_of(int64_t set) const { return std::ranges::equal_range(runs, set, {}, &Run::set); }
+  std::span<const Run> runs_of(int64_t set) const {
+    return {runs.data() + set_begin[set], static_cast<size_t>(set_begin[set + 1] - set_begin[set])};
+  }
   int64_t rows_of(int64_t set) const {
-    if (row_sets) return 1;
-    int64_t sum = 0;
-    for (const Run& run : runs_of(set)) sum += run.rows;
+    int64_t sum = row_sets;
+    for (const Run& run : row_sets ? std::span<const Run>() : runs_of(set)) sum += run.rows;
     return sum;
   }
   int64_t elements(int64_t set) const { return rows_of(set) * group_size; }  // of each cell of the set
-
-  // For CUDA: the runs cut into pieces of at most so many rows, tensor by tensor.
-  PoolVector<Run> pieces(int64_t most_rows) const;
 };
 
 // Checks the grouping against the shapes (all of one rank >= 2, one C; the same N unless the samples are taken whole).
@@ -57,20 +73,26 @@ struct NormBlock {
   std::span<const NormPlan::Run> runs;
 };
 
-// For the CPU: the rows of a plan cut into blocks. All tensors together are cut into equal parts of memory, each part
-// into a block for each of its sets; so that a thread meets the same rows in every pass. How depends on shapes alone,
-// never on the number of threads.
+// The rows of a plan cut into blocks. How depends on shapes alone, never on the number of threads.
 struct NormBlocks {
   PoolVector<NormPlan::Run> runs;
-  PoolVector<NormBlock> list;  // by set, those of a set by place; they point into `runs`
+  PoolVector<NormBlock> list;
+  Buckets of_set;  // numbers of the blocks of each set; where every row is a set of its own, all are in set 0
 
-  NormBlocks(const NormPlan& plan, int64_t parts);
-  NormBlocks(const NormBlocks&) = delete;
-
-  std::span<const NormBlock> of_set(int64_t set) const {
-    return std::ranges::equal_range(list, set, {}, &NormBlock::set);
-  }
   int64_t per_set(const NormPlan& plan) const { return std::ssize(list) / plan.sets + 1; }  // blocks, about
+
+  // For the CPU: equal parts of memory, so that a thread meets the same rows in every pass, each part a block for each
+  // of its sets.
+  static NormBlocks by_place(const NormPlan& plan, int64_t parts);
+  // For CUDA: runs of at most `rows` rows, a block each, tensor by tensor.
+  static NormBlocks by_rows(const NormPlan& plan, int64_t rows);
+
+  NormBlocks() = default;
+  NormBlocks(NormBlocks&&) = default;  // blocks point into `runs`, and go on doing so
+  NormBlocks& operator=(NormBlocks&&) = default;
+
+ private:
+  void index(int64_t sets);
 };
 
 }  // namespace norma
