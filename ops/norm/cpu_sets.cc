@@ -1,5 +1,5 @@
 // The norm family's CPU kernel where sets share rows: the passes of ops/norm/cpu_passes.h with the element loops of
-// ops/norm/cpu_tiles.h. Where each row is a set of its own (layer norm over features), ops/norm/cpu_row_sets.cc does
+// ops/norm/cpu_tiles.h. Where each row is a set of its own (layer norm over features), ops/norm/cpu_row_sets.h does
 // it.
 #include "norma/ops/norm/cpu_passes.h"
 #include "norma/ops/norm/cpu_row_sets.h"
