@@ -139,7 +139,7 @@ void add_moments(const T* __restrict x, const RowList& list, int64_t channels, C
   }
   for (int64_t j = channels; j < width; j += channels) std::copy_n(shift, channels, shift + j);
   std::fill_n(sum, 2 * width, T(0));
-  for_each_tile<T, 3>(list, [=]<bool vector, int n>(Tile tile) {
+  for_each_tile<T, 3>(list, [=]<bool vector, int n>(const Tile& tile) NORMA_INLINE {
     using P = typename Pack<T, vector>::type;
     constexpr int64_t size = Pack<T, vector>::size;
     Packs<T, vector, n> h(shift + tile.j), s(sum + tile.j), q(square + tile.j);
@@ -181,7 +181,7 @@ struct ForwardData {
 
 // y of a tile, with what is fused chosen at compile time.
 template <Activation::Kind kind, bool with_residual, bool with_mask, bool vector, int n, class T>
-void apply_tile(ForwardData<T> data, Tile tile, const Columns<T>& columns) {
+[[gnu::always_inline]] inline void apply_tile(const ForwardData<T>& data, const Tile& tile, const Columns<T>& columns) {
   using P = typename Pack<T, vector>::type;
   constexpr int64_t size = Pack<T, vector>::size;
   const auto [x, residual, y, mask, leak] = data;
@@ -205,7 +205,7 @@ void apply_tile(ForwardData<T> data, Tile tile, const Columns<T>& columns) {
 // y of some rows.
 template <Activation::Kind kind, class T>
 void apply(const ForwardData<T>& data, const RowList& list, const Columns<T>& columns) {
-  for_each_tile<T, 3>(list, [&]<bool vector, int n>(const Tile& tile) {
+  for_each_tile<T, 3>(list, [&]<bool vector, int n>(const Tile& tile) NORMA_INLINE {
     if (data.mask) apply_tile<kind, true, true, vector, n>(data, tile, columns);
     else if (data.residual) apply_tile<kind, true, false, vector, n>(data, tile, columns);
     else apply_tile<kind, false, false, vector, n>(data, tile, columns);
@@ -261,26 +261,26 @@ void add_sums(const GradientData<T>& data, const RowList& list, int64_t channels
               T* __restrict scratch, double* __restrict sum) {
   const int64_t width = list.width;
   std::fill_n(scratch, 2 * width, T(0));
-  for_each_tile<T, 5>(
-      list, [=, dy = data.dy, x = data.x, mask = data.mask, leak = data.leak]<bool vector, int n>(Tile tile) {
-        using P = typename Pack<T, vector>::type;
-        constexpr int64_t size = Pack<T, vector>::size;
-        Packs<T, vector, n> high(columns.high + tile.j), scale(columns.scale + tile.j), shift(columns.shift + tile.j),
-            s(scratch + tile.j), sx(scratch + width + tile.j);
-        for (int64_t r = 0; r < tile.rows; ++r) {
-          fetch<n, vector>(x, tile, r);
-          fetch<n, vector>(dy, tile, r);
-          for (int k = 0; k < n; ++k) {
-            const int64_t i = tile.at[r] + tile.j + k * size;
-            const P v = *reinterpret_cast<const P*>(x + i) - high[k];
-            const P d = behind_at<kind, masked, vector, T, P>(dy, mask, i, v * scale[k] + shift[k], leak);
-            s[k] += d;
-            sx[k] += d * v;
-          }
-        }
-        s.store(scratch + tile.j);
-        sx.store(scratch + width + tile.j);
-      });
+  for_each_tile<T, 5>(list, [=, dy = data.dy, x = data.x, mask = data.mask,
+                             leak = data.leak]<bool vector, int n>(const Tile& tile) NORMA_INLINE {
+    using P = typename Pack<T, vector>::type;
+    constexpr int64_t size = Pack<T, vector>::size;
+    Packs<T, vector, n> high(columns.high + tile.j), scale(columns.scale + tile.j), shift(columns.shift + tile.j),
+        s(scratch + tile.j), sx(scratch + width + tile.j);
+    for (int64_t r = 0; r < tile.rows; ++r) {
+      fetch<n, vector>(x, tile, r);
+      fetch<n, vector>(dy, tile, r);
+      for (int k = 0; k < n; ++k) {
+        const int64_t i = tile.at[r] + tile.j + k * size;
+        const P v = *reinterpret_cast<const P*>(x + i) - high[k];
+        const P d = behind_at<kind, masked, vector, T, P>(dy, mask, i, v * scale[k] + shift[k], leak);
+        s[k] += d;
+        sx[k] += d * v;
+      }
+    }
+    s.store(scratch + tile.j);
+    sx.store(scratch + width + tile.j);
+  });
   add_parts(scratch, width, channels);
   add_parts(scratch + width, width, channels);
   for (int64_t c = 0; c < channels; ++c) sum[c] += scratch[c];
@@ -300,7 +300,8 @@ void with_write(const T* to, bool add, F&& f) {
 // dx of a tile (+)= scale * d - (x - high) * slope - offset, and the residual's gradient (+)= d, d being dy behind the
 // activation.
 template <Activation::Kind kind, bool masked, Write to_x, Write to_residual, bool vector, int n, class T>
-void gradient_of_tile(GradientData<T> data, Tile tile, const Columns<T>& columns) {
+[[gnu::always_inline]] inline void gradient_of_tile(const GradientData<T>& data, const Tile& tile,
+                                                    const Columns<T>& columns) {
   using P = typename Pack<T, vector>::type;
   constexpr int64_t size = Pack<T, vector>::size;
   const auto [dy, x, mask, dx, dresidual, add_dx, add_dresidual, leak] = data;
@@ -331,7 +332,7 @@ template <Activation::Kind kind, bool masked, class T>
 void apply_gradient(const GradientData<T>& data, const RowList& list, const Columns<T>& columns) {
   with_write(data.dx, data.add_dx, [&]<Write to_x>() {
     with_write(data.dresidual, data.add_dresidual, [&]<Write to_residual>() {
-      for_each_tile<T, 5>(list, [=]<bool vector, int n>(const Tile& tile) {
+      for_each_tile<T, 5>(list, [&]<bool vector, int n>(const Tile& tile) NORMA_INLINE {
         gradient_of_tile<kind, masked, to_x, to_residual, vector, n>(data, tile, columns);
       });
     });
