@@ -78,21 +78,14 @@ struct TaskScratch {
 
 // A call of norm, made ready for the passes of both directions.
 template <class T>
-class Passes {
- public:
+struct Passes {
   const NormCall& call;
-  const NormPlan& plan;
-  const CellArrays cells;
-  const int64_t width;  // of a wide row
-
-  explicit Passes(const NormCall& c)
-      : call(c),
-        plan(c.plan),
-        cells(c),
-        width(rows_per_wide_row(plan.channels) * plan.channels),
-        gamma_(by_channel(c.gamma, 1)),
-        beta_(by_channel(c.beta, 0)),
-        zero_(plan.channels, 0.0) {}
+  const NormPlan& plan = call.plan;
+  const CellArrays cells{call};
+  const int64_t width = rows_per_wide_row(plan.channels) * plan.channels;  // of a wide row
+  // [affine sets, channels], 1 and 0 where there are none; and [channels].
+  const PoolVector<double> gammas = by_channel(call.gamma, 1), betas = by_channel(call.beta, 0);
+  const PoolVector<double> zeros = PoolVector<double>(plan.channels, 0.0);
 
   // Whether each set is to be done in one go by one task.
   bool one_go() const {
@@ -127,15 +120,14 @@ class Passes {
     const int64_t first = set * plan.groups;
     const bool moved = call.source == Statistics::Source::renorm;
     return {spread(cells.mean + first, 0, scratch.mean), spread(cells.inv + first, 1, scratch.inv),
-            moved ? spread(cells.offset + first, 0, scratch.offset) : zero_.data()};
+            moved ? spread(cells.offset + first, 0, scratch.offset) : zeros.data()};
   }
-
-  const double* gamma(int64_t set) const { return gamma_.data() + affine_at(set); }
+  const double* gamma(int64_t set) const { return gammas.data() + affine_at(set); }
 
   void fill_forward(int64_t set, const ChannelStatistics& s, const Columns<T>& to) const {
-    const double *gammas = gamma(set), *betas = beta_.data() + affine_at(set);
+    const double *weight = gamma(set), *bias = betas.data() + affine_at(set);
     for (int64_t c = 0; c < plan.channels; ++c) {
-      const ForwardColumn<T> column = forward_column<T>(s.mean[c], s.inv[c], s.offset[c], gammas[c], betas[c]);
+      const ForwardColumn<T> column = forward_column<T>(s.mean[c], s.inv[c], s.offset[c], weight[c], bias[c]);
       to.high[c] = column.high;
       to.scale[c] = column.scale;
       to.shift[c] = column.shift;
@@ -156,7 +148,6 @@ class Passes {
     for (int64_t at = plan.channels; at < width; at += plan.channels) std::copy_n(part, plan.channels, part + at);
   }
 
- private:
   int64_t affine_at(int64_t set) const { return call.affine_per_set() ? set * plan.channels : 0; }
 
   PoolVector<double> by_channel(const Tensor& parameter, double otherwise) const {
@@ -170,9 +161,6 @@ class Passes {
         std::copy_n(from, size, result.begin() + begin + at);
     return result;
   }
-
-  PoolVector<double> gamma_, beta_;  // [affine sets, channels]; 1 and 0 where there are none
-  PoolVector<double> zero_;          // [channels]
 };
 
 // The moments of the channels of a block, in `memory` [2, C].
@@ -240,116 +228,104 @@ void run_forward(const Passes<T>& passes, const NormPlan& out, std::span<const T
 // The passes of the gradient. sum(block, columns, sums, accumulators) adds the block's sums of dy and of dy (x - high),
 // dy behind the activation, to sums [2, C]; accumulators are [2, width]. gradient(block, columns) writes dx.
 template <class T, class Sum, class Gradient>
-class Backward {
- public:
-  Backward(const NormCall& call, Sum sum, Gradient gradient)
-      : passes_(call),
-        call_(call),
-        plan_(call.plan),
-        sum_(sum),
-        gradient_(gradient),
-        affine_(2 * plan_.channels *
-                (call.affine_per_set() || !passes_.one_go() ? plan_.sets : slot_count(plan_.sets, 1))) {}
-
-  void run(const AffineGradients& affine) {
-    if (passes_.one_go()) by_set();
-    else by_block();
-    sum_affine_gradients(plan_, call_.affine_per_set(), affine_, affine);
-  }
-
- private:
+struct Backward {
   using Scratch = TaskScratch<T>;
+
+  const Passes<T> passes;
+  const Sum& sum;
+  const Gradient& gradient;
+  const NormCall& call = passes.call;
+  const NormPlan& plan = passes.plan;
+  // dgamma and dbeta of sets or slots, [sets or slots, 2, C].
+  PoolVector<double> parts = PoolVector<double>(
+      2 * plan.channels * (call.affine_per_set() || !passes.one_go() ? plan.sets : slot_count(plan.sets, 1)));
 
   // Both passes over a set by one task.
   void by_set() {
-    parallel_ranges(plan_.sets, 1, [&](int slot, int64_t begin, int64_t end) {
-      const Scratch scratch = passes_.task_scratch();
+    parallel_ranges(plan.sets, 1, [&](int slot, int64_t begin, int64_t end) {
+      const Scratch scratch = passes.task_scratch();
       for (int64_t set = begin; set < end; ++set) {
-        const NormBlock block = whole_set(plan_, set);
-        const ChannelStatistics statistics = passes_.statistics(set, scratch);
-        passes_.fill_forward(set, statistics, scratch.columns);
+        const NormBlock block = whole_set(plan, set);
+        const ChannelStatistics statistics = passes.statistics(set, scratch);
+        passes.fill_forward(set, statistics, scratch.columns);
         sum_block(block, scratch.columns, scratch.sums, scratch);
-        total(set, statistics, call_.affine_per_set() ? set : slot, scratch.sums, scratch.totals, scratch);
+        total(set, statistics, call.affine_per_set() ? set : slot, scratch.sums, scratch.totals, scratch);
         fill_gradient(set, statistics, scratch.totals, scratch.columns, scratch);
-        gradient_(block, scratch.columns);
+        gradient(block, scratch.columns);
       }
     });
   }
 
   // Each pass over all blocks, with the totals of the cells between them.
   void by_block() {
-    const int64_t pair = 2 * plan_.channels;
-    const NormBlocks blocks = cut_into_blocks(plan_);
+    const int64_t pair = 2 * plan.channels;
+    const NormBlocks blocks = cut_into_blocks(plan);
     double* partial = scratch<double, 2>(std::ssize(blocks.list) * pair);
-    PoolVector<double> totals(plan_.cells() * 2);
-    const auto totals_of = [&](int64_t set) { return totals.data() + set * plan_.groups * 2; };
-    const auto columns_of = passes_.columns_of_sets();
-    passes_.for_each_block(blocks, [&](const NormBlock& block, int64_t i, const Scratch& scratch) {
+    PoolVector<double> totals(plan.cells() * 2);
+    const auto totals_of = [&](int64_t set) { return totals.data() + set * plan.groups * 2; };
+    const auto columns_of = passes.columns_of_sets();
+    passes.for_each_block(blocks, [&](const NormBlock& block, int64_t i, const Scratch& scratch) {
       sum_block(block, columns_of(block.set), partial + i * pair, scratch);
     });
-    passes_.for_each_set(blocks.per_set(plan_), [&](int64_t set, const Scratch& scratch) {
+    passes.for_each_set(blocks.per_set(plan), [&](int64_t set, const Scratch& scratch) {
       double* __restrict sums = scratch.sums;
       std::fill_n(sums, pair, 0.0);
       for (int64_t i : blocks.of_set[set]) {
         const double* __restrict add = partial + i * pair;
         for (int64_t c = 0; c < pair; ++c) sums[c] += add[c];
       }
-      total(set, passes_.statistics(set, scratch), set, sums, totals_of(set), scratch);
+      total(set, passes.statistics(set, scratch), set, sums, totals_of(set), scratch);
     });
-    if (call_.comm && call_.measured()) sum_over_workers(*call_.comm, totals);
-    passes_.for_each_set(1, [&](int64_t set, const Scratch& scratch) {
-      fill_gradient(set, passes_.statistics(set, scratch), totals_of(set), columns_of(set), scratch);
+    if (call.comm && call.measured()) sum_over_workers(*call.comm, totals);
+    passes.for_each_set(1, [&](int64_t set, const Scratch& scratch) {
+      fill_gradient(set, passes.statistics(set, scratch), totals_of(set), columns_of(set), scratch);
     });
-    passes_.for_each_block(
-        blocks, [&](const NormBlock& block, int64_t, const Scratch&) { gradient_(block, columns_of(block.set)); });
+    passes.for_each_block(
+        blocks, [&](const NormBlock& block, int64_t, const Scratch&) { gradient(block, columns_of(block.set)); });
   }
 
   void sum_block(const NormBlock& block, const Columns<T>& columns, double* sums, const Scratch& scratch) {
-    std::fill_n(sums, 2 * plan_.channels, 0.0);
-    sum_(block, columns, sums, scratch.accumulators);
+    std::fill_n(sums, 2 * plan.channels, 0.0);
+    sum(block, columns, sums, scratch.accumulators);
   }
 
   // totals [2, groups]: the sums over a set's cells of g (x - mean) and of g = gamma inv dy, from the sums of its
-  // channels. Adds what they say of dgamma and dbeta to that part of affine_.
+  // channels. Adds what they say of dgamma and dbeta to that one of `parts`.
   void total(int64_t set, const ChannelStatistics& s, int64_t part, const double* sums, double* totals,
              const Scratch& scratch) {
-    const int64_t channels = plan_.channels, size = plan_.group_size;
+    const int64_t channels = plan.channels, size = plan.group_size;
     double *of_g_x = size == 1 ? totals : scratch.sum_of_g_x,
-           *of_g = size == 1 ? totals + plan_.groups : scratch.sum_of_g, *dgamma = affine_.data() + part * 2 * channels;
-    weigh_sums<T>(plan_.normalized, s, passes_.gamma(set), sums, sums + channels, of_g, of_g_x, dgamma,
+           *of_g = size == 1 ? totals + plan.groups : scratch.sum_of_g, *dgamma = parts.data() + part * 2 * channels;
+    weigh_sums<T>(plan.normalized, s, passes.gamma(set), sums, sums + channels, of_g, of_g_x, dgamma,
                   dgamma + channels);
     if (size == 1) return;
-    sum_groups(of_g_x, plan_.groups, size, totals);
-    sum_groups(of_g, plan_.groups, size, totals + plan_.groups);
+    sum_groups(of_g_x, plan.groups, size, totals);
+    sum_groups(of_g, plan.groups, size, totals + plan.groups);
   }
 
   // From these totals, which it overwrites by the slopes and offsets of the cells, those of the columns.
   void fill_gradient(int64_t set, const ChannelStatistics& s, double* totals, const Columns<T>& columns,
                      const Scratch& scratch) {
-    const CellArrays& cells = passes_.cells;
-    const int64_t first = set * plan_.groups;
-    solve_gradients(plan_.groups, cells.count + first, cells.rstd + first, call_.measured(), call_.center, totals,
-                    totals + plan_.groups);
-    const double *slope = passes_.spread(totals, 0, scratch.sum_of_g_x),
-                 *offset = passes_.spread(totals + plan_.groups, 0, scratch.sum_of_g);
-    for (int64_t c = 0; c < plan_.channels; ++c) {
+    const CellArrays& cells = passes.cells;
+    const int64_t first = set * plan.groups;
+    solve_gradients(plan.groups, cells.count + first, cells.rstd + first, call.measured(), call.center, totals,
+                    totals + plan.groups);
+    const double *slope = passes.spread(totals, 0, scratch.sum_of_g_x),
+                 *offset = passes.spread(totals + plan.groups, 0, scratch.sum_of_g);
+    for (int64_t c = 0; c < plan.channels; ++c) {
       columns.slope[c] = static_cast<T>(slope[c]);
       columns.offset[c] = static_cast<T>(offset_from_high<T>(offset[c], slope[c], s.mean[c]));
     }
-    for (T* part : {columns.slope, columns.offset}) passes_.widen(part);
+    for (T* part : {columns.slope, columns.offset}) passes.widen(part);
   }
-
-  const Passes<T> passes_;
-  const NormCall& call_;
-  const NormPlan& plan_;
-  const Sum sum_;
-  const Gradient gradient_;
-  PoolVector<double> affine_;  // dgamma and dbeta of sets or slots, [sets or slots, 2, C]
 };
 
 template <class T, class Sum, class Gradient>
-void run_backward(const NormCall& call, const AffineGradients& affine, Sum&& sum, Gradient&& gradient) {
-  Backward<T, Sum, Gradient>(call, sum, gradient).run(affine);
+void run_backward(const NormCall& call, const AffineGradients& affine, const Sum& sum, const Gradient& gradient) {
+  Backward<T, Sum, Gradient> backward = {{call}, sum, gradient};
+  if (backward.passes.one_go()) backward.by_set();
+  else backward.by_block();
+  sum_affine_gradients(call.plan, call.affine_per_set(), backward.parts, affine);
 }
 
 }  // namespace norm_kernel

@@ -21,7 +21,7 @@ void norm_forward(std::span<const Tensor> x, const NormCall& call, const NormOut
         });
       });
     };
-    run_forward(Passes<T>(call), call.plan, x, apply_block);
+    run_forward(Passes<T>{call}, call.plan, x, apply_block);
   });
 }
 
@@ -55,7 +55,7 @@ void norm_backward(std::span<const Tensor> x, const NormCall& call, const NormGr
 void norm_moments(std::span<const Tensor> x, const NormCall& call) {
   dispatch_floating("moments", x[0].dtype(), [&]<class T>() {
     if (call.plan.row_sets) return row_sets_moments<T>(x[0], call);
-    measure_blocks<T>(Passes<T>(call), cut_into_blocks(call.plan), x);
+    measure_blocks<T>(Passes<T>{call}, cut_into_blocks(call.plan), x);
   });
 }
 

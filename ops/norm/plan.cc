@@ -8,36 +8,26 @@ namespace {
 // Calls f(first, count, set) for the runs of consecutive samples of one set, of n samples. Gives the number of sets.
 template <class F>
 int64_t for_each_sample_run(const char* op, const Samples& samples, int64_t n, F&& f) {
-  switch (samples.kind) {
-    case Samples::Kind::whole:
-    case Samples::Kind::across:
-      if (n > 0) f(0, n, 0);
-      return 1;
-    case Samples::Kind::each:
-      for (int64_t i = 0; i < n; ++i) f(i, 1, i);
-      return n;
-    case Samples::Kind::chunks: {
-      const int64_t k = samples.size;
-      int64_t sets = (n + k - 1) / k;
-      while (k > 1 && sets > 1 && n / sets < 2) --sets;
-      for (int64_t set = 0, first = 0, count; set < sets; ++set, first += count)
-        f(first, count = n / sets + (set < n % sets), set);  // the first n % sets chunks are longer by one
-      return sets;
+  if (samples.kind == Samples::Kind::labels) {
+    check(samples.ids.dim(0) == n, op, "{} sample labels for a batch of {}", samples.ids.dim(0), n);
+    const int64_t* ids = samples.ids.data<int64_t>();
+    for (int64_t i = 0; i < n; ++i)
+      check(ids[i] >= 0 && ids[i] < samples.size, op, "sample label {} at index {} is outside of [0, {})", ids[i], i,
+            samples.size);
+    for (int64_t first = 0, end; first < n; first = end) {
+      end = std::find_if(ids + first, ids + n, [&](int64_t id) { return id != ids[first]; }) - ids;
+      f(first, end - first, ids[first]);
     }
-    case Samples::Kind::labels: {
-      check(samples.ids.dim(0) == n, op, "{} sample labels for a batch of {}", samples.ids.dim(0), n);
-      const int64_t* ids = samples.ids.data<int64_t>();
-      for (int64_t i = 0; i < n; ++i)
-        check(ids[i] >= 0 && ids[i] < samples.size, op, "sample label {} at index {} is outside of [0, {})", ids[i], i,
-              samples.size);
-      for (int64_t first = 0, end; first < n; first = end) {
-        end = std::find_if(ids + first, ids + n, [&](int64_t id) { return id != ids[first]; }) - ids;
-        f(first, end - first, ids[first]);
-      }
-      return samples.size;
-    }
+    return samples.size;
   }
-  return 0;  // not reached
+  int64_t sets = samples.kind == Samples::Kind::each ? n : 1;
+  if (const int64_t k = samples.size; samples.kind == Samples::Kind::chunks) {
+    sets = (n + k - 1) / k;
+    while (k > 1 && sets > 1 && n / sets < 2) --sets;
+  }
+  for (int64_t set = 0, first = 0, count; set < sets; ++set, first += count)
+    f(first, count = n / sets + (set < n % sets), set);  // the first n % sets are longer by one
+  return sets;
 }
 
 void check_inputs(const char* op, const Grouping& grouping, std::span<const Tensor> xs) {
