@@ -4,8 +4,10 @@
 //
 // With M elements in the cell, s = sqrt(var + eps) and rstd = 1 / s, the two passes over x compute
 //
-//   y  = (x - high) scale + shift                  high: the mean, rounded to x's dtype so that x - high keeps its
-//   digits dx = scale dy - (x - high) slope - offset
+//   y  = (x - high) scale + shift
+//   dx = scale dy - (x - high) slope - offset
+//
+// where high is the mean, rounded to x's dtype so that x - high keeps its digits.
 #pragma once
 
 #include <cmath>
