@@ -54,7 +54,10 @@ class Check {
 
   GradcheckResult run() {
     const PoisonedMemory poisoned;
-    const Tensor y = f_(inputs_).detach();
+    check(f_ != nullptr, "gradcheck", "an empty function");
+    const Tensor given = f_(inputs_);
+    check(given.defined(), "gradcheck", "f returns an undefined tensor");
+    const Tensor y = given.detach();
     check(y.dtype() == f64, "gradcheck", "f returns {} ({}), want f64", y.shape(), y.dtype());
     upstream_ = randn(y.shape(), generator_, f64);
     if (!same_bits(y, f_(inputs_))) return failed("f gives other bits when it is called again");

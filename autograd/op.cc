@@ -1,6 +1,21 @@
 #include "norma/autograd/op.h"
 
+#include <mutex>
+#include <set>
+#include <unordered_map>
+
 namespace norma {
+
+// Tapes and storages point to names. Few threads ask for many: each remembers what it was told.
+const char* Op::kept(std::string_view name) {
+  static std::mutex mutex;
+  static auto* const names = new std::set<std::string, std::less<>>;
+  thread_local std::unordered_map<std::string_view, const char*> known;
+  if (const auto found = known.find(name); found != known.end()) return found->second;
+  const std::lock_guard lock(mutex);
+  const std::string& kept = *names->emplace(name).first;
+  return known[kept] = kept.c_str();
+}
 
 bool Op::records(std::span<const Tensor> inputs) {
   const Tape* tape = Tape::current();
@@ -8,7 +23,9 @@ bool Op::records(std::span<const Tensor> inputs) {
 }
 
 void Op::record_all(std::span<const Tensor> inputs, std::span<const Tensor> outputs, Rule rule) const {
-  if (records(inputs)) Tape::current()->append(name_, inputs, outputs, std::move(rule), start_, saved_);
+  auto pins = std::exchange(pins_, {});
+  if (records(inputs))
+    Tape::current()->append(name_, inputs, outputs, std::move(rule), std::move(pins), start_, saved_);
 }
 
 void Op::check_same(std::initializer_list<Tensor> tensors, bool floating) const {

@@ -18,26 +18,43 @@
 
 namespace norma {
 
+// What forbids to write into a storage: while it lives, or until its entry is left behind by a sweep.
+struct Pin {
+  Pin(std::shared_ptr<Storage> pinned, const char* op) : storage(std::move(pinned)) { storage->pin(op); }
+  ~Pin() {
+    if (!loose) storage->unpin();
+  }
+  Pin& operator=(Pin&&) = delete;
+  void loosen() {
+    if (!std::exchange(loose, true)) writes = storage->loosen();
+  }
+
+  std::shared_ptr<Storage> storage;
+  std::shared_ptr<Pin> next;  // of the same entry
+  bool loose = false;
+  int64_t writes = 0;  // of the storage, when it was loosened
+};
+
 // A tensor kept for the gradient. While it or a copy of it lives, writing into the tensor's storage is an error.
 class Saved {
  public:
   Saved(const Tensor& x, const char* op) : tensor_(x) {
-    if (!x.defined()) return;
-    x.storage()->pin(op);
-    pin_.reset(x.storage().get(), [storage = x.storage()](const Storage*) { storage->unpin(); });
+    if (x.defined()) pin_ = std::make_shared<Pin>(x.storage(), op);
   }
   operator const Tensor&() const { return tensor_; }
   const Tensor& operator*() const { return tensor_; }
   const Tensor* operator->() const { return &tensor_; }
 
  private:
+  friend class Op;
   Tensor tensor_;
-  std::shared_ptr<Storage> pin_;  // takes the pin off with its last copy
+  std::shared_ptr<Pin> pin_;
 };
 
 class Op {
  public:
-  explicit Op(const char* name) : name_(name), start_(std::chrono::steady_clock::now()) {}
+  // The name may be a temporary: it is kept.
+  explicit Op(const char* name) : name_(kept(name)), start_(std::chrono::steady_clock::now()) {}
   // Of such tensors as check_same wants: floating, of one dtype, on one device.
   Op(const char* name, std::initializer_list<Tensor> floating) : Op(name) { check_same(floating); }
 
@@ -55,7 +72,9 @@ class Op {
   // the values that the tape follows.
   Saved save(const Tensor& x) const {
     saved_ += x.bytes();
-    return Saved(x.defined() ? x.detach() : x, name_);
+    const Saved saved(x.defined() ? x.detach() : x, name_);
+    if (saved.pin_) saved.pin_->next = std::exchange(pins_, saved.pin_);
+    return saved;
   }
   // Keeps x only if `input` is to have a gradient; otherwise what is saved is undefined. For what the gradient of that
   // input alone depends on.
@@ -74,15 +93,19 @@ class Op {
       record_all({inputs.begin(), inputs.size()}, {&y, 1},
                  [rule = std::forward<F>(rule)](std::span<const Tensor> dy, Sink& dx) { rule(dy[0], dx); });
     }
+    pins_.reset();
     return y;
   }
   // Any number of inputs and outputs: the rule takes a span of gradients.
   void record_all(std::span<const Tensor> inputs, std::span<const Tensor> outputs, Rule rule) const;
 
  private:
+  static const char* kept(std::string_view name);  // the same, for as long as the program runs
+
   const char* name_;
   std::chrono::steady_clock::time_point start_;
   mutable int64_t saved_ = 0;
+  mutable std::shared_ptr<Pin> pins_;  // of what has been saved and not yet recorded
 };
 
 }  // namespace norma

@@ -37,9 +37,13 @@ Sink::Target Sink::into_or_reuse(size_t input, const Tensor& dy) {
 void Sink::give(size_t input, const Tensor& grad) {
   const Tape::Value& x = value(input);
   if (x.id < 0) return;
+  check(grad.defined(), entry_.op, "the rule gives an undefined gradient for input {} of {} ({})", input, x.shape,
+        x.dtype);
   check(grad.shape() == x.shape && grad.dtype() == x.dtype, entry_.op,
         "the rule gives a gradient of {} ({}) for input {} of {} ({})", grad.shape(), grad.dtype(), input, x.shape,
         x.dtype);
+  check(grad.device() == device_, entry_.op, "the rule gives a gradient on {} for input {} on {}", grad.device(), input,
+        device_);
   if (taken(x.id)) deferred_.emplace_back(x.id, grad.detach());
   else add(gradients_[x.id], grad);
 }

@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "norma/autograd/sink.h"
+#include "norma/autograd/op.h"
 
 namespace norma {
 namespace {
@@ -57,24 +57,30 @@ int64_t Tape::id_of(const Tensor& x) {
 }
 
 void Tape::append(const char* op, std::span<const Tensor> inputs, std::span<const Tensor> outputs, Rule rule,
-                  std::chrono::steady_clock::time_point start, int64_t bytes_saved) {
+                  std::shared_ptr<Pin> pins, std::chrono::steady_clock::time_point start, int64_t bytes_saved) {
+  check(rule != nullptr, op, "has no gradient rule");
   for (const Tensor& y : outputs) {
+    check(y.defined(), op, "an op must return a defined tensor");
     const bool input =
         std::any_of(inputs.begin(), inputs.end(), [&](const Tensor& x) { return x.identity() == y.identity(); });
-    check(!input && y.is_leaf() && !y.requires_grad(), op,
-          "an op must return a fresh tensor, not one it was given or kept: shape {}", y.shape());
+    check(
+        !input && y.is_leaf() && !y.requires_grad(), op,
+        "an op must return a fresh tensor, not one it was given or kept, nor what other ops have recorded: return its "
+        "detach(), or compute it under NoGrad: shape {}",
+        y.shape());
   }
-  Entry& entry = entries_.emplace_back(Entry{op, {}, {}, std::move(rule)});
+  Entry entry{op, {}, {}, std::move(rule), std::move(pins)};
   ProfileRow& row = profile_[op];
   for (const Tensor& x : inputs) {
     entry.inputs.push_back(x.defined() ? Value{id_of(x), x.shape(), x.dtype()} : Value{-1, {}, f32});
     row.bytes_moved += x.bytes();
   }
   for (const Tensor& y : outputs) {
-    y.set_node({serial_, next_id_});
-    entry.outputs.push_back({next_id_++, y.shape(), y.dtype()});
+    entry.outputs.push_back({next_id_++, y.shape(), y.dtype(), y.handle()});
     row.bytes_moved += y.bytes();
   }
+  for (size_t i = 0; i < outputs.size(); ++i) outputs[i].set_node({serial_, entry.outputs[i].id});
+  entries_.push_back(std::move(entry));
   ++row.calls;
   row.forward_seconds += seconds_since(start);
   row.bytes_saved += bytes_saved;
@@ -83,57 +89,109 @@ void Tape::append(const char* op, std::span<const Tensor> inputs, std::span<cons
   }
 }
 
-// Throws, before anything is touched, where the gradient of value `id` would lead to a record that has been consumed.
-void Tape::check_reach(int64_t id) const {
-  PoolVector<char> reached(next_id_ - first_id_, 0);
-  const auto mark = [&](int64_t value) -> char& { return reached[value - first_id_]; };
-  mark(id) = 1;
+// Of each value, as bits: what made it is on the tape; the sweep reaches it; an entry that is left behind takes it.
+struct Tape::Reach {
+  enum Mark : uint8_t { pending = 1, reached = 2, wanted = 4 };
+  int64_t first_id;
+  PoolVector<uint8_t> marks;
+  uint8_t& operator[](int64_t id) { return marks[id - first_id]; }
+  bool makes(const Entry& entry, Mark mark) {  // whether it makes such a value
+    return std::any_of(entry.outputs.begin(), entry.outputs.end(),
+                       [&](const Value& y) { return (*this)[y.id] & mark; });
+  }
+};
+
+// Marks what a sweep from value `id` reaches. Throws where that is not all there, or no longer what it was.
+Tape::Reach Tape::reach(int64_t id) const {
+  Reach reach{first_id_, PoolVector<uint8_t>(next_id_ - first_id_)};
+  for (const auto& [_, leaf] : leaves_) reach[leaf.id] = Reach::pending;
+  for (const Entry& entry : entries_)
+    for (const Value& y : entry.outputs) reach[y.id] = Reach::pending;
+  const auto is_pending = [&](int64_t value) { return value >= first_id_ && reach[value] & Reach::pending; };
+  check(is_pending(id), "backward",
+        "a second sweep: the records were consumed by the first; pass {{.retain = true}} to the first to sweep twice");
+  reach[id] |= Reach::reached;
   for (auto entry = entries_.rbegin(); entry != entries_.rend(); ++entry) {
-    if (std::none_of(entry->outputs.begin(), entry->outputs.end(), [&](const Value& y) { return mark(y.id); }))
-      continue;
+    if (!reach.makes(*entry, Reach::reached)) continue;
     for (const Value& x : entry->inputs) {
       if (x.id < 0) continue;
-      check(x.id >= first_id_, "backward",
+      check(is_pending(x.id), "backward",
             "the gradient reaches an input of '{}' (shape {}) whose record an earlier sweep consumed: pass "
-            "{{.retain = true}} to that sweep, or detach() the value",
+            "{{.retain = true}} to that sweep, and let optimizers step after both, or detach() the value",
             entry->op, x.shape);
-      mark(x.id) = 1;
+      reach[x.id] |= Reach::reached;
     }
+    for (const Pin* pin = entry->pins.get(); pin; pin = pin->next.get())
+      check(!pin->loose || pin->storage->writes() == pin->writes, "backward",
+            "a tensor that '{}' has saved was written to after an earlier sweep had left its record behind: sweep this "
+            "loss before what writes (an optimizer's step), or record it anew",
+            entry->op);
   }
+  return reach;
 }
 
 void Tape::backward(const Tensor& loss, const BackwardOptions& options) {
+  check(loss.defined(), "backward", "an undefined tensor was used as the loss");
   const Tensor::Node node = loss.node();
   check(node.tape == serial_, "backward",
-        "the loss was not recorded on this tape (no input of it requires grad, or it was computed outside the tape or "
-        "under NoGrad): shape {}",
+        "the loss was not recorded on this tape (it is a leaf itself, no input of it requires grad, or it was computed "
+        "outside the tape or under NoGrad): shape {}",
         loss.shape());
-  check(node.id >= first_id_, "backward",
-        "a second sweep: the records were consumed by the first; pass {{.retain = true}} to the first to sweep twice");
+  Reach reach = this->reach(node.id);
   check(options.seed.defined() || loss.numel() == 1, "backward",
         "a loss of shape {} needs a seed gradient of that shape", loss.shape());
   const Tensor seed = options.seed.defined() ? options.seed : ones_like(loss);
   check(seed.shape() == loss.shape() && seed.dtype() == loss.dtype() && seed.device() == loss.device(), "backward",
         "the seed is {} ({}, {}), the loss is {} ({}, {})", seed.shape(), seed.dtype(), seed.device(), loss.shape(),
         loss.dtype(), loss.device());
-  check_reach(node.id);
 
   for (auto& [_, gradient] : watched_) gradient = Tensor();
   Gradients gradients{first_id_, PoolVector<Tensor>(next_id_ - first_id_)};
-  // Without `retain`, the records leave the tape now, so that they are consumed even where a rule throws.
-  const auto leaves = options.retain ? leaves_ : std::exchange(leaves_, {});
-  auto entries = options.retain ? entries_ : std::exchange(entries_, {});
-  if (!options.retain) first_id_ = next_id_;
-
-  for (const auto& [_, leaf] : leaves) gradients[leaf.id] = leaf.tensor.grad();
+  PoolVector<Leaf> leaves;
+  for (const auto& [_, leaf] : leaves_)
+    if (reach[leaf.id] & Reach::reached) leaves.push_back(leaf);
+  for (const Leaf& leaf : leaves) gradients[leaf.id] = leaf.tensor.grad();
   gradients[node.id] = seed.detach();
-  sweep(std::move(entries), gradients);
-  for (const auto& [_, leaf] : leaves) {
-    const Tensor gradient = std::exchange(gradients[leaf.id], Tensor());
-    if (gradient.identity() == leaf.tensor.grad().identity()) continue;  // not reached, or added in place
-    const bool own = gradient.is_contiguous() && gradient.storage().use_count() == 1;
-    leaf.tensor.set_grad(own ? gradient : gradient.clone());
+  if (options.retain) {
+    std::deque<Entry> entries;
+    for (const Entry& entry : entries_)
+      if (reach.makes(entry, Reach::reached)) entries.push_back(entry);
+    sweep(std::move(entries), gradients);
+  } else {
+    sweep(take(reach), gradients);
   }
+  for (const Leaf& leaf : leaves) {
+    Tensor& gradient = gradients[leaf.id];
+    if (!gradient.defined() || gradient.identity() == leaf.tensor.grad().identity()) continue;  // or added in place
+    if (!gradient.is_contiguous() || gradient.storage().use_count() > 1) gradient = gradient.clone();
+  }
+  for (const Leaf& leaf : leaves)  // nothing throws from here on: all get their gradients or none
+    if (gradients[leaf.id].identity() != leaf.tensor.grad().identity()) leaf.tensor.set_grad(gradients[leaf.id]);
+}
+
+// Takes off the tape, before the sweep (so that they are consumed even where a rule throws), the entries it reaches;
+// and those that are of no use to anyone, for good.
+std::deque<Tape::Entry> Tape::take(Reach& reach) {
+  std::deque<Entry> taken, left;
+  int64_t first = next_id_;
+  for (; !entries_.empty(); entries_.pop_back()) {
+    Entry& entry = entries_.back();
+    const auto held = [](const Value& y) { return !y.handle.expired(); };
+    if (reach.makes(entry, Reach::reached)) {
+      taken.push_front(std::move(entry));
+    } else if (reach.makes(entry, Reach::wanted) || std::any_of(entry.outputs.begin(), entry.outputs.end(), held)) {
+      for (const Value& x : entry.inputs)
+        if (x.id >= first_id_) reach[x.id] |= Reach::wanted;
+      for (const Value& y : entry.outputs) first = std::min(first, y.id);
+      for (Pin* pin = entry.pins.get(); pin; pin = pin->next.get()) pin->loosen();
+      left.push_front(std::move(entry));
+    }
+  }
+  entries_ = std::move(left);
+  std::erase_if(leaves_, [&](const auto& leaf) { return !(reach[leaf.second.id] & Reach::wanted); });
+  for (const auto& [_, leaf] : leaves_) first = std::min(first, leaf.id);
+  first_id_ = first;
+  return taken;
 }
 
 // Runs the rules from the last entry to the first, each with the gradients of its outputs, which nobody needs after it.
@@ -166,11 +224,13 @@ void Tape::sweep(std::deque<Entry> entries, Gradients& gradients) {
 }
 
 void Tape::watch(const Tensor& value) {
+  check(value.defined(), "watch", "an undefined tensor was used");
   check(value.node().tape == serial_, "watch", "the value was not recorded on this tape: shape {}", value.shape());
   watched_.try_emplace(value.node().id);
 }
 
 Tensor Tape::grad_of(const Tensor& value) const {
+  check(value.defined(), "grad_of", "an undefined tensor was used");
   const auto found = value.node().tape == serial_ ? watched_.find(value.node().id) : watched_.end();
   check(found != watched_.end(), "grad_of", "the value was not watched on this tape: shape {}", value.shape());
   return found->second;

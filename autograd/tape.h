@@ -10,7 +10,14 @@
 //   recorded. Values of other tapes are constants here, so a state that is carried from step to step is cut from its
 //   past.
 // - A rule (the closure of an entry) keeps alive only what it captures. The tape itself keeps names, ids and shapes.
-// - backward consumes: closures are freed as the sweep passes them. Another sweep over them needs `retain`.
+// - backward consumes the entries that its loss depends on: closures are freed as the sweep passes them. Another sweep
+//   over them needs `retain`. A second loss that shares no entries with the first can be swept later.
+// - The other entries are left behind. What they have saved may be written to from then on, but a sweep that comes to
+//   an entry whose saved tensors have been is an error. An entry is dropped where no tensor that is still held depends
+//   on it.
+// - A rule that throws ends its sweep. What the sweep was to consume is gone all the same (but for `retain`), and
+//   nothing else is left of it, except that a gradient which a leaf had before may have got a part of what was to be
+//   added: zero_grad() then.
 // - There are no gradients of gradients: rules run unrecorded.
 // Not thread-safe: a tape belongs to the thread that made it. Several threads may each have their own.
 //
@@ -27,6 +34,7 @@
 namespace norma {
 
 class Sink;
+struct Pin;  // of a saved tensor: autograd/op.h
 
 // The gradient rule of an op: given the gradients of its outputs (undefined where none arrived), leaves those of its
 // inputs in the sink.
@@ -54,11 +62,13 @@ class Tape {
     int64_t id;  // -1: an input that requires no gradient
     Shape shape;
     DType dtype;
+    std::weak_ptr<const void> handle{};  // of an output: expired when nobody holds it any more
   };
   struct Entry {
     const char* op;
     PoolVector<Value> inputs, outputs;
     Rule rule;
+    std::shared_ptr<Pin> pins;  // the first of a list: what the rule has saved
   };
   struct ProfileRow {
     int64_t calls = 0;
@@ -73,8 +83,9 @@ class Tape {
   Tape(const Tape&) = delete;
   Tape& operator=(const Tape&) = delete;
 
-  // One reverse sweep from `loss`. Adds into leaves' grad(). Errors: a loss this tape did not record, one whose record
-  // an earlier sweep consumed, a loss of several elements without a seed.
+  // One reverse sweep from `loss`. Adds into leaves' grad(). Errors, before anything is touched: a loss this tape did
+  // not record (no leaf is recorded, nor therefore what an op without effect returns of it); a record on the way that
+  // an earlier sweep consumed, or left behind and that is out of date; a loss of several elements without a seed.
   void backward(const Tensor& loss, const BackwardOptions& options = {});
 
   // Asks the next sweeps to keep the gradient of a value in the middle; grad_of then returns it, until another sweep.
@@ -101,14 +112,16 @@ class Tape {
   bool follows(const Tensor& x) const;  // x is a leaf that requires grad, or was recorded here
   int64_t id_of(const Tensor& x);       // -1 if not followed; makes a leaf's id at its first use
   void append(const char* op, std::span<const Tensor> inputs, std::span<const Tensor> outputs, Rule rule,
-              std::chrono::steady_clock::time_point start, int64_t bytes_saved);
-  void check_reach(int64_t id) const;
+              std::shared_ptr<Pin> pins, std::chrono::steady_clock::time_point start, int64_t bytes_saved);
+  struct Reach;
+  Reach reach(int64_t id) const;
+  std::deque<Entry> take(Reach& reach);
   void sweep(std::deque<Entry> entries, Gradients& gradients);
 
   TapeOptions options_;
   uint64_t serial_;
   Tape* previous_;
-  int64_t next_id_ = 0, first_id_ = 0;  // ids below first_id_ have been consumed
+  int64_t next_id_ = 0, first_id_ = 0;  // ids below first_id_ have been consumed, and so may others
   std::deque<Entry> entries_;
   std::map<const void*, Leaf> leaves_;
   std::map<int64_t, Tensor> watched_;

@@ -70,6 +70,7 @@ void Tensor::check_writable(const char* op) const {
         "in-place write into a tensor that a pending tape entry has saved (op '{}'): run backward or end the tape "
         "first, or write into a clone(): shape {}",
         storage()->pinned_by(), shape());
+  storage()->count_write();
 }
 
 double Tensor::item() const {

@@ -15,7 +15,9 @@
 namespace norma {
 
 // A block of device memory. `pins` counts the pending tape entries that have saved it: while there are any, writing
-// into it is an error (the gradient would be computed from other values than the forward pass saw).
+// into it is an error (the gradient would be computed from other values than the forward pass saw). A pin that has been
+// loosened, since a sweep has left its entry behind, forbids nothing: should the entry be swept after all, the number
+// of writes tells whether its values are still those.
 class Storage {
  public:
   Storage(size_t bytes, Device device);
@@ -32,6 +34,15 @@ class Storage {
   void unpin() { pins_.fetch_sub(1, std::memory_order_relaxed); }
   bool pinned() const { return pins_.load(std::memory_order_relaxed) > 0; }
   const char* pinned_by() const { return pinned_by_.load(std::memory_order_relaxed); }
+  int64_t loosen() {  // in place of unpin(); returns the number of writes so far
+    counting_.store(true, std::memory_order_relaxed);
+    unpin();
+    return writes();
+  }
+  void count_write() {
+    if (counting_.load(std::memory_order_relaxed)) writes_.fetch_add(1, std::memory_order_relaxed);
+  }
+  int64_t writes() const { return writes_.load(std::memory_order_relaxed); }  // since a pin was first loosened
 
  private:
   void* data_;
@@ -39,6 +50,8 @@ class Storage {
   Device device_;
   std::atomic<int> pins_{0};
   std::atomic<const char*> pinned_by_{nullptr};
+  std::atomic<bool> counting_{false};
+  std::atomic<int64_t> writes_{0};
 };
 
 class Tensor {
@@ -128,7 +141,8 @@ class Tensor {
   };
   Node node() const { return impl_ ? impl_->node : Node{}; }
   void set_node(Node node) const { impl().node = node; }
-  const void* identity() const { return impl_.get(); }  // equal for handles of the same tensor
+  const void* identity() const { return impl_.get(); }        // equal for handles of the same tensor
+  std::weak_ptr<const void> handle() const { return impl_; }  // expires with the last of them
 
   std::string str() const;  // as numpy prints it, with dtype and shape
 
