@@ -1,6 +1,7 @@
 // Learning rates as functions of the step, 0, 1, 2, ... alone:  optimizer.set_lr(schedule(step)).  There is no state,
-// so nothing of them belongs in a checkpoint. A negative step, or values that make no sense, are errors. Past their
-// end, CosineLR and OneCycleLR stay where they ended.
+// so nothing of them belongs in a checkpoint. A negative step, values that make no sense, and a rate that comes out
+// negative or not finite are errors. Past their end, CosineLR and OneCycleLR stay where they ended, exactly at the last
+// of their rates; at step 0 they are exactly at the first.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +27,9 @@ struct CosineLR {
 };
 
 // From max_lr / start_div up to max_lr, then down to max_lr / start_div / final_div, both as half a cosine (Smith &
-// Topin, "Super-convergence", 2018, in PyTorch's form). `up` is the rising part of the `steps` steps.
+// Topin, "Super-convergence", 2018, in PyTorch's form). `up`, in (0, 1), is the rising part of the `steps` steps: the
+// step at up * steps - 1 has max_lr. Where that is not whole (up to rounding) the top lies between two steps, and where
+// up * steps < 1 before step 0.
 struct OneCycleLR {
   double max_lr = 0.1;
   int64_t steps = 0;
@@ -35,6 +38,9 @@ struct OneCycleLR {
   double operator()(int64_t step) const;
 };
 
+// Throws unless lr is a number of at least 0.
+void check_rate(const char* name, double lr, int64_t step, int64_t steps);
+
 // The inner schedule, its first `steps` steps scaled by 1/steps, 2/steps, ... 1 (Goyal et al., "Accurate, large
 // minibatch SGD", 2017). The inner one is not shifted.
 template <class Inner>
@@ -42,8 +48,8 @@ struct WarmUp {
   Inner inner;
   int64_t steps;
   double operator()(int64_t step) const {
-    check(steps >= 1, "WarmUp", "{} steps: want at least 1", steps);
     const double lr = inner(step);
+    check_rate("WarmUp", lr, step, steps);
     return step < steps ? lr * static_cast<double>(step + 1) / static_cast<double>(steps) : lr;
   }
 };
