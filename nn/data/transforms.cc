@@ -1,5 +1,7 @@
 #include "norma/nn/data/transforms.h"
 
+#include <cmath>
+
 #include "norma/core/memory.h"
 #include "norma/core/parallel.h"
 
@@ -90,8 +92,19 @@ Transform cutout(int64_t side) {
 }
 
 Tensor apply_transforms(std::span<const Transform> transforms, Tensor images, SampleKeys keys) {
+  check_images("transforms", images);
+  check(std::ssize(keys.samples) == images.dim(0), "transforms", "{} samples for images {}", keys.samples.size(),
+        images.shape());
   for (const Transform& transform : transforms) {
-    images = transform(images, keys);
+    check(transform != nullptr, "transforms", "number {} of the list is an empty function", keys.place);
+    const Tensor made = transform(images, keys);
+    check(made.defined(), "transforms", "number {} of the list returned an undefined tensor for pictures {}",
+          keys.place, images.shape());
+    check(made.dtype() == u8 && made.rank() == 4 && made.numel() > 0 && made.dim(0) == images.dim(0) &&
+              made.device().is_cpu(),
+          "transforms", "number {} of the list returned {} ({}, {}) for pictures {}: want u8 [{}, H, W, C] on the CPU",
+          keys.place, made.shape(), made.dtype(), made.device(), images.shape(), images.dim(0));
+    images = made;
     ++keys.place;
   }
   return images;
@@ -104,9 +117,10 @@ Tensor to_float(const Tensor& images, const ChannelStats& stats) {
         "{} means and {} deviations for images {}", stats.mean.size(), stats.deviation.size(), images.shape());
   PoolVector<std::array<float, 256>> table(channels);  // of each channel, by the byte: there are only 256
   for (int64_t c = 0; c < channels; ++c) {
-    check(stats.deviation[c] > 0, "to_float", "deviation {} of channel {}: want more than 0", stats.deviation[c], c);
-    for (int byte = 0; byte < 256; ++byte)
-      table[c][byte] = static_cast<float>((byte / 255.0 - stats.mean[c]) / stats.deviation[c]);
+    const double mean = stats.mean[c], deviation = stats.deviation[c];
+    check(std::isfinite(mean) && std::isfinite(deviation) && deviation > 0, "to_float",
+          "mean {} and deviation {} of channel {}: want numbers, and a deviation of more than 0", mean, deviation, c);
+    for (int byte = 0; byte < 256; ++byte) table[c][byte] = static_cast<float>((byte / 255.0 - mean) / deviation);
   }
   const Tensor from = images.contiguous(), to(images.shape(), f32);
   const uint8_t* in = from.data<uint8_t>();

@@ -21,7 +21,8 @@ struct SampleKeys {
   Generator generator(int64_t i) const;  // the stream for samples[i]
 };
 
-// Takes and returns u8 [B, H, W, C], and may change H and W; must not write into its input. keys.samples has B entries.
+// Takes and returns u8 [B, H, W, C] on the CPU, and may change H and W; must not write into its input. keys.samples has
+// B entries.
 using Transform = std::function<Tensor(const Tensor& images, const SampleKeys& keys)>;
 
 // What random_crop pads with: black, or the picture's mirror image about its outermost pixels.
@@ -39,11 +40,12 @@ Transform random_horizontal_flip(double p = 0.5);
 // size below 1. DeVries and Taylor, "Improved regularization of convolutional neural networks with cutout", 2017.
 Transform cutout(int64_t size);
 
-// Runs the transforms one after the other, each with its place in keys.
+// Runs the transforms one after the other, each with its place in keys. Errors: one that is empty, or returns something
+// else than a Transform does.
 Tensor apply_transforms(std::span<const Transform> transforms, Tensor images, SampleKeys keys);
 
 // (x / 255 - mean[c]) / deviation[c]: u8 [B, H, W, C] -> f32 of the same shape. Errors: stats of another number of
-// channels; a deviation that is not above 0.
+// channels, or not finite; a deviation that is not above 0.
 Tensor to_float(const Tensor& images, const ChannelStats& stats);
 
 }  // namespace norma::data

@@ -157,6 +157,29 @@ TEST_P(LoaderThreads, WhatATransformThrowsSurfacesInItsPlace) {
   expect_error([&] { loader.next(); }, "[broken] in epoch 1");
 }
 
+TEST_P(LoaderThreads, WhatATransformReturnsIsChecked) {
+  const auto serve = [&](Transform transform) {
+    LoaderOptions options = this->options(4);
+    options.transforms = {random_horizontal_flip(), std::move(transform)};
+    DataLoader(set, options).next();
+  };
+  const std::string want = "[transforms] number 1 of the list returned ";
+  expect_error([&] { serve([](const Tensor& x, const SampleKeys&) { return view::slice(x, 0, 0, 3); }); },
+               want + "[3, 28, 28, 1] (u8, cpu) for pictures [4, 28, 28, 1]");
+  expect_error([&] { serve([](const Tensor& x, const SampleKeys&) { return x.to(f32); }); },
+               want + "[4, 28, 28, 1] (f32");
+  expect_error([&] { serve([](const Tensor&, const SampleKeys&) { return Tensor(); }); }, want + "an undefined tensor");
+  expect_error([&] { serve([](const Tensor&, const SampleKeys&) {
+                       return zeros({4, 0, 28, 1}, u8);
+                     }); },
+               want + "[4, 0, 28, 1]");
+  expect_error([&] { serve([](const Tensor&, const SampleKeys&) {
+                       return zeros({4, 28, 28, 3}, u8);
+                     }); },
+               "[to_float] 1 means and 1 deviations for images [4, 28, 28, 3]");
+  expect_error([&] { serve(nullptr); }, "[transforms] number 1 of the list is an empty function");
+}
+
 TEST_P(LoaderThreads, CanBeDestroyedAtAnyTime) {
   std::atomic<int> made = 0;
   LoaderOptions options = this->options(2);

@@ -210,5 +210,21 @@ TEST(Transforms, SayWhatIsWrong) {
   expect_error([&] { to_float(x, {{0, 0}, {1, 0}}); }, "deviation 0 of channel 1");
 }
 
+TEST(Transforms, WantNumbersThatMakeSense) {
+  const Tensor x = pictures(4, 4, 1, 2);
+  for (double bad : {double{NAN}, double{INFINITY}, -double{INFINITY}}) {
+    expect_error(
+        [&] {
+          to_float(x, {{bad}, {1}});
+        },
+        fmt::format("[to_float] mean {} and deviation 1 of channel 0", bad));
+    expect_error([&] { to_float(x, {{0}, {bad}}); }, fmt::format("[to_float] mean 0 and deviation {} of", bad));
+  }
+  expect_error([&] { random_horizontal_flip(NAN); }, "[random_horizontal_flip] nan is no probability");
+  const std::vector<int64_t> samples = numbers(3);
+  expect_error([&] { apply_transforms({}, x, {.samples = samples}); },
+               "[transforms] 3 samples for images [2, 4, 4, 1]");
+}
+
 }  // namespace
 }  // namespace norma::data
