@@ -5,12 +5,16 @@
 namespace norma::nn::init {
 namespace {
 
+double checked(double gain) {
+  check(std::isfinite(gain) && gain >= 0, "init", "a gain of {}: want a number of at least 0", gain);
+  return gain;
+}
 // The standard deviation of the draws.
 double kaiming(const Tensor& weight, const KaimingOptions& options) {
-  return options.gain / std::sqrt(fan_of(weight, options.fan));
+  return checked(options.gain) / std::sqrt(fan_of(weight, options.fan));
 }
 double xavier(const Tensor& weight, double gain) {
-  return gain * std::sqrt(2 / (fan_of(weight, Fan::in) + fan_of(weight, Fan::out)));
+  return checked(gain) * std::sqrt(2 / (fan_of(weight, Fan::in) + fan_of(weight, Fan::out)));
 }
 void uniform(const Tensor& weight, double deviation, Generator& g) {
   const double bound = std::sqrt(3.0) * deviation;

@@ -5,7 +5,8 @@
 // The gain makes up for what follows: 1 for nothing or sigmoid, 5/3 for tanh, sqrt(2) for relu, sqrt(2 / (1 + slope^2))
 // for leaky relu. Fan in is the extent of all axes but the first ([out, in], [C_out, KH, KW, C_in / groups]), fan out
 // of all but the last. So for a transposed convolution, [C_in, KH, KW, C_out], in and out say the opposite of what
-// happens, as they do in PyTorch. Error: a weight of less than two axes, or an empty one.
+// happens, as they do in PyTorch. Errors: a weight of less than two axes, or an empty one; a gain that is negative or
+// not finite.
 #pragma once
 
 #include "norma/core/random.h"

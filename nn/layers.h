@@ -6,6 +6,8 @@
 // throw where sizes or groups make no sense; what an input has to look like, the ops check (ops/, under the same name).
 #pragma once
 
+#include <cmath>
+
 #include "norma/nn/norm/norm.h"
 #include "norma/ops/conv/conv2d.h"
 #include "norma/ops/conv/conv_transpose2d.h"
@@ -91,21 +93,33 @@ struct Upsample : Module {
 };
 
 // In training, zeros each element with probability p and scales the others by 1 / (1 - p); in evaluation x itself. Any
-// shape. Error: a probability outside of [0, 1).
+// shape. Error, in the constructor and where it is used: a probability outside of [0, 1).
 struct Dropout : Module {
   explicit Dropout(double probability = 0.5, Generator& source = default_generator())
       : p(probability), generator(&source) {
-    check(p >= 0 && p < 1, "Dropout", "a probability of {}: want one in [0, 1)", p);
+    check_settings();
   }
-  Tensor forward(const Tensor& x) override { return is_training() ? dropout(x, p, *generator) : x; }
+  Tensor forward(const Tensor& x) override {
+    check_settings();
+    return is_training() ? dropout(x, p, *generator) : x;
+  }
   double p;
   Generator* generator;  // not owned: it must outlive the layer
+
+ private:
+  void check_settings() const {
+    check(p >= 0 && p < 1, "Dropout", "a probability of {}: want one in [0, 1)", p);
+    check(generator != nullptr, "Dropout", "no generator");
+  }
 };
 
-// x where x > 0, else slope x. Any shape.
+// x where x > 0, else slope x. Any shape. Error, in forward: a slope that is not finite.
 struct LeakyReLU : Module {
   explicit LeakyReLU(double negative_slope = 0.01) : slope(negative_slope) {}
-  Tensor forward(const Tensor& x) override { return leaky_relu(x, slope); }
+  Tensor forward(const Tensor& x) override {
+    check(std::isfinite(slope), "LeakyReLU", "a slope of {}: want a number", slope);
+    return leaky_relu(x, slope);
+  }
   double slope;
 };
 

@@ -28,7 +28,8 @@ Tensor Sequential::forward(const Tensor& x) {
     Activation f = norm->activation;
     if (f.kind == Activation::Kind::none) {
       if (just<ReLU>(layers_, next)) f = Activation::relu();
-      if (const auto* leaky = just<LeakyReLU>(layers_, next)) f = Activation::leaky_relu(leaky->slope);
+      const auto* leaky = just<LeakyReLU>(layers_, next);
+      if (leaky && std::isfinite(leaky->slope)) f = Activation::leaky_relu(leaky->slope);  // else it throws, by itself
       if (f.kind != Activation::Kind::none) ++next;
     }
     std::optional<Pair> window;

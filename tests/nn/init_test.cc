@@ -76,5 +76,17 @@ TEST(Init, TheSeedFixesTheWeights) {
   EXPECT_FALSE(same_bits(a.weight, b.weight));
 }
 
+TEST(Init, WantsAGainThatMakesSense) {
+  const Tensor w = ones({3, 3});
+  for (double gain : {double{NAN}, double{INFINITY}, -1.}) {
+    const std::string want = fmt::format("[init] a gain of {}", gain);
+    expect_error([&] { init::kaiming_uniform(w, {.gain = gain}); }, want);
+    expect_error([&] { init::kaiming_normal(w, {.gain = gain}); }, want);
+    expect_error([&] { init::xavier_uniform(w, gain); }, want);
+    expect_error([&] { init::xavier_normal(w, gain); }, want);
+  }
+  EXPECT_TRUE(same_bits(w, ones({3, 3})));
+}
+
 }  // namespace
 }  // namespace norma::nn

@@ -172,5 +172,50 @@ TEST(Layers, GradientsOfAModelMatchFiniteDifferences) {
   EXPECT_TRUE(result) << result.message;
 }
 
+// What was set after construction is checked where it is used: by the ops, and what they cannot see by the layer.
+TEST(Layers, SettingsMayBeAssignedAndAreChecked) {
+  const Tensor x = ones({1, 4, 4, 2});
+  Dropout drop(0.5);
+  for (double p : {1., 2., -0.5, double{NAN}}) {
+    drop.p = p;
+    expect_error([&] { drop(x); }, fmt::format("[Dropout] a probability of {}", p));
+    drop.eval();
+    expect_error([&] { drop(x); }, fmt::format("[Dropout] a probability of {}", p));
+    drop.train();
+  }
+  drop.p = 0.5;
+  drop.generator = nullptr;
+  expect_error([&] { drop(x); }, "[Dropout] no generator");
+  LeakyReLU leaky;
+  leaky.slope = NAN;
+  expect_error([&] { leaky(x); }, "[LeakyReLU] a slope of nan");
+  Sequential fused(BatchNorm(2), LeakyReLU(NAN));
+  expect_error([&] { fused(x); }, "[LeakyReLU] a slope of nan");
+  Conv2d conv(2, 4, 3);
+  conv.options.groups = 2;
+  expect_error([&] { conv(x); }, "[conv2d]");
+  conv.options = {.stride = 0};
+  expect_error([&] { conv(x); }, "[conv2d]");
+  Linear fc(2, 3);
+  fc.weight = Parameter(ones({3}));
+  expect_error([&] { fc(x); }, "[linear]");
+  ConvTranspose2d up(2, 4, 3);
+  up.options.output_padding = 9;
+  expect_error([&] { up(x); }, "[conv_transpose2d]");
+  MaxPool2d pool(2);
+  pool.options.kernel = 0;
+  expect_error([&] { pool(x); }, "[max_pool2d]");
+  AvgPool2d average(2);
+  average.options.padding = 5;
+  expect_error([&] { average(x); }, "[avg_pool2d]");
+  Upsample larger(2);
+  larger.scale = 0;
+  expect_error([&] { larger(x); }, "[upsample");
+  Softmax over;
+  over.axis = 7;
+  expect_error([&] { over(x); }, "[softmax]");
+  expect_error([] { Linear(int64_t{1} << 32, int64_t{1} << 32); }, "is too large");
+}
+
 }  // namespace
 }  // namespace norma::nn
