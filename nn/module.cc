@@ -3,25 +3,68 @@
 #include <cxxabi.h>
 
 #include <cstdlib>
+#include <map>
+#include <mutex>
 #include <set>
 #include <typeinfo>
 
 namespace norma::nn {
 namespace {
 
-std::string join(const std::string& path, const std::string& name) { return path.empty() ? name : path + "." + name; }
+std::string join(const std::string& path, const std::string& name) {
+  return path.empty() || name.empty() ? path + name : path + "." + name;
+}
 
-// Calls f(path, tensor, whether it is a parameter) for each parameter and buffer that is there.
+struct Members {
+  std::mutex mutex;
+  std::set<const void*> places;
+};
+Members& members() {
+  static auto* const all = new Members;  // never destroyed: parameters may have static lifetime
+  return *all;
+}
+
+// Calls f(path, tensor, whether it is a parameter) for each parameter and buffer that is there. Throws, before the
+// first call, where a module has one in its memory that neither it lists nor another.
 template <class F>
 void for_each_tensor(Module& model, F&& f) {
+  struct Listed {
+    std::string path;
+    Tensor* tensor;
+    bool is_parameter;
+  };
+  PoolVector<Listed> all;
+  struct Memory {
+    const void* end = nullptr;
+    std::string path{};
+  };
+  std::map<const Module*, Memory> memory;
   model.for_each([&](const std::string& path, Module& module) {
-    Visitor members;
-    module.visit(members);
-    for (const auto& [name, p] : members.parameters)
-      if (p->defined()) f(join(path, name), *p, true);
-    for (const auto& [name, b] : members.buffers)
-      if (b->defined()) f(join(path, name), *b, false);
+    Visitor own;
+    module.visit(own);
+    for (const auto& [name, p] : own.parameters) all.push_back({join(path, name), p, true});
+    for (const auto& [name, b] : own.buffers) all.push_back({join(path, name), b, false});
+    const auto extend = [&](const Module* at, const std::string& name) {
+      const void* end = own.ends[at];
+      if (Memory& m = memory[at]; std::less<>()(m.end, end)) m = {end, join(path, name)};
+    };
+    extend(&module, "");
+    for (const auto& [name, child] : own.children) extend(child, name);
   });
+  std::set<const void*> listed;
+  for (const Listed& x : all) listed.insert(x.tensor->identity());
+  for (auto it = memory.rbegin(); it != memory.rend(); ++it) {  // inner ones before those around them
+    const auto& [module, where] = *it;
+    for (const Member* x : Member::between(module, where.end)) {
+      if (!x->defined() || listed.contains(x->identity())) continue;
+      fail(module->type(),
+           "{}holds a tensor of shape {} that visit() does not list: name the member in NORMA_VISIT, or "
+           "hold it by a pointer if it is to be neither trained nor saved",
+           where.path.empty() ? "" : fmt::format("(at '{}') ", where.path), x->shape());
+    }
+  }
+  for (const Listed& x : all)
+    if (x.tensor->defined()) f(x.path, *x.tensor, x.is_parameter);
 }
 
 // All parameters or all buffers; those that are tied once.
@@ -52,6 +95,23 @@ void convert(Module& model, Target target, bool with_buffers) {
 
 }  // namespace
 
+void Member::enter() const {
+  const std::lock_guard lock(members().mutex);
+  members().places.insert(this);
+}
+void Member::leave() const {
+  const std::lock_guard lock(members().mutex);
+  members().places.erase(this);
+}
+PoolVector<const Member*> Member::between(const void* begin, const void* end) {
+  const std::lock_guard lock(members().mutex);
+  const auto& all = members().places;
+  PoolVector<const Member*> found;
+  for (auto at = all.lower_bound(begin); at != all.end() && std::less<>()(*at, end); ++at)
+    found.push_back(static_cast<const Member*>(*at));
+  return found;
+}
+
 std::string Visitor::next(std::string_view& names) {
   const size_t comma = std::min(names.find(','), names.size());
   std::string_view name = names.substr(0, comma);
@@ -66,6 +126,7 @@ Tensor Module::forward(const Tensor& x) {
 
 Tensor Module::operator()(const Tensor& x) {
   const Tensor y = forward(x);
+  if (!y.defined()) fail(type(), "forward returned an undefined tensor: input {}", x.defined() ? x.shape().str() : "");
   for (Observer* observer = Observer::innermost_; observer; observer = observer->outer_) observer->after_(*this, x, y);
   return y;
 }
@@ -86,6 +147,7 @@ std::vector<Tensor> Module::parameters() {
 }
 
 void Module::for_each(const std::function<void(const std::string&, Module&)>& f, const std::string& path) {
+  check(f != nullptr, "for_each", "an empty function");
   f(path, *this);
   Visitor members;
   visit(members);

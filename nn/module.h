@@ -12,6 +12,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -23,16 +24,36 @@ namespace norma::nn {
 
 class Module;
 
+// What Parameter and Buffer are: tensors whose places in memory are known, so that one is found which a module has as a
+// member but does not list.
+class Member : public Tensor {
+ public:
+  Member(const Member& other) : Tensor(other) { enter(); }
+  Member(Member&& other) noexcept : Tensor(std::move(other)) { enter(); }
+  Member& operator=(const Member&) = default;
+  Member& operator=(Member&&) = default;
+  ~Member() { leave(); }
+  static PoolVector<const Member*> between(const void* begin, const void* end);  // those in this memory
+
+ protected:
+  Member() { enter(); }
+  explicit Member(Tensor value) : Tensor(std::move(value)) { enter(); }
+
+ private:
+  void enter() const;
+  void leave() const;
+};
+
 // A tensor that is trained, and one that is saved and moved with the model but not trained. Both are handles, as every
 // Tensor is: a copy is the same tensor, and a parameter that two members hold is tied. An undefined one is absent, like
 // the bias of a layer without one.
-struct Parameter : Tensor {
+struct Parameter : Member {
   Parameter() = default;
-  explicit Parameter(const Tensor& value) : Tensor(value.detach()) { set_requires_grad(); }
+  explicit Parameter(const Tensor& value) : Member(value.detach()) { set_requires_grad(); }
 };
-struct Buffer : Tensor {
+struct Buffer : Member {
   Buffer() = default;
-  explicit Buffer(const Tensor& value) : Tensor(value.detach()) {}
+  explicit Buffer(const Tensor& value) : Member(value.detach()) {}
 };
 
 // What visit() fills in: the members of one module, each under its name. A member is a Parameter, a Buffer or a Module;
@@ -45,12 +66,18 @@ class Visitor {
   void members(std::string_view names, M&... members) {
     (member(next(names), members), ...);
   }
+  // NORMA_VISIT's, where the type of the module is known.
+  template <class Owner, class... M>
+  void members_of(Owner& owner, std::string_view names, M&... listed) {
+    ends[&owner] = &owner + 1;
+    members(names, listed...);
+  }
 
   template <class M>
   void member(const std::string& name, M& m) {
     if constexpr (std::is_base_of_v<Parameter, M>) parameters.emplace_back(name, &m);
     else if constexpr (std::is_base_of_v<Buffer, M>) buffers.emplace_back(name, &m);
-    else if constexpr (std::is_base_of_v<Module, M>) children.emplace_back(name, &m);
+    else if constexpr (std::is_base_of_v<Module, M>) children.emplace_back(name, &m), ends[&m] = &m + 1;
     else if constexpr (requires { m[m.size()]; }) {
       for (size_t i = 0; i < m.size(); ++i) member(fmt::format("{}.{}", name, i), m[i]);
     } else {
@@ -63,16 +90,20 @@ class Visitor {
   std::vector<std::pair<std::string, Parameter*>> parameters;
   std::vector<std::pair<std::string, Buffer*>> buffers;
   std::vector<std::pair<std::string, Module*>> children;
+  // Where the memory of a module ends, as far as its type is known here: what lies in it is to be listed.
+  std::map<const Module*, const void*> ends;
 
  private:
   static std::string next(std::string_view& names);  // takes the first name away
 };
 
 // Stands in the class body and lists the members, under their own names. What it leaves out is neither trained, nor
-// saved, nor moved. A class derived from a model with members writes visit() itself:
+// saved, nor moved; so a Parameter or Buffer in a member that is left out is an error, when the tensors are listed,
+// unless it is one that is listed elsewhere, too. What is to be left out is held by a pointer. A class derived from a
+// model with members writes visit() itself:
 //   void visit(Visitor& visitor) override { Base::visit(visitor); visitor.members("head", head); }
 #define NORMA_VISIT(...) \
-  void visit(::norma::nn::Visitor& visitor) override { visitor.members(#__VA_ARGS__, __VA_ARGS__); }
+  void visit(::norma::nn::Visitor& visitor) override { visitor.members_of(*this, #__VA_ARGS__, __VA_ARGS__); }
 
 // Moved, never copied: a copy would share its tensors with the original, and train it silently.
 class Module {
@@ -84,10 +115,12 @@ class Module {
 
   virtual void visit(Visitor&) {}
   virtual Tensor forward(const Tensor& x);  // throws, unless overridden
-  Tensor operator()(const Tensor& x);       // forward(x), and then the Observers of this thread
+  // forward(x), and then the Observers of this thread. Error: forward returns an undefined tensor.
+  Tensor operator()(const Tensor& x);
 
   // Names are paths, "features.0.weight"; the order is that of the lists of members, a module's own before those of the
-  // modules in it. A tied parameter comes once, under its first name. Handles, not copies.
+  // modules in it. A tied parameter comes once, under its first name. Handles, not copies. Error: a member that holds
+  // tensors and is not listed, see NORMA_VISIT.
   NamedTensors named_parameters();
   NamedTensors named_buffers();
   std::vector<Tensor> parameters();
@@ -125,7 +158,10 @@ class Module {
 class Observer {
  public:
   using Callback = std::function<void(Module& module, const Tensor& x, const Tensor& y)>;
-  explicit Observer(Callback after) : after_(std::move(after)), outer_(std::exchange(innermost_, this)) {}
+  explicit Observer(Callback after) : after_(std::move(after)) {
+    check(after_ != nullptr, "Observer", "an empty function");
+    outer_ = std::exchange(innermost_, this);
+  }
   ~Observer() { innermost_ = outer_; }
   Observer& operator=(Observer&&) = delete;            // neither moved nor copied
   static bool any() { return innermost_ != nullptr; }  // whether this thread has one

@@ -18,7 +18,9 @@ class Sequential : public Module {
   template <class M>
   M& add(M module) {
     layers_.push_back(std::make_unique<M>(std::move(module)));
-    return static_cast<M&>(*layers_.back());
+    auto& layer = static_cast<M&>(*layers_.back());
+    ends_.push_back(&layer + 1);
+    return layer;
   }
 
   size_t size() const { return layers_.size(); }
@@ -28,12 +30,16 @@ class Sequential : public Module {
   }
 
   void visit(Visitor& visitor) override {
-    for (size_t i = 0; i < layers_.size(); ++i) visitor.member(std::to_string(i), layers_[i]);
+    for (size_t i = 0; i < layers_.size(); ++i) {
+      visitor.member(std::to_string(i), layers_[i]);
+      visitor.ends[layers_[i].get()] = ends_[i];
+    }
   }
   Tensor forward(const Tensor& x) override;
 
  private:
   std::vector<std::unique_ptr<Module>> layers_;
+  std::vector<const void*> ends_;  // of their memory
 };
 
 }  // namespace norma::nn

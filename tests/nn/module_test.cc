@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "norma/nn/layers.h"
+#include "norma/nn/optim/sgd.h"
 #include "norma/nn/sequential.h"
 #include "tests/golden.h"
 
@@ -86,6 +87,74 @@ TEST(Module, DerivedModelsAddToTheirBase) {
     }
   } more;
   EXPECT_EQ(names(more.named_parameters()), "scale fc1.weight fc1.bias head.weight head.bias ");
+}
+
+// What lies in a module's own memory and is not listed would be neither trained nor saved.
+TEST(Module, MembersThatAreNotListedAreFound) {
+  struct Forgets : Module {
+    Linear a{2, 3}, b{4, 5};
+    NORMA_VISIT(a)
+  } forgets;
+  const std::string want =
+      "[Forgets] holds a tensor of shape [5, 4] that visit() does not list: name the member in NORMA_VISIT";
+  expect_error([&] { forgets.parameters(); }, want);
+  expect_error([&] { SGD optimizer(forgets); }, want);
+  expect_error([&] { forgets.state_dict(); }, want);
+  expect_error([&] { forgets.to(f64); }, want);
+  struct Counts : Module {
+    Buffer count{zeros({7}, i64)};
+    Parameter scale{ones({3})};
+    NORMA_VISIT(scale)
+  } counts;
+  expect_error([&] { counts.parameters(); }, "[Counts] holds a tensor of shape [7]");
+  struct Silent : Module {
+    Linear a{2, 3};
+  };
+  struct Outer : Module {
+    Linear first{2, 2};
+    Silent inner;
+    NORMA_VISIT(first, inner)
+  } outer;
+  expect_error([&] { outer.parameters(); }, "[Silent] (at 'inner') holds a tensor of shape [3, 2]");
+  Sequential net;
+  net.add(Silent());
+  expect_error([&] { net.parameters(); }, "[Silent] (at '0') holds a tensor of shape [3, 2]");
+  struct More : Block {
+    Linear head{3, 1};
+  };
+  Sequential more{More()};
+  expect_error([&] { more.parameters(); }, "[More] (at '0') holds a tensor of shape [1, 3]");
+  Silent silent;
+  expect_error([&] { SGD optimizer(silent); }, "[SGD] no parameters: a module lists its members in NORMA_VISIT");
+}
+
+// Left out on purpose: what is held elsewhere, is a handle of what is listed, or is not there.
+TEST(Module, MembersMayBeLeftOutOnPurpose) {
+  struct Student : Module {
+    Linear fc{2, 2};
+    std::unique_ptr<Linear> teacher = std::make_unique<Linear>(2, 2);
+    Parameter tied{}, absent{};
+    NORMA_VISIT(fc)
+  } student;
+  student.tied = student.fc.weight;
+  EXPECT_EQ(names(student.named_parameters()), "fc.weight fc.bias ");
+  const Parameter beside(ones({2}));
+  std::array<Linear, 2> row = {Linear(1, 1), Linear(1, 1)};
+  EXPECT_EQ(row[0].parameters().size(), 2u);
+  std::optional<Block> gone;
+  gone.emplace();
+  gone.reset();
+  Net net;
+  EXPECT_EQ(net.parameters().size(), 14u);
+}
+
+TEST(Module, CallsWantATensorBack) {
+  struct Nothing : Module {
+    Tensor forward(const Tensor&) override { return {}; }
+  } nothing;
+  expect_error([&] { nothing(ones({2})); }, "[Nothing] forward returned an undefined tensor: input [2]");
+  expect_error([] { Observer observer(nullptr); }, "[Observer] an empty function");
+  EXPECT_FALSE(Observer::any());
 }
 
 TEST(Module, MovingKeepsTheTensors) {
