@@ -12,6 +12,8 @@ const std::string kOption = "fingerprint/", kUser = "user/";  // what keys in th
 
 std::map<std::string, Generator*> generators_of(const TrainingRun& run) {
   auto generators = run.generators;
+  for (const auto& [name, generator] : generators)
+    check(generator != nullptr, "checkpoint", "the generator '{}' is null", name);
   check(generators.emplace("default", &default_generator()).second, "checkpoint",
         "the name 'default' is the default generator's");
   return generators;
@@ -22,6 +24,12 @@ using Words = std::array<int64_t, 3>;
 Words words_of(const TensorFile& file, const std::string& name) {
   const int64_t* words = file.find(name)->data<int64_t>();
   return {words[0], words[1], words[2]};
+}
+
+Progress checked(std::string_view op, const Progress& p) {
+  check(p.epoch >= 0 && p.batch >= 0 && p.step >= 0, op, "stands at epoch {}, batch {}, step {}: want none negative",
+        p.epoch, p.batch, p.step);
+  return p;
 }
 
 // The tensors of a checkpoint: the model's and the optimizer's own, which loading overwrites, and copies of the rest.
@@ -41,7 +49,7 @@ void save_checkpoint(const std::string& path, const TrainingRun& run, const Prog
   std::map<std::string, std::string> metadata = {{"checkpoint", kVersion}, {"layout", "norma"}};
   for (const auto& [key, value] : run.fingerprint) metadata[kOption + key] = value;
   for (const auto& [key, value] : progress.metadata) metadata[kUser + key] = value;
-  save_safetensors(path, tensors_of(run, progress), metadata);
+  save_safetensors(path, tensors_of(run, checked("checkpoint", progress)), metadata);
 }
 
 Progress load_checkpoint(const std::string& path, const TrainingRun& run) {
@@ -66,11 +74,19 @@ Progress load_checkpoint(const std::string& path, const TrainingRun& run) {
     if (option.then != option.now) differences += fmt::format("\n  {}: {}, now {}", key, option.then, option.now);
   check(differences.empty(), op, "was made with other options:{}", differences);
 
+  NamedTensors optimizer;
+  for (const auto& [name, x] : file.tensors)
+    if (name.starts_with("optimizer/")) optimizer.emplace_back(name.substr(10), x);
+  Optimizer::check_state(op, optimizer);
+  Progress progress{.metadata = metadata};
+  if (const Tensor* at = file.find("progress"); at && at->dtype() == i64 && at->shape() == Shape{3}) {
+    const auto [epoch, batch, step] = words_of(file, "progress");
+    progress = checked(op, {epoch, batch, step, metadata});
+  }
   assign(op, "the run", tensors_of(run, {}), file.tensors);
   for (const auto& [name, generator] : generators_of(run))
     generator->set_state(std::bit_cast<Generator::State>(words_of(file, "generator/" + name)));
-  const auto [epoch, batch, step] = words_of(file, "progress");
-  return {epoch, batch, step, metadata};
+  return progress;
 }
 
 }  // namespace norma::nn

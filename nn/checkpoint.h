@@ -23,12 +23,13 @@ struct Progress {
 };
 
 // Atomic: a run that is killed while it writes leaves the former checkpoint whole. Errors: a file that cannot be
-// written; a generator with the name "default".
+// written; a generator with the name "default", or null; a progress that is negative.
 void save_checkpoint(const std::string& path, const TrainingRun& run, const Progress& progress);
 
 // Overwrites model, optimizer and generators, the default one included, and returns where the run stood. Errors: a file
 // that is no checkpoint; options of the fingerprint that differ, each with both values; a list of all tensors that are
-// missing, unknown, or of another shape or dtype. Nothing has been changed then.
+// missing, unknown, or of another shape or dtype; a learning rate that set_lr refuses, or a count that is negative.
+// Nothing has been changed then.
 Progress load_checkpoint(const std::string& path, const TrainingRun& run);
 
 }  // namespace norma::nn

@@ -92,12 +92,20 @@ class Converter {
   std::map<const void*, Shape> images_[2];                         // identity -> what its axis 0, 1 runs over
 };
 
+// A NaN is as another.
+bool same_values(const Tensor& a, const Tensor& b) {
+  const auto x = a.to_vector<double>(), y = b.to_vector<double>();
+  return std::equal(x.begin(), x.end(), y.begin(), y.end(),
+                    [](double u, double v) { return u == v || (u != u && v != v); });
+}
+
 }  // namespace
 
 void assign(std::string_view op, std::string_view owner, const NamedTensors& targets, const NamedTensors& values,
             bool exact) {
   std::map<std::string, Tensor> rest(values.begin(), values.end());
   std::vector<Tensor> found;  // for each target
+  std::map<const void*, size_t> tied;
   std::string problems;
   for (const auto& [name, target] : targets) {
     const auto node = rest.extract(name);
@@ -110,6 +118,10 @@ void assign(std::string_view op, std::string_view owner, const NamedTensors& tar
       problems += fmt::format("\n  {}: {}, {} has {}", name, value.dtype(), owner, target.dtype());
     } else if (const Storage& s = *target.storage(); s.pinned()) {
       problems += fmt::format("\n  {}: a pending tape entry has saved it (op '{}')", name, s.pinned_by());
+    } else if (const auto [first, fresh] = tied.try_emplace(target.identity(), found.size() - 1);
+               !fresh && !same_values(value, found[first->second])) {
+      problems +=
+          fmt::format("\n  {}: tied to {} in {}, of another value here", name, targets[first->second].first, owner);
     }
   }
   for (const auto& [name, value] : rest) problems += fmt::format("\n  unknown: {} {}", name, value.shape());

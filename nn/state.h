@@ -32,7 +32,8 @@ void save(Module& model, const std::string& path, const StateOptions& options = 
 // differ. The model is then as it was.
 void load(Module& model, const std::string& path, const StateOptions& options = {});
 
-// Copies each value into the target of the same name, or throws that list of errors and copies none. `op` and `owner`
+// Copies each value into the target of the same name, or throws that list of errors and copies none. Names under which
+// the targets are one tensor want one value. `op` and `owner`
 // ("the model") are for its words. exact: f32 and f64 are not converted, but an error.
 void assign(std::string_view op, std::string_view owner, const NamedTensors& targets, const NamedTensors& values,
             bool exact = true);

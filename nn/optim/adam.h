@@ -2,6 +2,7 @@
 // of the gradient (Loshchilov & Hutter, "Decoupled weight decay regularization", 2019). Equal to PyTorch's.
 #pragma once
 
+#include <cmath>
 #include <optional>
 
 #include "norma/nn/optim/optimizer.h"
@@ -30,7 +31,7 @@ class Adam : public Optimizer {
         decoupled_(decoupled) {
     check(o_.beta1 >= 0 && o_.beta1 < 1 && o_.beta2 >= 0 && o_.beta2 < 1, name,
           "betas of {} and {}: want two in [0, 1)", o_.beta1, o_.beta2);
-    check(o_.eps >= 0, name, "an eps of {}: want at least 0", o_.eps);
+    check(std::isfinite(o_.eps) && o_.eps >= 0, name, "an eps of {}: want a number of at least 0", o_.eps);
   }
 
  private:

@@ -9,13 +9,40 @@
 
 namespace norma::nn {
 
+static void check_lr(std::string_view op, double lr) {
+  check(std::isfinite(lr) && lr >= 0, op, "a learning rate of {}: want a number of at least 0", lr);
+}
+
+void Parameters::check_distinct(std::string_view op) const {
+  struct Bytes {
+    const char *begin, *end;
+    size_t number;
+  };
+  PoolVector<Bytes> all;
+  for (size_t i = 0; i < named.size(); ++i) {
+    const Tensor& p = named[i].second;
+    check(p.defined(), op, "parameter '{}' is undefined", named[i].first);
+    const auto size = static_cast<int64_t>(size_of(p.dtype()));
+    const char* begin = static_cast<const char*>(p.storage()->data()) + p.offset() * size;
+    // One with gaps, between which others may lie, is known by its first element.
+    if (p.numel() > 0) all.push_back({begin, begin + (p.is_contiguous() ? p.numel() : 1) * size, i});
+  }
+  std::sort(all.begin(), all.end(), [](const Bytes& a, const Bytes& b) { return std::less<>()(a.begin, b.begin); });
+  for (size_t i = 1; i < all.size(); ++i) {
+    const auto [first, second] = std::minmax(all[i - 1].number, all[i].number);
+    check(all[i].begin >= all[i - 1].end, op, "parameters {} ('{}') and {} ('{}') share elements: list each once",
+          first, named[first].first, second, named[second].first);
+  }
+}
+
 Optimizer::Optimizer(const char* name, Parameters parameters, double lr, double weight_decay, const Decays& decays,
                      std::vector<const char*> averages)
     : name_(name), parameters_(std::move(parameters)), lr_(zeros({}, f64)), averages_(std::move(averages)) {
   set_lr(lr);
   check(std::isfinite(weight_decay) && weight_decay >= 0, name, "a weight decay of {}: want a number of at least 0",
         weight_decay);
-  check(!parameters_.named.empty(), name, "no parameters");
+  check(!parameters_.named.empty(), name, "no parameters: a module lists its members in NORMA_VISIT");
+  parameters_.check_distinct(name);
   std::set<std::string> names;
   for (const auto& [key, p] : parameters_.named) {
     check(p.is_floating() && p.is_leaf() && p.is_contiguous(), name,
@@ -30,11 +57,12 @@ Optimizer::Optimizer(const char* name, Parameters parameters, double lr, double 
 }
 
 void Optimizer::set_lr(double lr) {
-  check(std::isfinite(lr) && lr >= 0, name_, "a learning rate of {}: want a number of at least 0", lr);
+  check_lr(name_, lr);
   lr_.fill(lr);
 }
 
 void Optimizer::step() {
+  check_lr(name_, lr());  // state() gave it away
   Batch batch;
   for (const Slot& slot : slots_) {
     const Tensor grad = slot.parameter.grad();
@@ -52,7 +80,12 @@ void Optimizer::step() {
   check(!batch.steps.empty(), name_,
         "no parameter has a gradient: was backward run, and are these the tensors the model uses now?");
   for (int64_t* step : batch.steps) ++*step;
-  update(batch);
+  try {
+    update(batch);
+  } catch (...) {  // it was no step
+    for (int64_t* step : batch.steps) --*step;
+    throw;
+  }
 }
 
 void Optimizer::zero_grad() {
@@ -68,26 +101,84 @@ NamedTensors Optimizer::state() const {
   return result;
 }
 
-void Optimizer::load_state(const NamedTensors& state) { assign(name_, "the optimizer", this->state(), state); }
+void Optimizer::check_state(std::string_view op, const NamedTensors& state) {
+  for (const auto& [name, x] : state) {
+    if (!x.defined() || x.numel() != 1) continue;  // assign() tells
+    if (name == "lr") check_lr(op, x.item());
+    if (!name.ends_with("/step") || x.dtype() != i64) continue;
+    const int64_t step = x.to_vector<int64_t>()[0];
+    check(step >= 0 && step < INT64_MAX, op, "'{}' is {}: want a count of steps", name, step);
+  }
+}
+
+void Optimizer::load_state(const NamedTensors& state) {
+  check_state(name_, state);
+  assign(name_, "the optimizer", this->state(), state);
+}
+
+namespace {
+
+// f(p's gradient) for each gradient that is there.
+template <class F>
+void for_each_grad(const Parameters& parameters, F&& f) {
+  for (const auto& [_, p] : parameters.named)
+    if (const Tensor grad = p.grad(); grad.defined()) f(grad);
+}
+
+// Replaces each gradient by f(it): all of them, or, where that throws, none.
+template <class F>
+void replace_grads(const Parameters& parameters, F&& f) {
+  PoolVector<Tensor> grads;
+  for_each_grad(parameters, [&](const Tensor& grad) { grads.push_back(f(grad)); });
+  auto grad = grads.begin();
+  for (const auto& [_, p] : parameters.named)
+    if (p.grad().defined()) p.set_grad(*grad++);
+}
+
+// The root of the sum of all squares, each gradient times `factor` first. In f64: the square of a float may not be one.
+double norm_of(const Parameters& parameters, double factor) {
+  Tensor squares = scalar(0, f64);
+  for_each_grad(parameters, [&](const Tensor& grad) {
+    const Tensor g = grad.to(f64);
+    squares = sum(square(factor == 1 ? g : g * factor)) + squares.to(g.device());
+  });
+  return std::sqrt(squares.item());
+}
+
+}  // namespace
 
 double clip_grad_norm(const Parameters& parameters, double max_norm) {
   check(max_norm > 0, "clip_grad_norm", "a largest norm of {}: want a positive one", max_norm);
+  parameters.check_distinct("clip_grad_norm");
   const NoGrad unrecorded;
-  Tensor squares = scalar(0, f64);  // in f64: the square of a float may not be one
-  for (const auto& [_, p] : parameters.named)
-    if (p.grad().defined()) squares = sum(square(p.grad().to(f64))) + squares.to(p.device());
-  const double norm = std::sqrt(squares.item()), scale = max_norm / (norm + 1e-6);  // as PyTorch
-  if (scale >= 1 || !std::isfinite(norm)) return norm;
-  for (const auto& [_, p] : parameters.named)
-    if (p.grad().defined()) p.set_grad(p.grad() * scale);
+  double norm = norm_of(parameters, 1), unit = 1, rest = norm;  // norm = unit * rest
+  if (std::isnan(norm)) return norm;
+  if (norm < 1e-140 || norm > 1e150) {  // squares may have left the range of a double: again, in units of the largest
+    double most = 0;
+    for_each_grad(parameters, [&](const Tensor& grad) {
+      if (grad.numel() > 0) most = std::max(most, max(abs(grad)).item());
+    });
+    if (most == 0 || std::isinf(most)) return most;
+    unit = std::ldexp(1, std::clamp(std::ilogb(most), -1022, 1022));
+    rest = norm_of(parameters, 1 / unit);
+    norm = unit * rest;
+  }
+  if (norm <= max_norm) return norm;
+  const double scale = max_norm / (norm + 1e-6);  // as PyTorch
+  if (scale > 1e-30) {
+    replace_grads(parameters, [&](const Tensor& grad) { return grad * scale; });
+  } else {  // a factor that is no float, or no double with all its digits
+    replace_grads(parameters,
+                  [&](const Tensor& grad) { return (grad.to(f64) * (1 / unit) * (max_norm / rest)).to(grad.dtype()); });
+  }
   return norm;
 }
 
 void clip_grad_value(const Parameters& parameters, double limit) {
   check(limit > 0, "clip_grad_value", "a limit of {}: want a positive one", limit);
+  parameters.check_distinct("clip_grad_value");
   const NoGrad unrecorded;
-  for (const auto& [_, p] : parameters.named)
-    if (p.grad().defined()) p.set_grad(clamp(p.grad(), -limit, limit));
+  replace_grads(parameters, [&](const Tensor& grad) { return clamp(grad, -limit, limit); });
 }
 
 }  // namespace norma::nn

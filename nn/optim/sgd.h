@@ -1,6 +1,8 @@
 // Stochastic gradient descent, with momentum; equal to PyTorch's.
 #pragma once
 
+#include <cmath>
+
 #include "norma/nn/optim/optimizer.h"
 #include "norma/ops/optim/optim.h"
 
@@ -23,6 +25,7 @@ class SGD final : public Optimizer {
                   options.momentum != 0 ? std::vector{"velocity"} : std::vector<const char*>{}),
         o_(options) {
     check(o_.momentum >= 0 && o_.momentum < 1, "SGD", "a momentum of {}: want one in [0, 1)", o_.momentum);
+    check(std::isfinite(o_.dampening), "SGD", "a dampening of {}: want a number", o_.dampening);
     check(!o_.nesterov || (o_.momentum > 0 && o_.dampening == 0), "SGD",
           "nesterov wants a momentum and no dampening, not {} and {}", o_.momentum, o_.dampening);
   }

@@ -111,6 +111,36 @@ TEST(Checkpoint, RefusesWhatDoesNotFitAndChangesNothing) {
   expect_error([&] { save_checkpoint(path, twice, {}); }, "[checkpoint] the name 'default' is the default generator's");
 }
 
+// A file that fits, but holds numbers with which no run can go on.
+TEST(Checkpoint, RefusesNumbersThatMakeNoSense) {
+  const std::string path = temporary("numbers");
+  Training training;
+  training.step();
+  const auto refuses = [&](const std::string& name, const Tensor& value, const std::string& part) {
+    save_checkpoint(path, training.run, training.progress);
+    TensorFile file = load_safetensors(path);
+    for (auto& [key, x] : file.tensors)
+      if (key == name) x = value;
+    save_safetensors(path, file.tensors, file.metadata);
+    Training other;
+    const Tensor weight = other.model.parameters()[0];
+    weight.fill(3);
+    const Generator::State state = default_generator().state();
+    expect_error([&] { load_checkpoint(path, other.run); }, part);
+    EXPECT_EQ(weight.at({0, 0}), 3);
+    EXPECT_EQ(other.optimizer.lr(), 0.01);
+    EXPECT_EQ(default_generator().state(), state);
+  };
+  const std::string op = fmt::format("[load_checkpoint '{}'] ", path);
+  refuses("optimizer/lr", scalar(NAN, f64), op + "a learning rate of nan");
+  refuses("optimizer/0.weight/step", tensor<int64_t>({-1}, {}), op + "'0.weight/step' is -1");
+  refuses("progress", tensor<int64_t>({1, -2, 3}), op + "stands at epoch 1, batch -2, step 3");
+  TrainingRun null{training.model, training.optimizer, {{"data", nullptr}}};
+  expect_error([&] { save_checkpoint(path, null, {}); }, "[checkpoint] the generator 'data' is null");
+  expect_error([&] { save_checkpoint(path, training.run, {.step = -1}); },
+               "[checkpoint] stands at epoch 0, batch 0, step -1");
+}
+
 TEST(Checkpoint, ItsModelCanBeLoadedAlone) {
   const std::string path = temporary("model");
   Training training;

@@ -195,6 +195,78 @@ TEST(Optim, RejectsNonsense) {
   expect_error([] { SGD(NamedTensors{}); }, "[SGD] no parameters");
   expect_error([&] { SGD(NamedTensors{{"a", fc.weight}, {"a", fc.bias}}); }, "[SGD] two parameters are named 'a'");
   expect_error([&] { SGD(NamedTensors{{"a", ones({2}, i64)}}); }, "[SGD] parameter 'a' is not a contiguous floating");
+  expect_error([&] { SGD(NamedTensors{{"a", Tensor()}}); }, "[SGD] parameter 'a' is undefined");
+  expect_error([&] { SGD(fc, {.momentum = 0.9, .dampening = NAN}); }, "[SGD] a dampening of nan");
+  expect_error([&] { Adam(fc, {.eps = INFINITY}); }, "[Adam] an eps of inf");
+}
+
+TEST(Optim, WantsEachParameterOnce) {
+  Linear fc(3, 2), other(2, 2);
+  const NamedTensors twice = {{"a", fc.weight}, {"c", fc.bias}, {"b", fc.weight}};
+  const std::string both = "parameters 0 ('a') and 2 ('b') share elements: list each once";
+  expect_error([&] { SGD optimizer(twice); }, "[SGD] " + both);
+  expect_error([&] { Adam optimizer(twice); }, "[Adam] " + both);
+  expect_error([&] { AdamW optimizer(twice); }, "[AdamW] " + both);
+  expect_error([&] { clip_grad_norm(twice, 1); }, "[clip_grad_norm] " + both);
+  expect_error([&] { clip_grad_value(twice, 1); }, "[clip_grad_value] " + both);
+  // Handles that do not know of each other, and views that overlap: each would step the same numbers.
+  expect_error([&] { SGD(NamedTensors{{"a", fc.weight}, {"b", fc.weight.detach()}}); }, "('a') and 1 ('b') share");
+  const Tensor flat = ones({10}), low = view::slice(flat, 0, 0, 6), high = view::slice(flat, 0, 6, 10);
+  expect_error([&] { SGD(NamedTensors{{"a", view::slice(flat, 0, 5, 10)}, {"b", low}}); }, "0 ('a') and 1 ('b') share");
+  SGD parts(NamedTensors{{"a", low}, {"b", high}});
+  const Tensor t = view::permute(ones({2, 3}), {1, 0});
+  expect_error([&] { clip_grad_norm(NamedTensors{{"a", t}, {"b", t}}, 1); }, "share elements");
+  const Tensor table = ones({4, 4});  // columns, one beside the other
+  const Tensor left = view::slice(table, 1, 0, 2), right = view::slice(table, 1, 2, 4);
+  EXPECT_EQ(clip_grad_norm(NamedTensors{{"a", left}, {"b", right}}, 1), 0);
+  // A module's are tied where two members are one tensor, not where they only share its memory.
+  struct Tied : Module {
+    Linear a{2, 2}, b{2, 2};
+    NORMA_VISIT(a, b)
+  } tied;
+  tied.b.weight = tied.a.weight;
+  EXPECT_EQ(SGD(tied).parameters().named.size(), 3u);
+  tied.b.weight = Parameter(tied.a.weight.detach());
+  expect_error([&] { SGD optimizer(tied); }, "parameters 0 ('a.weight') and 2 ('b.weight') share elements");
+  expect_error([&] { clip_grad_norm(tied, 1); }, "share elements");
+}
+
+TEST(Optim, LoadStateWantsNumbersThatMakeSense) {
+  Linear fc(3, 2);
+  SGD optimizer(fc, {.lr = 0.1, .momentum = 0.9});
+  const auto with = [&](size_t entry, const Tensor& value) {
+    NamedTensors state;
+    for (const auto& [name, x] : optimizer.state()) state.emplace_back(name, full(x.shape(), 0.5, x.dtype()));
+    state[entry].second = value;
+    return state;
+  };
+  for (double lr : {double{NAN}, double{INFINITY}, -1.})
+    expect_error([&] { optimizer.load_state(with(0, scalar(lr, f64))); },
+                 fmt::format("[SGD] a learning rate of {}: want", lr));
+  for (int64_t step : {int64_t{-1}, INT64_MIN, INT64_MAX})
+    expect_error([&] { optimizer.load_state(with(3, tensor<int64_t>({step}, {}))); },
+                 fmt::format("[SGD] 'bias/step' is {}", step));
+  EXPECT_EQ(optimizer.lr(), 0.1);
+  EXPECT_EQ(optimizer.state()[2].second.at({0, 0}), 0) << "nothing has changed";
+  optimizer.state()[0].second.fill(NAN);  // past set_lr: by the handle
+  fc.weight.set_grad(ones({2, 3}));
+  const Tensor weight = fc.weight.clone();
+  expect_error([&] { optimizer.step(); }, "[SGD] a learning rate of nan");
+  EXPECT_TRUE(same_bits(fc.weight, weight));
+  EXPECT_EQ(optimizer.state()[1].second.item(), 0);
+}
+
+// An update that throws, as one that finds no memory, was no step.
+TEST(Optim, AStepThatThrowsIsNotCounted) {
+  struct Broken : Optimizer {
+    explicit Broken(const Parameters& parameters) : Optimizer("Broken", parameters, 0.1, 0, {}, {}) {}
+    void update(const Batch& batch) override { fail("Broken", "step {}", *batch.steps[0]); }
+  };
+  Linear fc(3, 2);
+  Broken optimizer(fc);
+  fc.weight.set_grad(ones({2, 3}));
+  for (int i = 0; i < 2; ++i) expect_error([&] { optimizer.step(); }, "[Broken] step 1");
+  EXPECT_EQ(optimizer.state()[1].second.item(), 0);
 }
 
 TEST(Clip, NormAgreesWithPyTorch) {
@@ -220,6 +292,49 @@ TEST(Clip, LargeNormsDoNotOverflowAndBadOnesChangeNothing) {
   EXPECT_TRUE(std::isnan(clip_grad_norm(NamedTensors{{"p", p}}, 1)));
   EXPECT_EQ(p.grad().at({3}), 3);
   expect_error([&] { clip_grad_norm(NamedTensors{{"p", p}}, 0); }, "[clip_grad_norm] a largest norm of 0");
+}
+
+TEST(Clip, NormsBelowTheLimitStayToTheBit) {
+  for (DType dtype : {f32, f64}) {
+    const Tensor p = zeros({2}, dtype), g = tensor({3., 4.}).to(dtype);
+    for (double limit : {5., 5 + 1e-9, 5 + 1e-6, double{INFINITY}}) {
+      p.set_grad(g.clone());
+      EXPECT_EQ(clip_grad_norm(NamedTensors{{"p", p}}, limit), 5);
+      EXPECT_TRUE(same_bits(p.grad(), g)) << limit;
+    }
+    EXPECT_EQ(clip_grad_norm(NamedTensors{{"p", p}}, std::nextafter(5., 0)), 5);
+    EXPECT_FALSE(same_bits(p.grad(), g));
+  }
+}
+
+// Squares leave the range of a double, and so may the factor leave that of a gradient.
+TEST(Clip, NormsOfAnySize) {
+  const Tensor p = zeros({4}, f64), q = zeros({4});
+  const auto clip = [&](double of_p, double of_q, double limit) {
+    p.set_grad(full({4}, of_p, f64));
+    q.set_grad(full({4}, of_q));
+    return clip_grad_norm(NamedTensors{{"p", p}, {"q", q}}, limit);
+  };
+  EXPECT_DOUBLE_EQ(clip(1e200, 1e30, 4), 2e200);
+  EXPECT_TRUE(close(p.grad(), full({4}, 2, f64), 1e-12));
+  EXPECT_EQ(q.grad().at({0}), 0);
+  EXPECT_EQ(clip(1.7e308, 0, 4), INFINITY);  // no double, but there is a direction
+  EXPECT_TRUE(close(p.grad(), full({4}, 2, f64), 1e-12));
+  EXPECT_DOUBLE_EQ(clip(1e-200, 0, 4e-201), 2e-200);
+  EXPECT_GT(clip(1e-200, 0, 1), 0);
+  EXPECT_EQ(p.grad().at({0}), 1e-200);
+  EXPECT_DOUBLE_EQ(clip(5e-324, 0, 1), 1e-323);
+  EXPECT_EQ(clip(0, 0, 1), 0);
+  EXPECT_NEAR(clip(0, 1e38, 1e-4), 2e38, 1e32);  // the factor, 5e-43, has 9 bits in f32
+  EXPECT_TRUE(close(q.grad(), full({4}, 5e-5), 1e-6));
+  EXPECT_NEAR(clip(1e300, 0, 1e-20), 2e300, 1e290);
+  EXPECT_TRUE(close(p.grad(), full({4}, 5e-21, f64), 1e-12));
+  EXPECT_EQ(clip(INFINITY, 1, 1), INFINITY);
+  EXPECT_EQ(q.grad().at({0}), 1) << "not a direction: as it was";
+  EXPECT_TRUE(std::isnan(clip(1e200, NAN, 1)));
+  EXPECT_EQ(p.grad().at({0}), 1e200);
+  expect_error([&] { clip(1, 1, NAN); }, "[clip_grad_norm] a largest norm of nan");
+  expect_error([&] { clip_grad_norm(NamedTensors{{"p", p}, {"u", Tensor()}}, 1); }, "parameter 'u' is undefined");
 }
 
 TEST(Clip, ValueClampsEachElement) {

@@ -219,5 +219,24 @@ TEST(State, WritesNothingIntoWhatATapeHasSaved) {
   expect_error([&] { load(fc, path); }, "  weight: a pending tape entry has saved it (op 'linear')");
 }
 
+// A tied parameter is saved under both names; a file in which they differ is of an untied model.
+TEST(State, TiedParametersTakeOneValue) {
+  struct Pair : Module {
+    Linear a{2, 2}, b{2, 2};
+    NORMA_VISIT(a, b)
+  } apart, tied;
+  tied.b.weight = tied.a.weight;
+  const std::string path = temporary("tied");
+  save(apart, path);
+  const NamedTensors before = copies(tied);
+  expect_error([&] { load(tied, path); }, "\n  b.weight: tied to a.weight in the model, of another value here");
+  expect_same(tied.state_dict(), before);
+  tied.a.weight.fill(NAN);
+  save(tied, path);
+  load(tied, path);
+  load(apart, path);
+  EXPECT_TRUE(same_bits(apart.a.weight, apart.b.weight));
+}
+
 }  // namespace
 }  // namespace norma::nn
