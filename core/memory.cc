@@ -59,6 +59,7 @@ void* MemoryPool::allocate(size_t bytes) {
   bool poison;
   {
     std::lock_guard lock(mutex_);
+    check(--until_failure_ != 0, "memory", "cannot allocate {} bytes: a failure that a test asked for", wanted.bytes);
     auto& list = free_[wanted.index];
     if (!list.empty()) {
       block = list.back();
@@ -121,6 +122,11 @@ void MemoryPool::free_cached() {
 bool MemoryPool::set_poison(bool on) {
   std::lock_guard lock(mutex_);
   return std::exchange(poison_, on);
+}
+
+void MemoryPool::fail_at(int64_t n) {
+  std::lock_guard lock(mutex_);
+  until_failure_ = n;
 }
 
 MemoryPool& cpu_memory() {

@@ -45,6 +45,9 @@ class MemoryPool {
   // uninitialised memory is seen. For tests; gradcheck turns it on.
   bool set_poison(bool on);  // returns the former value
 
+  // The n-th allocation from here, counted from 1, fails once as if the system had no memory; 0: none does. For tests.
+  void fail_at(int64_t n);
+
  private:
   void free_cached();
   const MemorySource source_;
@@ -54,6 +57,7 @@ class MemoryPool {
   std::array<size_t, 512> count_{};           // all blocks of the class: release() allocates nothing
   MemoryStats stats_;
   bool poison_ = false;
+  int64_t until_failure_ = 0;
 };
 
 MemoryPool& cpu_memory();  // the process's one pool; never destroyed, since tensors with static lifetime may use it
