@@ -72,5 +72,26 @@ TEST(Step, UploadsDoNotOvertakeWhatStillUsesTheirMemory) {
   EXPECT_TRUE(norma::test::close(sum, full({1000}, 5)));
 }
 
+TEST(Rules, GiveGradientsWhereTheInputIs) {
+  Tensor x = ones({2}).to(kCuda);
+  x.set_requires_grad();
+  Tape tape;
+  const Op op("own");
+  const Tensor y = op.record({x}, x.clone(), [](const Tensor&, Sink& dx) { dx.give(0, ones({2})); });
+  test::expect_error([&] { tape.backward(y, {.seed = ones_like(x)}); },
+                     "[own] the rule gives a gradient on cpu for input 0 on cuda");
+}
+
+TEST(Clip, NormsOfAnySizeOnTheDevice) {
+  const Tensor p = zeros({4}, f64, kCuda), q = zeros({4}, f32, kCuda);
+  for (double size : {1e200, 1e-200, 3.0}) {
+    p.set_grad(full({4}, size, f64, kCuda));
+    q.set_grad(ones_like(q));
+    const double norm = std::hypot(2 * size, 2.0);
+    EXPECT_NEAR(nn::clip_grad_norm(NamedTensors{{"p", p}, {"q", q}}, norm / 2), norm, 1e-12 * norm);
+    EXPECT_NEAR(p.grad().at({3}), size / 2, 1e-6 * size);
+  }
+}
+
 }  // namespace
 }  // namespace norma
