@@ -36,7 +36,7 @@ void measure_pieces(const Work<T>& work, size_t tensor, const T* x, Sums* partia
       const T shift = x[tile.row * call.channels + tile.c];
       double s = 0, q = 0, n = 0;
       for (int64_t row = tile.row; row < tile.end; row += tile.step) {
-        const double d = x[row * call.channels + tile.c] - shift;
+        const double d = double{x[row * call.channels + tile.c]} - shift;
         s += d;
         q += d * d;
         n += 1;
@@ -75,7 +75,7 @@ void measure_rows(const Passes<T>& call, const T* x, double* cells) {
     const T *from = x + cell * call.group_size, shift = from[0];
     double s = 0, q = 0;
     for (int64_t k = lane.index; k < call.group_size; k += lane.count) {
-      const double d = from[k] - shift;
+      const double d = double{from[k]} - shift;
       s += d;
       q += d * d;
     }
@@ -113,12 +113,16 @@ void solve(const NormCall& call) {
       variance = var[i % entries];
     } else {
       variance = cell_variance(count, own_mean, m2, center);
-      if (!center) own_mean = 0;
+      if (!center) {
+        m2 += count * own_mean * own_mean;
+        own_mean = 0;
+      }
     }
     const double rstd = cell_rstd(variance, eps);
     RenormCorrection correction = {1, 0};
     if (source == Statistics::Source::renorm)
-      correction = renorm_correction(own_mean, rstd, mean[i % entries], var[i % entries], eps, r_max, d_max);
+      correction =
+          renorm_correction(own_mean, rstd, center ? mean[i % entries] : 0, var[i % entries], eps, r_max, d_max);
     to[kCellInv * n + i] = rstd * correction.r;
     to[kCellRstd * n + i] = rstd;
     to[kCellOffset * n + i] = correction.d;
@@ -134,13 +138,14 @@ void normalize(const Work<T>& work, size_t tensor, const T* x, const T* residual
       if (call.row_sets) column = Column<T>(call, row, tile.c);
       const int64_t i = row * call.channels + tile.c;
       const T v = column(x[i]) + (residual ? residual[i] : T(0));
-      if (mask) mask[i] = v > 0;
+      if (mask) mask[i] = passes(call, v);
       y[i] = activate(call, v);
     }
   });
 }
 
-// --- The gradient: dx = scale dy - (x - mean) slope - offset, slope and offset a cell each.
+// --- The gradient: dx = scale dy - ((x - mean) / s) slope - offset, slope and offset a cell each. (Divided by s, so
+// that neither factor is beyond float, however large or small x is.)
 
 template <class T>
 struct Gradients {
@@ -229,15 +234,14 @@ template <class T>
 void gradient(const Work<T>& work, size_t tensor, const Gradients<T>& g, const Sums* totals) {
   work.for_each_tile(tensor, [=] __device__(const Passes<T>& call, const Tile& tile) {
     if (tile.row >= tile.end) return;
-    const bool passes = tile.c >= call.normalized;
-    double slope = 0, offset = 0;
+    double slope = 0, offset = 0, rstd = 0;
     const auto prepare = [&](int64_t set) {
-      if (passes || !call.measured) return;
+      if (tile.c >= call.normalized || !call.measured) return;
       const int64_t cell = set * call.groups + tile.c / call.group_size;
-      const double count = call.part(kCellCount, cell), rstd = call.part(kCellRstd, cell),
-                   inverse = 1 / (count > 1 ? count : 1);
-      slope = totals[cell].product * inverse * rstd * rstd;
-      offset = offset_from_high<T>(call.center ? gradient_offset(totals[cell].plain, inverse) : 0, slope,
+      const double count = call.part(kCellCount, cell), share = 1 / (count > 1 ? count : 1);
+      rstd = call.part(kCellRstd, cell);
+      slope = totals[cell].product * share * rstd;
+      offset = offset_from_high<T>(call.center ? gradient_offset(totals[cell].plain, share) : 0, slope * rstd,
                                    call.part(kCellMean, cell));
     };
     Column<T> column(call, call.row_sets ? tile.row : tile.set, tile.c);
@@ -249,7 +253,9 @@ void gradient(const Work<T>& work, size_t tensor, const Gradients<T>& g, const S
       }
       const int64_t i = row * call.channels + tile.c;
       const T d = behind(call, g.dy[i], g.x[i], g.mask, i, column);
-      const T value = column.scale * d - (g.x[i] - column.high) * static_cast<T>(slope) - static_cast<T>(offset);
+      // Where there is no slope, as with given statistics, x has no part in dx, not even an infinite one.
+      const T xhat = slope != 0 ? (g.x[i] - column.high) * static_cast<T>(rstd) : T(0);
+      const T value = column.scale * d - xhat * static_cast<T>(slope) - static_cast<T>(offset);
       if (g.dx) g.dx[i] = g.add_dx ? g.dx[i] + value : value;
       if (g.dresidual) g.dresidual[i] = g.add_dresidual ? g.dresidual[i] + d : d;
     }
@@ -292,7 +298,7 @@ void norm_forward(std::span<const Tensor> x, const NormCall& call, const NormOut
   dispatch_floating("norm", x[0].dtype(), [&]<class T>() {
     const Work<T> work(call);
     if (call.measured()) measure(work, x, call.cells);
-    if (call.comm) merge_over_workers(*call.comm, call.cells);
+    call.merge_over_workers();
     solve(call);
     for (size_t t = 0; t < x.size(); ++t)
       normalize(work, t, x[t].cuda_data<T>(), to.residual.empty() ? nullptr : to.residual[t].cuda_data<T>(),

@@ -189,10 +189,15 @@ __device__ T activate(const Passes<T>& call, T v) {
   if (call.kind == Activation::Kind::relu) return v < 0 ? T(0) : v;
   return call.kind == Activation::Kind::none || v > 0 ? v : call.leak * v;
 }
+// Whether the activation passes on the gradient as it is. A relu does at NaN, as maximum(v, 0) does.
+template <class T>
+__device__ bool passes(const Passes<T>& call, T v) {
+  return call.kind == Activation::Kind::relu ? !(v <= 0) : v > 0;
+}
 // dy behind the activation.
 template <class T>
 __device__ T behind(const Passes<T>& call, T dy, T x, const uint8_t* mask, int64_t i, const Column<T>& column) {
-  if (call.kind == Activation::Kind::none || (mask ? mask[i] != 0 : column(x) > 0)) return dy;
+  if (call.kind == Activation::Kind::none || (mask ? mask[i] != 0 : passes(call, column(x)))) return dy;
   return call.kind == Activation::Kind::relu ? T(0) : call.leak * dy;
 }
 

@@ -3,6 +3,7 @@
 #include "norma/autograd/op.h"
 #include "norma/ops/conv/choose.h"
 #include "norma/ops/norm/cell_math.h"
+#include "norma/ops/norm/kernels.h"
 #include "norma/ops/norm/norm_max_pool.h"
 
 namespace norma {
@@ -31,6 +32,7 @@ Tensor conv2d_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, co
     return two_passes();
   const Tensor residual = after.residual.empty() ? Tensor() : after.residual[0].contiguous();
   op.check_same({x, weight, bias, gamma, beta, residual});
+  check_norm_options(op, after);
   op.check(fits(residual, out), "residual {} for output {}", residual.defined() ? residual.shape() : Shape{}, out);
 
   const auto values = [&](const Tensor& p, double otherwise) {  // f64 [C_out]

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <utility>
 
 #include "norma/core/simd/vectors.h"
@@ -41,31 +42,42 @@ struct CellArrays {
       : CellArrays(const_cast<double*>(call.cells.data<double>()), call.plan.cells()) {}
 };
 
-// inv, rstd and offset of n cells from their moments; without centering, the mean becomes 0.
-inline void solve_measured(int64_t n, bool center, const double* __restrict count, double* __restrict mean,
-                           const double* __restrict m2, double eps, double* __restrict inv, double* __restrict rstd,
+// inv, rstd and offset of n cells from their moments; without centering these become such about 0. False if a deviation
+// is beyond what float computes with (NormCall::far_out).
+inline bool solve_measured(int64_t n, bool center, const double* __restrict count, double* __restrict mean,
+                           double* __restrict m2, double eps, double* __restrict inv, double* __restrict rstd,
                            double* __restrict offset) {
-  const double keep = center ? 1 : 0;
+  int64_t near = 0;
   for (int64_t i = 0; i < n; ++i) {
-    inv[i] = rstd[i] = cell_rstd(cell_variance(count[i], mean[i], m2[i], center), eps);
-    mean[i] *= keep;
+    const double variance = cell_variance(count[i], mean[i], m2[i], center);
+    inv[i] = rstd[i] = cell_rstd(variance, eps);
     offset[i] = 0;
+    near += variance <= 0x1p80;
   }
+  for (int64_t i = 0; i < n && eps < 0x1p-80; ++i) near -= rstd[i] > 0x1p40;
+  for (int64_t i = 0; i < n && !center; ++i) {
+    m2[i] += count[i] * mean[i] * mean[i];
+    mean[i] = 0;
+  }
+  return near == n;
 }
 
 // Completes cells [begin, end) from their moments, or from the population.
 inline void solve_cells(const NormCall& call, const CellArrays& cells, int64_t begin, int64_t end) {
   if (call.measured()) {
-    solve_measured(end - begin, call.center, cells.count + begin, cells.mean + begin, cells.m2 + begin, call.eps,
-                   cells.inv + begin, cells.rstd + begin, cells.offset + begin);
+    if (!solve_measured(end - begin, call.center, cells.count + begin, cells.mean + begin, cells.m2 + begin, call.eps,
+                        cells.inv + begin, cells.rstd + begin, cells.offset + begin) &&
+        call.far_out.defined())
+      std::atomic_ref(*call.far_out.mutable_data<int64_t>()).store(1, std::memory_order_relaxed);
   }
   if (call.source == Statistics::Source::batch) return;
   const int64_t entries = call.population.numel() / 2;  // which divide the cells
   const double *mean = call.population.data<double>(), *var = mean + entries;
   for (int64_t i = begin; i < end; ++i) {
     if (call.measured()) {
-      const RenormCorrection correction = renorm_correction(cells.mean[i], cells.rstd[i], mean[i % entries],
-                                                            var[i % entries], call.eps, call.r_max, call.d_max);
+      const RenormCorrection correction =
+          renorm_correction(cells.mean[i], cells.rstd[i], call.center ? mean[i % entries] : 0, var[i % entries],
+                            call.eps, call.r_max, call.d_max);
       cells.inv[i] *= correction.r;
       cells.offset[i] = correction.d;
     } else {
@@ -100,11 +112,11 @@ void weigh_sums(int64_t n, const ChannelStatistics& s, const double* __restrict 
 // In place, from the sums over n cells of g (x - mean) and of g, the slope and offset of their gradient.
 inline void solve_gradients(int64_t n, const double* __restrict count, const double* __restrict rstd, bool measured,
                             bool center, double* __restrict slope, double* __restrict offset) {
-  const double of_slope = measured ? 1 : 0, of_offset = measured && center ? 1 : 0;
-  for (int64_t i = 0; i < n; ++i) {
+  center &= measured;
+  for (int64_t i = 0; i < n; ++i) {  // (a sum that has no part may be anything, as infinite)
     const double share = 1 / (count[i] > 1 ? count[i] : 1);
-    slope[i] = gradient_slope(slope[i], of_slope * share, rstd[i]);
-    offset[i] = gradient_offset(offset[i], of_offset * share);
+    slope[i] = measured ? gradient_slope(slope[i], share, rstd[i]) : 0;
+    offset[i] = center ? gradient_offset(offset[i], share) : 0;
   }
 }
 
@@ -163,9 +175,9 @@ struct ChannelMoments {
     merge(channels, n, [=](int64_t c) NORMA_INLINE { return Part{means[c], m2s[c]}; });
   }
   // Of elements whose deviations from `shift` have the sums s and q (of squares).
-  template <class T>
-  void merge_shifted(int64_t channels, double n, const T* __restrict shift, const T* __restrict s,
-                     const T* __restrict q) {
+  template <class T, class Sum>
+  void merge_shifted(int64_t channels, double n, const T* __restrict shift, const Sum* __restrict s,
+                     const Sum* __restrict q) {
     merge(channels, n, [=, inverse = 1 / n](int64_t c) NORMA_INLINE {
       const double sum = s[c], square = q[c] - sum * sum * inverse;
       return Part{shift[c] + sum * inverse, square > 0 ? square : 0};

@@ -215,7 +215,7 @@ void run_forward(const Passes<T>& passes, const NormPlan& out, std::span<const T
   }
   const NormBlocks blocks = cut_into_blocks(plan);
   if (call.measured()) measure_blocks<T>(passes, blocks, xs);
-  if (call.comm) merge_over_workers(*call.comm, call.cells);
+  call.merge_over_workers();
   solve_cells(call, passes.cells, 0, plan.cells());
   const auto columns_of = passes.columns_of_sets();
   const auto apply_to = [&](const NormBlock& block, int64_t, const TaskScratch<T>&) {

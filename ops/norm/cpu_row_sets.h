@@ -128,7 +128,7 @@ void apply_cell(const T* __restrict x, const T* __restrict residual, T* __restri
   }
   for (int64_t k = 0; k < n; ++k) y[k] = normalized(x[k]) * w[k] + b[k] + residual[k];
   if (mask)
-    for (int64_t k = 0; k < n; ++k) mask[k] = y[k] > 0;
+    for (int64_t k = 0; k < n; ++k) mask[k] = passes<kind>(y[k]);
   for (int64_t k = 0; k < n; ++k) y[k] = activate<kind>(y[k], leak);
 }
 
@@ -136,11 +136,10 @@ void apply_cell(const T* __restrict x, const T* __restrict residual, T* __restri
 template <Activation::Kind kind, class T>
 void behind_cell(const T* __restrict dy, const T* __restrict x, const uint8_t* __restrict mask, T* __restrict d,
                  int64_t n, const T* __restrict w, const T* __restrict b, ForwardColumn<T> normalized, T leak) {
-  const T otherwise = kind == Activation::Kind::relu ? T(0) : leak;
   if (mask) {
-    for (int64_t k = 0; k < n; ++k) d[k] = mask[k] != 0 ? dy[k] : otherwise * dy[k];
+    for (int64_t k = 0; k < n; ++k) d[k] = behind<kind>(dy[k], mask[k] != 0, leak);
   } else {
-    for (int64_t k = 0; k < n; ++k) d[k] = normalized(x[k]) * w[k] + b[k] > 0 ? dy[k] : otherwise * dy[k];
+    for (int64_t k = 0; k < n; ++k) d[k] = behind<kind>(dy[k], passes<kind>(normalized(x[k]) * w[k] + b[k]), leak);
   }
 }
 
@@ -166,8 +165,9 @@ void solve_gradients(int64_t n, const NormCall& call, int64_t size, const double
 }
 
 // dx of the cells of one channel group in kRows rows, and what they add to dgamma and dbeta. In d, x, dx, the rows are
-// `stride` elements apart, their cells `groups` apart from `first` on in `of`. dx may be d.
-template <int kRows, Write write, class T>
+// `stride` elements apart, their cells `groups` apart from `first` on in `of`. dx may be d. Where the statistics are
+// not measured, x has no part in dx, not even an infinite one.
+template <int kRows, Write write, bool measured, class T>
 void gradient_of_cells(const T* d, const T* __restrict x, T* dx, int64_t stride, int64_t n, const T* __restrict w,
                        const Columns<T>& of, int64_t first, int64_t groups, T* __restrict dgamma, T* __restrict dbeta) {
   T high[kRows], scale[kRows], shift[kRows], slope[kRows], offset[kRows];
@@ -186,7 +186,7 @@ void gradient_of_cells(const T* d, const T* __restrict x, T* dx, int64_t stride,
       const T v = x[r * stride + k] - high[r], dr = d[r * stride + k];
       dg += dr * (v * scale[r] + shift[r]);
       db += dr;
-      const T gradient = scale[r] * w[k] * dr - v * slope[r] - offset[r];
+      const T own = scale[r] * w[k] * dr, gradient = measured ? own - v * slope[r] - offset[r] : own;
       if constexpr (write == Write::assign) dx[r * stride + k] = gradient;
       if constexpr (write == Write::add) dx[r * stride + k] += gradient;
     }
@@ -272,9 +272,13 @@ struct SlotGradient {
         const int64_t c = g * sets.size;
         const auto sweep = [&]<int kRows>(int64_t r) {
           const int64_t at = r * channels + c, to = row * channels + at;
-          gradient_of_cells<kRows, write>(d + at, data.x + to, write == Write::none ? nullptr : data.dx + to, channels,
-                                          sets.size, sets.weight + c, cells, r * groups + g, groups, chunk + c,
-                                          chunk + channels + c);
+          const auto run = [&]<bool measured>() {
+            gradient_of_cells<kRows, write, measured>(
+                d + at, data.x + to, write == Write::none ? nullptr : data.dx + to, channels, sets.size,
+                sets.weight + c, cells, r * groups + g, groups, chunk + c, chunk + channels + c);
+          };
+          if (sets.call.measured()) run.template operator()<true>();
+          else run.template operator()<false>();
         };
         int64_t r = 0;
         for (; r + 4 <= rows; r += 4) sweep.template operator()<4>(r);

@@ -104,6 +104,13 @@ template <Activation::Kind kind, class P, class T>
   else return v;
 }
 
+// Whether the activation passes on the gradient as it is. A relu does at NaN, as maximum(v, 0) does.
+template <Activation::Kind kind, class P>
+[[gnu::always_inline]] inline auto passes(P v) {
+  if constexpr (kind == Activation::Kind::relu) return !(v <= 0);
+  else return v > 0;
+}
+
 // Calls f.operator()<kind>() for the activation's kind.
 template <class F>
 void with_activation(const Activation& activation, F&& f) {
@@ -125,8 +132,33 @@ void add_parts(T* columns, int64_t width, int64_t channels) {
   }
 }
 
+// Whether one of the channels, of whose n deviations from a shift s and q are the sums (of squares), had a shift so far
+// out that of q - s^2 / n, the squares about their mean, digits are lost.
+template <class T>
+bool shift_is_far_out(int64_t channels, T n, const T* s, const T* q) {
+  int far = 0;
+  for (int64_t c = 0; c < channels; ++c) far |= 32 * (n * q[c] - s[c] * s[c]) < n * q[c];
+  return far != 0;
+}
+
+// Adds rows of x to the moments: their deviations from `shift`, summed in double.
+template <class T>
+[[gnu::noinline]] void add_moments_in_double(const T* x, const RowList& list, int64_t channels, ChannelMoments& moments,
+                                             const T* shift) {
+  double *sum = scratch<double, 4>(2 * channels), *square = sum + channels;
+  std::fill_n(sum, 2 * channels, 0.0);
+  for (int64_t r = 0; r < list.count; ++r)
+    for (int64_t at = 0; at < list.width; at += channels)
+      for (int64_t c = 0; c < channels; ++c) {
+        const double d = double{x[list.at[r] + at + c]} - shift[c];
+        sum[c] += d;
+        square[c] += d * d;
+      }
+  moments.merge_shifted(channels, static_cast<double>(list.count * (list.width / channels)), shift, sum, square);
+}
+
 // Adds rows of x to the moments. Deviations from the mean so far, at first from the first row, are summed in T: exact
-// where the mean is large against the deviation. `scratch`: 3 * width.
+// where the mean is large against the deviation. Should the first row be an outlier, in double. `scratch`: 3 * width.
 template <class T>
 void add_moments(const T* __restrict x, const RowList& list, int64_t channels, ChannelMoments& moments,
                  T* __restrict scratch) {
@@ -156,7 +188,10 @@ void add_moments(const T* __restrict x, const RowList& list, int64_t channels, C
   });
   add_parts(sum, width, channels);
   add_parts(square, width, channels);
-  moments.merge_shifted(channels, static_cast<double>(list.count * (width / channels)), shift, sum, square);
+  const int64_t n = list.count * (width / channels);
+  if (moments.count == 0 && shift_is_far_out(channels, static_cast<T>(n), sum, square))
+    add_moments_in_double(x, list, channels, moments, shift);
+  else moments.merge_shifted(channels, static_cast<double>(n), shift, sum, square);
 }
 
 // What a set of rows needs of its cells (ops/norm/cell_math.h), an entry for each of `width` columns.
@@ -175,7 +210,7 @@ template <class T>
 struct ForwardData {
   const T *x, *residual;  // residual: may be null
   T* y;
-  uint8_t* mask;  // where the pre-activation is positive; may be null, is without a residual
+  uint8_t* mask;  // where the activation passes the gradient on; may be null, is without a residual
   T leak;
 };
 
@@ -195,8 +230,8 @@ template <Activation::Kind kind, bool with_residual, bool with_mask, bool vector
       if constexpr (with_residual) v += *reinterpret_cast<const P*>(residual + i);
       if constexpr (with_mask && vector)
         *reinterpret_cast<typename Pack<T, true>::mask*>(mask + i) =
-            -__builtin_convertvector(v > 0, typename Pack<T, true>::mask);
-      else if constexpr (with_mask) mask[i] = v > 0;
+            -__builtin_convertvector(passes<kind>(v), typename Pack<T, true>::mask);
+      else if constexpr (with_mask) mask[i] = passes<kind>(v);
       *reinterpret_cast<P*>(y + i) = activate<kind>(v, leak);
     }
   }
@@ -230,11 +265,11 @@ GradientData<T> gradient_data(std::span<const Tensor> x, const NormCall& call, c
       dresidual,          dx && to.add_dx[t], dresidual && to.add_dresidual[t], static_cast<T>(call.activation.slope)};
 }
 
-// d behind the activation, whose argument was positive or not.
+// d behind the activation, which passes it on or not.
 template <Activation::Kind kind, class P, class Truth, class T>
-[[gnu::always_inline]] inline P behind(P d, [[maybe_unused]] Truth positive, [[maybe_unused]] T leak) {
+[[gnu::always_inline]] inline P behind(P d, [[maybe_unused]] Truth passed, [[maybe_unused]] T leak) {
   if constexpr (kind == Activation::Kind::none) return d;
-  else return positive ? d : (kind == Activation::Kind::relu ? P{} : leak * d);
+  else return passed ? d : (kind == Activation::Kind::relu ? P{} : leak * d);
 }
 
 // dy behind the activation, of the pack at i.
@@ -243,7 +278,7 @@ template <Activation::Kind kind, bool masked, bool vector, class T, class P>
                                           [[maybe_unused]] P pre_activation, [[maybe_unused]] T leak) {
   const P d = *reinterpret_cast<const P*>(dy + i);
   if constexpr (kind == Activation::Kind::none) return d;
-  else if constexpr (!masked) return behind<kind>(d, pre_activation > 0, leak);
+  else if constexpr (!masked) return behind<kind>(d, passes<kind>(pre_activation), leak);
   else if constexpr (!vector) return behind<kind>(d, mask[i] != 0, leak);
   else {  // (a reference to the mask would be one to aligned bytes)
     using Packed = Pack<T, true>;
@@ -298,7 +333,7 @@ void with_write(const T* to, bool add, F&& f) {
 }
 
 // dx of a tile (+)= scale * d - (x - high) * slope - offset, and the residual's gradient (+)= d, d being dy behind the
-// activation.
+// activation. Where there is no slope, as with given statistics, x has no part in dx, not even an infinite one.
 template <Activation::Kind kind, bool masked, Write to_x, Write to_residual, bool vector, int n, class T>
 [[gnu::always_inline]] inline void gradient_of_tile(const GradientData<T>& data, const Tile& tile,
                                                     const Columns<T>& columns) {
@@ -315,7 +350,7 @@ template <Activation::Kind kind, bool masked, Write to_x, Write to_residual, boo
       const P v = *reinterpret_cast<const P*>(x + i) - high[k];
       const P d = behind_at<kind, masked, vector, T, P>(dy, mask, i, v * scale[k] + shift[k], leak);
       if constexpr (to_x != Write::none) {
-        const P gradient = scale[k] * d - v * slope[k] - offset[k];
+        const P own = slope[k] != 0 ? v : P{}, gradient = scale[k] * d - own * slope[k] - offset[k];
         P& to = *reinterpret_cast<P*>(dx + i);
         to = to_x == Write::add ? to + gradient : gradient;
       }

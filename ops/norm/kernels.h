@@ -12,7 +12,7 @@ namespace norma {
 enum NormCellPart : int64_t {
   kCellCount,   // elements
   kCellMean,    // 0 without centering
-  kCellM2,      // sum of squared deviations from the cell's own mean
+  kCellM2,      // sum of squared deviations from the cell's own mean; without centering from 0
   kCellInv,     // y = gamma ((x - mean) inv + offset) + beta
   kCellRstd,    // 1 / s
   kCellOffset,  // renorm's d
@@ -37,13 +37,23 @@ struct NormCall {
   Tensor gamma, beta;            // contiguous; undefined: 1, 0
   Tensor population;             // f64 [2, G or sets * G], mean then var; undefined for the source batch
   Tensor cells;                  // which the forward pass fills
+  // i64 [1]: not 0 where the deviation of a cell is so large or small (or NaN) that its squares, or the gradient's
+  // factors, may be beyond float. Set by the forward pass; undefined where that cannot be.
+  Tensor far_out;
 
+  bool is_far_out() const { return far_out.defined() && *far_out.data<int64_t>() != 0; }
+  // Under a grouping across workers, merges their moments (Chan's rule, by rank), and checks the cells' sizes, which
+  // were not known before.
+  void merge_over_workers() const;
   bool measured() const { return source != Statistics::Source::given; }
   bool affine_per_set() const { return (gamma.defined() && gamma.rank() == 2) || (beta.defined() && beta.rank() == 2); }
   Moments moments() const;  // a copy of those of the cells
   // For a rule that keeps the call: what must not be written to until then.
   std::vector<Saved> save(const Op& op);
 };
+
+// What of the options does not depend on tensors.
+void check_norm_options(const Op& op, const NormOptions& options);
 
 // The gradients of gamma and beta, inputs `first_input` and the next of an op. Of their shapes, in f64, undefined where
 // not wanted; kernels assign them.
@@ -57,7 +67,7 @@ struct AffineGradients {
 
 // Lists have one entry for each x, or none.
 struct NormOutputs {
-  std::span<const Tensor> residual, y, mask;  // mask: u8, where the pre-activation is positive (with residual only)
+  std::span<const Tensor> residual, y, mask;  // mask: u8, where the activation passes dy on (with residual only)
 };
 struct NormGradients {
   // Undefined dx, dresidual: not wanted. One of the two may be dy itself: all sums come before the first write.

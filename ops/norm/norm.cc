@@ -1,8 +1,10 @@
 #include "norma/ops/norm/norm.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "norma/autograd/op.h"
+#include "norma/ops/elementwise/cast.h"
 #include "norma/ops/norm/kernels.h"
 
 namespace norma {
@@ -33,15 +35,11 @@ void check_affine(const Op& op, const char* name, const Tensor& p, const NormPla
 }
 
 // Cells of one element have a variance of 0 whatever the element: an error, not a silent beta.
-void check_cell_sizes(const Op& op, const NormPlan& plan, const Grouping& grouping, const Shape& shape) {
-  const int64_t sets = plan.row_sets ? std::min<int64_t>(plan.sets, 1) : plan.sets;
-  for (int64_t set = 0; set < sets; ++set) {
-    op.check(plan.elements(set) != 1,
-             "{} {} under {} holds a single element, whose variance says nothing: input {}; {}",
-             grouping.samples.kind == Samples::Kind::labels ? "the cell of label" : "cell", set, grouping.str(), shape,
-             grouping.over_samples() ? "use a larger batch or chunk, or given statistics"
-                                     : "share statistics with more channels or positions, or use given statistics");
-  }
+void check_cell_size(const char* op, double elements, int64_t set, const Grouping& grouping, const Shape& shape) {
+  check(elements != 1, op, "{} {} under {} holds a single element, whose variance says nothing: input {}; {}",
+        grouping.samples.kind == Samples::Kind::labels ? "the cell of label" : "cell", set, grouping.str(), shape,
+        grouping.over_samples() ? "use a larger batch or chunk, or given statistics"
+                                : "share statistics with more channels or positions, or use given statistics");
 }
 
 }  // namespace
@@ -66,9 +64,22 @@ void sum_over_workers(Communicator& comm, std::span<double> values) {
   for (size_t i = 0; i < all.size(); ++i) values[i % values.size()] += all[i];
 }
 
+void NormCall::merge_over_workers() const {
+  if (!comm) return;
+  norma::merge_over_workers(*comm, cells);
+  if (center && plan.cells() > 0)
+    check_cell_size("norm", view::slice(cells.to(cpu_device), 0, kCellCount, kCellCount + 1).data<double>()[0], 0,
+                    across(*comm), {plan.rows[0], plan.channels});
+}
+
 Tensor norm(const Tensor& x, const Grouping& grouping, const Statistics& statistics, const Tensor& gamma,
             const Tensor& beta, const NormOptions& options) {
   return norm(std::vector<Tensor>{x}, grouping, statistics, gamma, beta, options)[0];
+}
+
+void check_norm_options(const Op& op, const NormOptions& options) {
+  op.check(options.eps >= 0 && std::isfinite(options.eps), "an eps of {}: want 0 or more", options.eps);
+  op.check(std::isfinite(options.activation.slope), "an activation's slope of {}", options.activation.slope);
 }
 
 NormCall::NormCall(const Op& op, const std::vector<Tensor>& xs, const Grouping& grouping, const Statistics& statistics,
@@ -87,7 +98,7 @@ NormCall::NormCall(const Op& op, const std::vector<Tensor>& xs, const Grouping& 
   check_affine(op, "beta", beta_, plan, grouping);
   op.check(!gamma_.defined() || !beta_.defined() || gamma_.rank() == beta_.rank(), "gamma is {}, beta is {}",
            gamma_.defined() ? gamma_.shape() : Shape{}, beta_.defined() ? beta_.shape() : Shape{});
-  op.check(eps >= 0, "eps {} is negative", eps);
+  check_norm_options(op, options);
   op.check(options.residual.empty() || options.residual.size() == xs.size(), "{} residuals for {} inputs",
            options.residual.size(), xs.size());
   for (size_t i = 0; i < options.residual.size(); ++i) {
@@ -97,10 +108,16 @@ NormCall::NormCall(const Op& op, const std::vector<Tensor>& xs, const Grouping& 
   }
   if (source == Statistics::Source::renorm)
     op.check(r_max >= 1 && d_max >= 0, "renorm wants r_max >= 1 and d_max >= 0, not {} and {}", r_max, d_max);
-  if (measured() && center && !comm) check_cell_sizes(op, plan, grouping, xs[0].shape());
+  for (int64_t set = 0; set < (plan.row_sets ? std::min<int64_t>(plan.sets, 1) : plan.sets); ++set)
+    if (measured() && center && !comm)
+      check_cell_size(op.name(), static_cast<double>(plan.elements(set)), set, grouping, xs[0].shape());
 
   population = population_of(op, statistics, plan);
   cells = Tensor({kNormCellParts, plan.cells()}, f64, xs[0].device());
+  if (measured() && xs[0].dtype() == f32 && xs[0].device().is_cpu()) {
+    far_out = Tensor({1}, i64);
+    *far_out.mutable_data<int64_t>() = 0;
+  }
   if (gamma_.defined()) gamma = gamma_.contiguous().detach();
   if (beta_.defined()) beta = beta_.contiguous().detach();
 }
@@ -163,6 +180,18 @@ struct NormRule {
 
 }  // namespace
 
+// The same in double, for what float cannot hold. (On CUDA moments are summed in double, anyway.)
+static std::vector<Tensor> norm_in_double(std::vector<Tensor> xs, const Grouping& grouping,
+                                          const Statistics& statistics, const Tensor& gamma, const Tensor& beta,
+                                          NormOptions options) {
+  const auto wide = [](const Tensor& x) { return x.defined() ? to(x, f64) : x; };
+  for (Tensor& x : xs) x = wide(x);
+  for (Tensor& x : options.residual) x = wide(x);
+  std::vector<Tensor> ys = norm(xs, grouping, statistics, wide(gamma), wide(beta), options);
+  for (Tensor& y : ys) y = to(y, f32);
+  return ys;
+}
+
 std::vector<Tensor> norm(const std::vector<Tensor>& xs, const Grouping& grouping, const Statistics& statistics,
                          const Tensor& gamma, const Tensor& beta, const NormOptions& options) {
   const Op op("norm");
@@ -176,6 +205,7 @@ std::vector<Tensor> norm(const std::vector<Tensor>& xs, const Grouping& grouping
     if (keeps_mask) masks.emplace_back(xs[i].shape(), u8, xs[i].device());
   }
   if (call.plan.sets > 0) kernel::norm_forward(inputs, call, {residuals, outputs, masks});
+  if (call.is_far_out()) return norm_in_double(xs, grouping, statistics, gamma, beta, options);
   if (options.moments && call.measured()) *options.moments = call.moments();
 
   std::vector<Tensor> recorded = xs;

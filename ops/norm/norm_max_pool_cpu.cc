@@ -120,9 +120,10 @@ void gradient_of_windows(const PoolGeometry& g, const T* dy, const uint8_t* plac
         for (int k = 0; k < n; ++k) {
           const int64_t i = from + (iy * g.w + ix) * g.c;
           const P v = reinterpret_cast<const P*>(x + i)[k] - high[k];
-          const P own = winner[k] == Place{} + static_cast<int>(iy * width + ix) ? d[k] : P{};
+          const P own_d = winner[k] == Place{} + static_cast<int>(iy * width + ix) ? d[k] : P{};
+          const P own = slope[k] != 0 ? v : P{};
           reinterpret_cast<P*>(dx + i)[k] =
-              scale[k] * behind<kind>(own, v * scale[k] + shift[k] > 0, leak) - v * slope[k] - offset[k];
+              scale[k] * behind<kind>(own_d, passes<kind>(v * scale[k] + shift[k]), leak) - own * slope[k] - offset[k];
         }
   }
 }
