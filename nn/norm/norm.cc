@@ -1,5 +1,7 @@
 #include "norma/nn/norm/norm.h"
 
+#include <cmath>
+
 #include "norma/nn/layers.h"
 #include "norma/ops/elementwise/binary.h"
 #include "norma/ops/norm/conv2d_norm.h"
@@ -68,7 +70,7 @@ std::vector<Tensor> normalize_by_population(const Call& call) {
   // The op's gradient keeps the statistics that it was given, and a later step moves these: so it gets copies.
   std::vector<Tensor> ys = run(call, all_samples(norm, own.population || own.affine),
                                Statistics::given(norm.running_mean.clone(), norm.running_var.clone()));
-  if (norm.collect) norm.collect(call.xs, moments(call.xs, all_samples(norm, own.batch)));
+  if (norm.collect) norm.collect(call.xs, moments(call.xs, all_samples(norm, own.batch), norm.center));
   return ys;
 }
 
@@ -76,7 +78,7 @@ std::vector<Tensor> normalize_by_population(const Call& call) {
 Tensor affine_by_domain(const Norm& norm, const Tensor& y) {
   const int64_t n = y.dim(0);
   const auto of_samples = [&](const Tensor& p) {  // [domains, C] -> [N, 1, C]
-    return reshape(index_select(p, 0, norm.ids.to(p.device())), {n, 1, norm.channels()});
+    return reshape(index_select(p, 0, Tensor(norm.ids).to(p.device())), {n, 1, norm.channels()});
   };
   const Tensor scaled = reshape(y, {n, n > 0 ? -1 : 1, norm.channels()}) * of_samples(norm.weight);
   return reshape(norm.bias.defined() ? scaled + of_samples(norm.bias) : scaled, y.shape());
@@ -106,11 +108,11 @@ std::vector<Tensor> normalize_by_batch(Call call) {
   if (norm.collect && training) {
     norm.collect(call.xs, cells);
   } else if (norm.collect || (training && Tape::current())) {
-    if (own.population && !own.batch) cells = moments(call.xs, all_samples(norm, true));
+    if (own.population && !own.batch) cells = moments(call.xs, all_samples(norm, true), norm.center);
     if (norm.collect) norm.collect(call.xs, own.population ? cells : merge_sets(cells));
     else
-      kernel::follow_moments(cells.count, cells.mean, cells.m2, norm.estimator.momentum.value_or(-1), norm.running_mean,
-                             norm.running_var, norm.num_batches_tracked);
+      kernel::follow_moments(cells.count, cells.mean, cells.m2, norm.center, norm.estimator.momentum.value_or(-1),
+                             norm.running_mean, norm.running_var, norm.num_batches_tracked);
   }
   return ys;
 }
@@ -119,18 +121,46 @@ std::vector<Tensor> normalize_by_batch(Call call) {
 
 Norm::Norm(int64_t channels, const NormSettings& settings) : NormSettings(settings), channels_(channels) {
   check(channels >= 1, "Norm", "{} channels: want at least 1", channels);
-  const double momentum = estimator.momentum.value_or(0);
-  check(momentum >= 0 && momentum <= 1, "Norm", "a momentum of {}: want one in [0, 1]", momentum);
-  check(!half || (!grouping.over_samples() && grouping.channels.count == 0), "Norm", "half norm wants {}, not {}",
-        instance().str(), grouping.str());
-  check(domains.count >= 0 && (domains.count == 0 || grouping.over_samples()), "Norm", "{} domains under {}",
-        domains.count, grouping.str());
+  check_settings("Norm");
   if (affine && !identity) {
     const Shape shape = with_domains(domains, domains.affine, half ? (channels + 1) / 2 : channels);
     weight = Parameter(ones(shape));
     if (center) bias = Parameter(zeros(shape));
   }
   if (has_population()) reset_population();
+}
+
+ThreadTensor& ThreadTensor::operator=(const Tensor& x) {
+  const std::lock_guard lock(mutex_);
+  of_thread_[std::this_thread::get_id()] = x;
+  return *this;
+}
+
+ThreadTensor::operator Tensor() const {
+  const std::lock_guard lock(mutex_);
+  const auto own = of_thread_.find(std::this_thread::get_id());
+  return own == of_thread_.end() ? Tensor() : own->second;
+}
+
+void Norm::check_settings(const char* name) const {
+  const auto want = [=, this]<class... Args>(bool condition, fmt::format_string<Args...> message, Args&&... args) {
+    if (!condition) fail(name ? name : type(), message, std::forward<Args>(args)...);
+  };
+  const double momentum = estimator.momentum.value_or(0);
+  want(momentum >= 0 && momentum <= 1, "a momentum of {}: want one in [0, 1]", momentum);
+  want(eps >= 0 && std::isfinite(eps), "an eps of {}: want 0 or more", eps);
+  want(source != Source::renorm || (r_max >= 1 && d_max >= 0), "r_max {} and d_max {}: want r_max >= 1, d_max >= 0",
+       r_max, d_max);
+  want(std::isfinite(activation.slope), "an activation's slope of {}", activation.slope);
+  want(!max_pool || (max_pool->h >= 1 && max_pool->w >= 1), "max-pooling in windows of {}", max_pool ? max_pool->h : 0);
+  const int64_t groups = grouping.channels.count;
+  want(groups == 0 || channels_ % groups == 0, "{} channels do not divide into {} groups", channels_, groups);
+  want(!half || (!grouping.over_samples() && groups == 0), "half norm wants {}, not {}", instance().str(),
+       grouping.str());
+  want(domains.count >= 0 && (domains.count == 0 || grouping.over_samples()), "{} domains under {}", domains.count,
+       grouping.str());
+  want(!has_population() || grouping.positions == Positions::all,
+       "a population has no statistics of single positions: want Positions::all, not {}", grouping.str());
 }
 
 std::string Norm::type() const {
@@ -170,9 +200,8 @@ std::vector<Tensor> Norm::forward(Conv2d* conv, std::vector<Tensor> xs, const Te
                             .center = center,
                             .normalized_channels = half ? (channels_ + 1) / 2 : -1,
                             .residual = residual.defined() ? std::vector{residual} : std::vector<Tensor>()};
+  check_settings();
   if (has_population()) {
-    check(grouping.positions == Positions::all, type(), "keeps no population of single positions, under {}",
-          grouping.str());
     const Domains own = own_parts(*this);
     check(ids.defined() || !(own.batch || own.population || own.affine), type(),
           "wants the domain of each sample: set_domains(model, ids)");

@@ -10,6 +10,10 @@
 // The population is the mean and variance that evaluation uses, PyTorch's running_mean and running_var.
 #pragma once
 
+#include <map>
+#include <mutex>
+#include <thread>
+
 #include "norma/nn/module.h"
 #include "norma/ops/norm/norm_max_pool.h"
 
@@ -53,6 +57,21 @@ struct NormSettings {
   Domains domains{};               // wants a grouping over samples, which holds where the domains share the batch
 };
 
+// A tensor that each thread sets for itself, and that no other thread sees.
+class ThreadTensor {
+ public:
+  ThreadTensor() = default;
+  ThreadTensor(const ThreadTensor& other) { *this = Tensor(other); }
+  ThreadTensor& operator=(const ThreadTensor& other) { return *this = Tensor(other); }
+  ThreadTensor& operator=(const Tensor& x);
+  operator Tensor() const;
+  bool defined() const { return Tensor(*this).defined(); }
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<std::thread::id, Tensor> of_thread_;
+};
+
 struct Conv2d;
 
 // x [N, ..., C], f32 or f64, -> its shape; with max_pool, x [N, H, W, C] -> [N, H / KH, W / KW, C].
@@ -62,8 +81,10 @@ struct Conv2d;
 // The population moves in training only, and only while a tape records. Where a step has several cells a channel, as in
 // ghost batch norm, it moves once, towards the mean over these cells of their means and variances.
 //
-// Errors: an x of another number of channels; no `ids` where domains are told apart; those of the op, such as a cell of
-// a single element.
+// Without centering (RMS norm) the population is a mean square, of mean 0.
+//
+// Errors: settings that do not go together or are out of range, when they are used; an x of another number of channels;
+// no `ids` where domains are told apart; those of the op, such as a cell of a single element.
 struct Norm : Module, NormSettings {
   // weight begins as 1, bias as 0, the population as mean 0 and variance 1. Errors: settings that do not go together.
   explicit Norm(int64_t channels, const NormSettings& settings = {});
@@ -88,6 +109,7 @@ struct Norm : Module, NormSettings {
                               const Activation& activation_behind, const std::optional<Pair>& max_pool_behind);
 
   int64_t channels() const { return channels_; }
+
   std::string type() const override;  // what the settings are known as: "BatchNorm", "GroupNorm(8)"
   // By its settings: whether it normalizes over samples, or by renorm or given statistics.
   bool has_population() const { return !identity && (grouping.over_samples() || source != Statistics::Source::batch); }
@@ -99,7 +121,8 @@ struct Norm : Module, NormSettings {
   Buffer num_batches_tracked;        // i64 []: the steps that moved it
   NORMA_VISIT(weight, bias, running_mean, running_var, num_batches_tracked)
 
-  Tensor ids;  // where there are domains: i64 [N], on the CPU, the domain of each sample; see set_domains()
+  // Where there are domains: i64 [N], on the CPU, the domain of each sample of this thread's batch; see set_domains().
+  ThreadTensor ids;
 
   // While this is set, the population does not move, and the callee gets what the layer receives, with its moments: in
   // training (unless by given statistics) those of each cell. In evaluation the layer then normalizes by the
@@ -108,6 +131,8 @@ struct Norm : Module, NormSettings {
   std::function<void(const std::vector<Tensor>& xs, const Moments& moments)> collect;
 
  private:
+  void check_settings(const char* name = nullptr) const;  // throws, in this name or that of the layer's type
+
   int64_t channels_;
 };
 
@@ -166,7 +191,7 @@ inline void for_each_norm(Module& model, const std::function<void(const std::str
     if (auto* norm = dynamic_cast<Norm*>(&module)) f(path, *norm);
   });
 }
-// Tells every Norm which domain each sample of the next batches is of. ids: i64 [N], in [0, count).
+// Tells every Norm which domain each sample of this thread's next batches is of. ids: i64 [N], in [0, count).
 inline void set_domains(Module& model, const Tensor& ids) {
   for_each_norm(model, [&](const std::string&, Norm& norm) { norm.ids = ids; });
 }

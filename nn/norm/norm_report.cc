@@ -48,7 +48,7 @@ NormReport norm_report(Module& model, const data::DataLoader& loader, const Norm
     precise[&norm] = merge(precise[&norm], m);
     if (domains == 0) return;
     const Grouping by{Samples::labels(norm.ids, domains), norm.grouping.positions, norm.grouping.channels};
-    by_domain[&norm] = merge(by_domain[&norm], moments(xs, by));
+    by_domain[&norm] = merge(by_domain[&norm], moments(xs, by, norm.center));
   };
   collect_moments(model, true, false, merge_all, [&] {
     run_batches(model, loader, options.samples, std::max<int64_t>(batch, 512), true, options.domains);

@@ -56,7 +56,7 @@ int64_t precise_bn(Module& model, const std::function<void()>& passes, const Pre
   const NoGrad unrecorded;
   const CollectMoments add = [&](Norm& norm, const auto&, const Moments& m) {
     auto& [merged, within] = estimates[&norm];
-    const Tensor freedom = maximum(m.count - 1, 0);
+    const Tensor freedom = maximum(m.count - static_cast<double>(norm.center), 0);
     within = merged.defined() ? Moments{within.count + freedom, {}, within.m2 + m.m2} : Moments{freedom, {}, m.m2};
     merged = merge(merged, m);
   };

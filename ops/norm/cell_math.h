@@ -79,15 +79,15 @@ NORMA_HOST_DEVICE inline CellMoments merge_moments(const CellMoments& a, const C
 }
 
 // Moves the population of one group, row * groups + g, towards what the cells of that row say: the mean of their means,
-// and of their variances corrected by M / (M - 1). False where none holds two elements: nothing moves then.
+// and of their variances m2 / (M - correction). False where none holds more elements than that: nothing moves then.
 NORMA_HOST_DEVICE inline bool follow_group(int64_t row, int64_t rows, int64_t g, int64_t groups, int64_t sets,
-                                           const double* count, const double* mean, const double* m2,
+                                           const double* count, const double* mean, const double* m2, double correction,
                                            double weight_of_new, double* own_mean, double* own_var) {
   double mean_sum = 0, var_sum = 0, cells = 0;
   for (int64_t i = row * groups + g; i < sets * groups; i += rows * groups) {
-    if (count[i] < 2) continue;
+    if (count[i] <= correction) continue;
     mean_sum += mean[i];
-    var_sum += m2[i] / (count[i] - 1);
+    var_sum += m2[i] / (count[i] - correction);
     ++cells;
   }
   if (cells == 0) return false;

@@ -9,9 +9,11 @@ namespace norma {
 
 Tensor Moments::var(int64_t correction) const { return m2 / (count - static_cast<double>(correction)); }
 
-Moments moments(const Tensor& x, const Grouping& grouping) { return moments(std::vector<Tensor>{x}, grouping); }
+Moments moments(const Tensor& x, const Grouping& grouping, bool center) {
+  return moments(std::vector<Tensor>{x}, grouping, center);
+}
 
-Moments moments(const std::vector<Tensor>& xs, const Grouping& grouping) {
+Moments moments(const std::vector<Tensor>& xs, const Grouping& grouping, bool center) {
   std::vector<Tensor> inputs;
   for (const Tensor& x : xs) {
     Op("moments").check_same({xs[0], x});
@@ -20,7 +22,8 @@ Moments moments(const std::vector<Tensor>& xs, const Grouping& grouping) {
   const NormCall call(plan_norm("moments", grouping, inputs), xs[0].device());
   if (call.plan.sets > 0) kernel::norm_moments(inputs, call);
   if (grouping.samples.comm) merge_over_workers(*grouping.samples.comm, call.cells);
-  return call.moments();
+  const Moments m = call.moments();
+  return center ? m : Moments{m.count, zeros_like(m.mean), m.m2 + m.count * m.mean * m.mean};
 }
 
 Moments merge(const Moments& a, const Moments& b) {
@@ -37,8 +40,8 @@ Moments merge_sets(const Moments& m) {
 }
 
 // (Loops, since each step runs them: as tensor ops they take five times as long.)
-void cpu::follow_moments(const Tensor& counts, const Tensor& means, const Tensor& m2s, double momentum,
-                         const Tensor& to_mean, const Tensor& to_var, const Tensor& steps) {
+void cpu::follow_moments(const Tensor& counts, const Tensor& means, const Tensor& m2s, double correction,
+                         double momentum, const Tensor& to_mean, const Tensor& to_var, const Tensor& steps) {
   const int64_t sets = counts.dim(0), groups = counts.dim(1), rows = steps.numel();
   const double *count = counts.data<double>(), *mean = means.data<double>(), *m2 = m2s.data<double>();
   double *own_mean = to_mean.mutable_data<double>(), *own_var = to_var.mutable_data<double>();
@@ -47,7 +50,7 @@ void cpu::follow_moments(const Tensor& counts, const Tensor& means, const Tensor
     const double weight_of_new = momentum >= 0 ? momentum : 1 / static_cast<double>(step[row] + 1);
     bool moved = false;  // the same for each group
     for (int64_t g = 0; g < groups; ++g)
-      moved = follow_group(row, rows, g, groups, sets, count, mean, m2, weight_of_new, own_mean, own_var);
+      moved = follow_group(row, rows, g, groups, sets, count, mean, m2, correction, weight_of_new, own_mean, own_var);
     step[row] += moved;
   }
 }

@@ -138,7 +138,7 @@ TEST(DomainNorm, WantsToKnowTheDomains) {
   expect_error([] { Norm(4, {.grouping = instance(), .domains = {2}}); }, "[Norm] 2 domains under each x all x each");
   Norm norm = BatchNorm(4);
   norm.grouping.positions = Positions::each;
-  expect_error([&] { norm(random({4, 3, 4}).to(f32)); }, "keeps no population of single positions");
+  expect_error([&] { norm(random({4, 3, 4}).to(f32)); }, "has no statistics of single positions");
 }
 
 }  // namespace
