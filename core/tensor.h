@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <concepts>
 #include <memory>
 #include <vector>
 
@@ -222,5 +223,6 @@ Tensor expand(const Tensor& x, const Shape& shape);
 
 }  // namespace norma
 
-template <>
-struct fmt::formatter<norma::Tensor> : norma::Formatter<&norma::Tensor::str> {};
+// Also of what is derived from it: parameters and buffers.
+template <std::derived_from<norma::Tensor> T>
+struct fmt::formatter<T> : norma::Formatter<&norma::Tensor::str> {};

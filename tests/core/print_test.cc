@@ -84,6 +84,13 @@ TEST(Print, WrapsLongRows) {
             "         59000, 60000, 61000, 62000, 63000]], i64, shape [2, 32])");
 }
 
+TEST(Print, FormatsWhatIsDerivedFromTensor) {
+  const nn::Parameter p(ones({2}));
+  const nn::Buffer none;
+  EXPECT_EQ(fmt::format("{} {}", p, none), "tensor([1., 1.], f32, shape [2]) tensor(undefined)");
+  EXPECT_EQ(fmt::format("{:>20}", none), "   tensor(undefined)");
+}
+
 TEST(Print, ShortensLongAxes) {
   EXPECT_EQ(counted({2000}).str(), "tensor([   0,    1,    2, ..., 1997, 1998, 1999], i64, shape [2000])");
   EXPECT_EQ(counted({2, 2, 300}).str(),
