@@ -16,9 +16,9 @@ class CpuBackend final : public Backend {
 
   void copy(const Tensor& from, const Tensor& to) override {
     dispatch(to.dtype(), [&]<class T>() {
-      T* target = to.mutable_data<T>();
+      T* target = to.mutable_strided_data<T>();
       dispatch(from.dtype(), [&]<class S>() {
-        const S* source = from.data<S>();
+        const S* source = from.strided_data<S>();
         for_each(elements_of(from, to), [=](const auto& at) { target[at[1]] = convert<T>(source[at[0]]); });
       });
     });
@@ -32,7 +32,7 @@ class CpuBackend final : public Backend {
   }
   void fill(const Tensor& to, double value) override {
     dispatch(to.dtype(), [&]<class T>() {
-      T* target = to.mutable_data<T>();
+      T* target = to.mutable_strided_data<T>();
       const T filling = convert<T>(value);
       for_each(elements_of(to), [=](const auto& at) { target[at[0]] = filling; });
     });
@@ -40,8 +40,8 @@ class CpuBackend final : public Backend {
 
   void add_into(const Tensor& to, const Tensor& from) override {
     dispatch_floating("add_into", to.dtype(), [&]<class T>() {
-      T* target = to.mutable_data<T>();
-      const T* source = from.data<T>();
+      T* target = to.mutable_strided_data<T>();
+      const T* source = from.strided_data<T>();
       for_each(elements_of(from, to), [=](const auto& at) { target[at[1]] += source[at[0]]; });
     });
   }

@@ -26,6 +26,22 @@ size_t bytes_of(const Shape& shape, DType dtype) {
   return shape.numel() * size_of(dtype);
 }
 
+// Whether two elements are one place in memory: along an axis of stride 0, or where i steps on one axis are j on
+// another. (What takes three axes to meet is not seen. No function here makes such a view.)
+bool overlaps_itself(const Tensor& x) {
+  if (x.is_contiguous()) return false;
+  const Shape &n = x.shape(), &step = x.strides();
+  for (int i = 0; i < x.rank(); ++i) {
+    if (n[i] == 1) continue;
+    if (step[i] == 0) return true;
+    for (int j = 0; j < i; ++j) {
+      const int64_t common = std::gcd(step[i], step[j]);
+      if (step[j] / common < n[i] && step[i] / common < n[j]) return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 // (Braces: the shape is checked before anything else is made of it.)
@@ -70,7 +86,18 @@ void Tensor::check_writable(const char* op) const {
         "in-place write into a tensor that a pending tape entry has saved (op '{}'): run backward or end the tape "
         "first, or write into a clone(): shape {}",
         storage()->pinned_by(), shape());
+  check(!overlaps_itself(*this), op,
+        "in-place write into a view of shape {}, strides {}, in which several elements are one place in memory: write "
+        "into what it is a view of, or into a clone()",
+        shape(), strides());
   storage()->count_write();
+}
+
+void Tensor::check_contiguous() const {
+  check(is_contiguous(), "tensor",
+        "the elements of a view of shape {}, strides {}, do not lie one after the other: take contiguous() first, or "
+        "strided_data() and go by the strides",
+        shape(), strides());
 }
 
 double Tensor::item() const {

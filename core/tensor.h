@@ -78,17 +78,30 @@ class Tensor {
   bool is_contiguous() const;
   const std::shared_ptr<Storage>& storage() const { return impl().storage; }
 
-  // Elements, on the CPU only; T must be the dtype. mutable_data throws while a pending tape entry has saved the
+  // Elements, on the CPU only; T must be the dtype. An error unless the tensor is contiguous, so that they lie one
+  // after the other: contiguous() makes it so. To write is an error, too, while a pending tape entry has saved the
   // storage.
   template <class T>
   const T* data() const {
-    return static_cast<const T*>(raw(dtype_of<T>(), Device::Kind::cpu));
+    check_contiguous();
+    return strided_data<T>();
   }
   template <class T>
   T* mutable_data() const {
+    check_contiguous();
+    return mutable_strided_data<T>();
+  }
+  // The same of any tensor: element [i, j, ...] is at i * strides()[0] + j * strides()[1] + ... To write is an error
+  // also where several elements are one place in memory, as in what view::expand returns.
+  template <class T>
+  const T* strided_data() const {
+    return static_cast<const T*>(raw(dtype_of<T>(), Device::Kind::cpu));
+  }
+  template <class T>
+  T* mutable_strided_data() const {
     return static_cast<T*>(raw(dtype_of<T>(), Device::Kind::cpu, true));
   }
-  // The same on a CUDA device: for kernels.
+  // The same on a CUDA device, of any tensor: for kernels.
   template <class T>
   const T* cuda_data() const {
     return static_cast<const T*>(raw(dtype_of<T>(), Device::Kind::cuda));
@@ -124,7 +137,8 @@ class Tensor {
   // The same data, without the tape's knowledge of it.
   Tensor detach() const;
 
-  // In place, for whoever owns the data; an error while a pending tape entry has saved it.
+  // In place, for whoever owns the data; an error while a pending tape entry has saved it, and in a view several of
+  // whose elements are one place in memory.
   void fill(double value) const;
   void copy_from(const Tensor& source) const;  // same shape; converts dtype and device; the two may overlap
 
@@ -165,6 +179,7 @@ class Tensor {
   Tensor copy_as(DType wanted) const;
   void* raw(DType wanted, Device::Kind kind, bool writable = false) const;
   void check_writable(const char* op) const;
+  void check_contiguous() const;
 
   std::shared_ptr<Impl> impl_;
 };

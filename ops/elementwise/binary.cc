@@ -50,7 +50,7 @@ namespace cpu {
 // y = f(a, b), which broadcast.
 template <class T, class Y, class F>
 static void apply(F f, const Tensor& a, const Tensor& b, const Tensor& y) {
-  const T *p = a.data<T>(), *q = b.data<T>();
+  const T *p = a.strided_data<T>(), *q = b.strided_data<T>();
   Y* out = y.mutable_data<Y>();
   base::for_each(elements_of(a, b, y), [=](const auto& at) { out[at[2]] = f(p[at[0]], q[at[1]]); });
 }
@@ -64,7 +64,7 @@ void binary(Binary f, const Tensor& a, const Tensor& b, const Tensor& y) {
 void binary_backward(Binary f, int side, const Tensor& dy, const Tensor& a, const Tensor& b, const Tensor& dx,
                      bool add) {
   dispatch_floating("binary", dy.dtype(), [&]<class T>() {
-    const T *d = dy.data<T>(), *p = a.data<T>(), *q = b.data<T>();
+    const T *d = dy.strided_data<T>(), *p = a.strided_data<T>(), *q = b.strided_data<T>();
     T* out = dx.mutable_data<T>();
     const auto run = [&](auto derivative) {
       base::for_each(elements_of(dy, a, b, dx), [=](const auto& at) {

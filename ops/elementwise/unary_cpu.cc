@@ -6,7 +6,7 @@ NORMA_SIMD_BEGIN
 
 void unary(Unary f, UnaryParams params, const Tensor& x, const Tensor& y) {
   dispatch_floating("unary", x.dtype(), [&]<class T>() {
-    const T* in = x.data<T>();
+    const T* in = x.strided_data<T>();
     T* out = y.mutable_data<T>();
     unary_functions::choose<T>(f, params, [&](auto function) {
       for_each(elements_of(x, y), [=](const auto& at) { out[at[1]] = function.f(in[at[0]]); });
@@ -16,7 +16,7 @@ void unary(Unary f, UnaryParams params, const Tensor& x, const Tensor& y) {
 
 void unary_backward(Unary f, UnaryParams params, const Tensor& dy, const Tensor& saved, const Tensor& dx, bool add) {
   dispatch_floating("unary", dx.dtype(), [&]<class T>() {
-    const T *d = dy.data<T>(), *s = saved.data<T>();
+    const T *d = dy.strided_data<T>(), *s = saved.strided_data<T>();
     T* out = dx.mutable_data<T>();
     const StridedLoop<3> loop = elements_of(dy, saved, dx);
     unary_functions::choose<T>(f, params, [&](auto function) {

@@ -25,8 +25,8 @@ Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
 
 void cpu::where(const Tensor& condition, const Tensor& a, const Tensor& b, const Tensor& y) {
   dispatch(y.dtype(), [&]<class T>() {
-    const bool* c = condition.data<bool>();
-    const T *p = a.data<T>(), *q = b.data<T>();
+    const bool* c = condition.strided_data<bool>();
+    const T *p = a.strided_data<T>(), *q = b.strided_data<T>();
     T* out = y.mutable_data<T>();
     base::for_each(elements_of(condition, a, b, y),
                    [=](const auto& at) { out[at[3]] = c[at[0]] ? p[at[1]] : q[at[2]]; });

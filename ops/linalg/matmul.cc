@@ -68,7 +68,7 @@ void set_matmul_precision(std::string_view name) {
 
 void cpu::matmul(bool trans_a, bool trans_b, const Tensor& a, const Tensor& b, const Tensor& y, bool add) {
   dispatch_floating("matmul", y.dtype(), [&]<class T>() {
-    const T *p = a.data<T>(), *q = b.data<T>();
+    const T *p = a.strided_data<T>(), *q = b.strided_data<T>();
     T* to = y.mutable_data<T>();
     const int64_t m = y.dim(-2), n = y.dim(-1), k = a.dim(trans_a ? -2 : -1);
     const StridedLoop<2> batch(leading(y.shape()), {leading(a.strides()), leading(b.strides())});

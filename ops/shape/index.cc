@@ -78,7 +78,7 @@ void check_index(const char* op, const Tensor& index, int64_t n) {
 void gather(const Tensor& x, const Tensor& index, const Tensor& y) {
   const int64_t n = x.shape()[1], m = y.shape()[1], inner = y.shape()[2];
   const Shape steps = index.strides();
-  const int64_t* picks = index.data<int64_t>();
+  const int64_t* picks = index.strided_data<int64_t>();
   dispatch(x.dtype(), [&]<class T>() {
     const T* in = x.data<T>();
     T* out = y.mutable_data<T>();
@@ -97,7 +97,7 @@ void gather(const Tensor& x, const Tensor& index, const Tensor& y) {
 void gather_backward(const Tensor& dy, const Tensor& index, const Tensor& dx) {
   const int64_t n = dx.shape()[1], m = dy.shape()[1], inner = dy.shape()[2];
   const Shape steps = index.strides();
-  const int64_t* picks = index.data<int64_t>();
+  const int64_t* picks = index.strided_data<int64_t>();
   dispatch_floating("gather", dy.dtype(), [&]<class T>() {
     const T* from = dy.data<T>();
     T* to = dx.mutable_data<T>();

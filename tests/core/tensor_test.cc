@@ -97,6 +97,20 @@ TEST(Tensor, ElementsAreTyped) {
   expect_error([&] { (void)x.at({-1, 0}); }, "[at] index -1 on axis 0 is out of range: shape [2, 3]");
 }
 
+// data() is for who counts elements row by row.
+TEST(Tensor, ElementsOfAViewAreReadByItsStrides) {
+  const Tensor x = counted({4, 3}), column = view::slice(x, 1, 1, 2), rows = view::slice(x, 0, 1, 3);
+  const std::string want = "[tensor] the elements of a view of shape [4, 1], strides [3, 1], do not lie one after the";
+  expect_error([&] { (void)column.data<double>(); }, want);
+  expect_error([&] { (void)column.mutable_data<double>(); }, want);
+  EXPECT_EQ(column.strided_data<double>()[2 * column.strides()[0]], 7);
+  EXPECT_EQ(column.contiguous().data<double>()[2], 7);
+  EXPECT_EQ(rows.data<double>()[4], 7);
+  column.mutable_strided_data<double>()[3] = -1;
+  EXPECT_EQ(x.at({1, 1}), -1);
+  expect_error([&] { (void)column.strided_data<float>(); }, "[tensor] f32 elements asked of a tensor of f64");
+}
+
 TEST(View, PermutesSlicesAndExpands) {
   const Tensor x = counted({2, 3, 4});
   const Tensor p = view::permute(x, {2, 0, -2});
@@ -230,6 +244,37 @@ TEST(Tensor, CopiesInto) {
   EXPECT_EQ(x.at({1, 3}), 7);
   EXPECT_EQ(x.at({2, 3}), 5);
   expect_error([&] { x.copy_from(zeros({4, 3})); }, "[copy_from] shapes differ: [4, 3] into [3, 4]");
+}
+
+// Several elements that are one place in memory cannot be written: which would win is chance.
+TEST(Tensor, WritesThroughOverlappingViewsAreErrors) {
+  const Tensor a = counted({1}), x = counted({4, 3}), flat = counted({6});
+  const auto strided = [&](const Shape& shape, const Shape& strides) {
+    return Tensor(flat.storage(), shape, strides, 0, f64);
+  };
+  for (const Tensor& t :
+       {view::expand(a, {5}), view::expand(view::slice(x, 1, 0, 1), {4, 3}), view::expand(x, {2, 4, 3}),
+        view::permute(view::slice(view::expand(x, {2, 4, 3}), 1, 0, 3, 2), {2, 0, 1}), strided({4, 3}, {1, 1}),
+        strided({2, 3}, {2, 1}), strided({3, 2}, {1, 2})}) {
+    const std::string want = fmt::format("in-place write into a view of shape {}", t.shape());
+    const std::vector<double> before = t.to_vector<double>();
+    expect_error([&] { t.fill(3); }, "[fill] " + want);
+    expect_error([&] { t.copy_from(zeros(t.shape())); }, "[copy_from] " + want);
+    expect_error([&] { t.mutable_strided_data<double>(); }, "[tensor] " + want);
+    expect_error([&] { t.mutable_data<double>(); }, "do not lie one after the other");
+    expect_error([&] { Generator(1).fill_uniform(t, 0, 1); }, "[fill_uniform] wants a contiguous tensor");
+    expect_error([&] { backend(cpu_device).add_into(t, t); }, want);
+    EXPECT_EQ(t.to_vector<double>(), before);
+  }
+  nn::Parameter p(view::expand(a, {5}));
+  expect_error([&] { p.copy_from(zeros({5})); }, "[copy_from] in-place write into a view of shape [5]");
+  // Axes that nothing is repeated along.
+  view::expand(a, {1, 1}).fill(2);
+  view::expand(zeros({0, 1}, f64), {0, 7}).fill(2);
+  strided({2, 3}, {3, 1}).fill(1);
+  strided({3, 2}, {1, 3}).fill(1);
+  strided({2, 2}, {1, 4}).fill(1);
+  view::slice(view::permute(x, {1, 0}), 1, 0, 4, 2).fill(1);
 }
 
 TEST(Tensor, CopiesBetweenOverlappingViews) {
