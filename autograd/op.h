@@ -13,6 +13,7 @@
 #pragma once
 
 #include <concepts>
+#include <utility>
 
 #include "norma/autograd/sink.h"
 
@@ -54,7 +55,10 @@ class Saved {
 class Op {
  public:
   // The name may be a temporary: it is kept.
-  explicit Op(const char* name) : name_(kept(name)), start_(std::chrono::steady_clock::now()) {}
+  explicit Op(const char* name)
+      : name_(kept(name)), outer_(std::exchange(running_op, name_)), start_(std::chrono::steady_clock::now()) {}
+  ~Op() { running_op = outer_; }
+  Op& operator=(Op&&) = delete;  // neither moved nor copied
   // Of such tensors as check_same wants: floating, of one dtype, on one device.
   Op(const char* name, std::initializer_list<Tensor> floating) : Op(name) { check_same(floating); }
 
@@ -102,7 +106,7 @@ class Op {
  private:
   static const char* kept(std::string_view name);  // the same, for as long as the program runs
 
-  const char* name_;
+  const char *name_, *outer_;  // outer_: the op that calls this one
   std::chrono::steady_clock::time_point start_;
   mutable int64_t saved_ = 0;
   mutable std::shared_ptr<Pin> pins_;  // of what has been saved and not yet recorded

@@ -12,6 +12,10 @@
 
 namespace norma {
 
+// The op that this thread runs (autograd/op.h), or null: the name of errors that are found where nothing knows a
+// better.
+inline constinit thread_local const char* running_op = nullptr;
+
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;

@@ -173,7 +173,7 @@ class Tensor {
   };
   explicit Tensor(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
   Impl& impl() const {
-    check(impl_ != nullptr, "tensor", "an undefined tensor was used");
+    check(impl_ != nullptr, running_op ? running_op : "tensor", "an undefined tensor was used");
     return *impl_;
   }
   Tensor copy_as(DType wanted) const;

@@ -151,6 +151,26 @@ GradcheckResult gradcheck(const F& f, const std::vector<Tensor>& inputs, const G
   return norma::gradcheck(there, moved(inputs, cpu_device), options);
 }
 
+// The gradient of x, a copy of which becomes a leaf on the test device, where that of f(x) is dy, broadcast.
+template <class F>
+Tensor gradient(const F& f, const Tensor& x, const Tensor& dy) {
+  Tensor leaf = there(x).clone();
+  leaf.set_requires_grad();
+  Tape tape;
+  const Tensor y = f(leaf);
+  tape.backward(y, {.seed = view::expand(there(dy.to(x.dtype())), y.shape())});
+  return leaf.grad().to(cpu_device);
+}
+
+// Equal, a NaN to a NaN, and 0 to -0.
+inline void expect_values(const Tensor& got, const std::vector<double>& want, const std::string& what = "") {
+  const std::vector<double> values = got.to_vector<double>();
+  ASSERT_EQ(values.size(), want.size()) << what;
+  for (size_t i = 0; i < want.size(); ++i)
+    EXPECT_TRUE(values[i] == want[i] || (std::isnan(values[i]) && std::isnan(want[i])))
+        << what << ", element " << i << ": " << values[i] << ", want " << want[i];
+}
+
 // Expects norma::Error whose message holds `part`.
 template <class F>
 void expect_error(F&& f, const std::string& part) {

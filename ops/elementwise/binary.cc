@@ -7,15 +7,27 @@
 namespace norma {
 
 Tensor compare(const char* name, Compare f, const Tensor& a, const Tensor& b) {
-  Op(name).check_same({a, b}, false);
+  const Op op(name);
+  op.check_same({a, b}, false);
   Tensor y(broadcast_shapes(name, a.shape(), b.shape()), boolean, a.device());
   kernel::compare(f, a, b, y);
   return y;
 }
 
 Tensor compare(const char* name, Compare f, const Tensor& a, double b) {
+  const Op op(name);
   const Tensor x = a.is_floating() ? a : a.to(f64);
   return compare(name, f, x, full({}, b, x.dtype(), x.device()));
+}
+
+Tensor elementwise(const char* name, Binary f, const Tensor& a, double b) {
+  const Op op(name);
+  return elementwise(name, f, a, full({}, b, a.dtype(), a.device()));
+}
+
+Tensor elementwise(const char* name, Binary f, double a, const Tensor& b) {
+  const Op op(name);
+  return elementwise(name, f, full({}, a, b.dtype(), b.device()), b);
 }
 
 Tensor elementwise(const char* name, Binary f, const Tensor& a, const Tensor& b) {

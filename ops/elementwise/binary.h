@@ -13,11 +13,13 @@ enum class Binary : uint8_t { add, sub, mul, div, pow, minimum, maximum, squared
 // on one device, both f32 or both f64. The result is contiguous, of their dtype and the broadcast shape. Errors:
 // another dtype, two dtypes or devices, shapes that do not broadcast.
 Tensor elementwise(const char* name, Binary f, const Tensor& a, const Tensor& b);
+Tensor elementwise(const char* name, Binary f, const Tensor& a, double b);
+Tensor elementwise(const char* name, Binary f, double a, const Tensor& b);
 
 #define NORMA_BINARY(name)                                                                                \
   inline Tensor name(const Tensor& a, const Tensor& b) { return elementwise(#name, Binary::name, a, b); } \
-  inline Tensor name(const Tensor& a, double b) { return name(a, full({}, b, a.dtype(), a.device())); }   \
-  inline Tensor name(double a, const Tensor& b) { return name(full({}, a, b.dtype(), b.device()), b); }
+  inline Tensor name(const Tensor& a, double b) { return elementwise(#name, Binary::name, a, b); }        \
+  inline Tensor name(double a, const Tensor& b) { return elementwise(#name, Binary::name, a, b); }
 NORMA_BINARY(add)
 NORMA_BINARY(sub)
 NORMA_BINARY(mul)

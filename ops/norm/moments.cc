@@ -14,9 +14,10 @@ Moments moments(const Tensor& x, const Grouping& grouping, bool center) {
 }
 
 Moments moments(const std::vector<Tensor>& xs, const Grouping& grouping, bool center) {
+  const Op op("moments");
   std::vector<Tensor> inputs;
   for (const Tensor& x : xs) {
-    Op("moments").check_same({xs[0], x});
+    op.check_same({xs[0], x});
     inputs.push_back(x.contiguous());
   }
   const NormCall call(plan_norm("moments", grouping, inputs), xs[0].device());

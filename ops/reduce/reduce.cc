@@ -114,8 +114,9 @@ Tensor argmax(const Tensor& x, int64_t axis, bool keepdim) {
 // Declared in ops/elementwise/binary.h, whose gradients call it; defined here, since it is a sum, and sums are made of
 // what that header declares.
 Tensor sum_to(const Tensor& x, const Shape& shape) {
+  const Op op("sum_to");
   if (x.shape() == shape) return x;
-  check(broadcastable_to(shape, x.shape()), "sum_to", "{} does not broadcast to {}", shape, x.shape());
+  op.check(broadcastable_to(shape, x.shape()), "{} does not broadcast to {}", shape, x.shape());
   const int extra = x.rank() - shape.rank();
   Shape axes;
   for (int i = 0; i < x.rank(); ++i)

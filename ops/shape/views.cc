@@ -40,8 +40,8 @@ Tensor insert_axis(const Tensor& x, int axis) {
 Tensor reshape(const Tensor& x, const Shape& shape) { return reshaped(Op("reshape"), x, shape); }
 
 Tensor flatten(const Tensor& x) {
-  const Op op("reshape");
-  op.check(x.rank() >= 1, "flatten wants at least one axis: shape {}", x.shape());
+  const Op op("flatten");
+  op.check(x.rank() >= 1, "wants at least one axis: shape {}", x.shape());
   const int64_t n = x.shape()[0];
   return reshaped(op, x, {n, n == 0 ? x.shape().without(0).numel() : -1});
 }

@@ -90,7 +90,7 @@ TEST(Views, AreNamedOnTheTape) {
   transpose(x, 0, 1);
   std::vector<std::string> names;
   for (const auto& entry : tape.entries()) names.push_back(entry.op);
-  EXPECT_EQ(names, (std::vector<std::string>{"reshape", "reshape", "transpose"}));
+  EXPECT_EQ(names, (std::vector<std::string>{"flatten", "reshape", "transpose"}));
 }
 
 TEST(Views, RejectBadArguments) {
@@ -98,7 +98,7 @@ TEST(Views, RejectBadArguments) {
   expect_error([&] { reshape(x, {4, -1}); }, "[reshape] [2, 3] does not fit into [4, -1]");
   expect_error([&] { reshape(x, {-1, -1}); }, "[reshape] more than one -1 in [-1, -1]");
   expect_error([&] { reshape(x, {7}); }, "[reshape] [2, 3] has 6 elements, [7] wants 7");
-  expect_error([&] { flatten(zeros({})); }, "[reshape] flatten wants at least one axis: shape []");
+  expect_error([&] { flatten(zeros({})); }, "[flatten] wants at least one axis: shape []");
   expect_error([&] { permute(x, {0, 0}); }, "[permute] axis 0 stands twice in [0, 0]: shape [2, 3]");
   expect_error([&] { permute(x, {0}); }, "[permute] 1 axes [0] for shape [2, 3]");
   expect_error([&] { transpose(x, 0, 2); }, "[transpose] axis 2 is out of range for shape [2, 3]");
