@@ -18,7 +18,8 @@ void apply_gradient(F f, int side, const Tensor& dy, const Tensor& a, const Tens
   const T *d = dy.cuda_data<T>(), *p = a.cuda_data<T>(), *q = b.cuda_data<T>();
   T* out = dx.mutable_cuda_data<T>();
   for_each("binary", elements_of(dy, a, b, dx), [=] __device__(const Offsets<4>& at) {
-    const T s = p[at[1]], t = q[at[2]], value = d[at[0]] * (side == 0 ? f.da(s, t) : f.db(s, t));
+    const T upstream = d[at[0]], s = p[at[1]], t = q[at[2]];
+    const T value = side == 0 ? f.da(upstream, s, t) : f.db(upstream, s, t);
     out[at[3]] = add ? out[at[3]] + value : value;
   });
 }

@@ -16,7 +16,7 @@ void drop(double p, const Generator::State& from, const Tensor& x, const Tensor&
   for_each("dropout", (n + 3) / 4, [=] __device__(int64_t block) {
     const auto words = philox(from.seed, from.stream, from.position + static_cast<uint64_t>(block));
     for (int64_t k = 0, i = 4 * block; k < 4 && i < n; ++k, ++i) {
-      const T value = in[i] * (words[k] >= threshold ? scale : T(0));
+      const T value = words[k] >= threshold ? in[i] * scale : T(0);
       out[i] = add ? out[i] + value : value;
     }
   });

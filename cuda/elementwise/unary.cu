@@ -17,7 +17,7 @@ void apply_gradient(F f, const Tensor& dy, const Tensor& saved, const Tensor& dx
   const T *d = dy.cuda_data<T>(), *s = saved.cuda_data<T>();
   T* out = dx.mutable_cuda_data<T>();
   for_each("unary", elements_of(dy, saved, dx), [=] __device__(const Offsets<3>& at) {
-    const T value = d[at[0]] * f.df(s[at[1]]);
+    const T value = f.gradient(d[at[0]], s[at[1]]);
     out[at[2]] = add ? out[at[2]] + value : value;
   });
 }

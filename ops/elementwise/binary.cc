@@ -78,15 +78,15 @@ void binary_backward(Binary f, int side, const Tensor& dy, const Tensor& a, cons
   dispatch_floating("binary", dy.dtype(), [&]<class T>() {
     const T *d = dy.strided_data<T>(), *p = a.strided_data<T>(), *q = b.strided_data<T>();
     T* out = dx.mutable_data<T>();
-    const auto run = [&](auto derivative) {
+    const auto run = [&](auto gradient) {
       base::for_each(elements_of(dy, a, b, dx), [=](const auto& at) {
-        const T value = d[at[0]] * derivative(p[at[1]], q[at[2]]);
+        const T value = gradient(d[at[0]], p[at[1]], q[at[2]]);
         out[at[3]] = add ? out[at[3]] + value : value;
       });
     };
     binary_functions::choose<T>(f, [&]<class F>(F) {
-      if (side == 0) run([](T s, T t) { return F::da(s, t); });
-      else run([](T s, T t) { return F::db(s, t); });
+      if (side == 0) run([](T upstream, T s, T t) { return F::da(upstream, s, t); });
+      else run([](T upstream, T s, T t) { return F::db(upstream, s, t); });
     });
   });
 }

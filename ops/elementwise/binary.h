@@ -7,7 +7,16 @@
 namespace norma {
 
 #define NORMA_EACH_BINARY(X) X(add) X(sub) X(mul) X(div) X(pow) X(minimum) X(maximum)
-enum class Binary : uint8_t { add, sub, mul, div, pow, minimum, maximum, squared_difference, bce_with_logits };
+#define NORMA_NAME(name) name,
+// The last are parts of reductions; ops/elementwise/binary_functions.h has their formulas.
+enum class Binary : uint8_t {
+  NORMA_EACH_BINARY(NORMA_NAME) squared_difference,
+  bce_with_logits,
+  wins,
+  share,
+  exp_below
+};
+#undef NORMA_NAME
 
 // f(a, b), recorded as `name`: what the functions below are, and what a loss of two tensors starts from. Of two tensors
 // on one device, both f32 or both f64. The result is contiguous, of their dtype and the broadcast shape. Errors:
@@ -24,8 +33,8 @@ NORMA_BINARY(add)
 NORMA_BINARY(sub)
 NORMA_BINARY(mul)
 NORMA_BINARY(div)
-NORMA_BINARY(pow)      // a^b; the gradient of b is 0 where a = 0 and b >= 0
-NORMA_BINARY(minimum)  // a NaN wins; equal operands get half of the gradient each
+NORMA_BINARY(pow)      // a^b; the gradient of b is 0 where a = 0 and b >= 0, that of a where b = 0
+NORMA_BINARY(minimum)  // a NaN wins; equal operands get half of the gradient each, the larger one 0 whatever arrives
 NORMA_BINARY(maximum)
 #undef NORMA_BINARY
 
@@ -60,8 +69,8 @@ Tensor sum_to(const Tensor& x, const Shape& shape);
 
 // y = f(a, b).  a, b broadcast to y's shape, any strides; y contiguous.
 NORMA_KERNEL(binary, Binary f, const Tensor& a, const Tensor& b, const Tensor& y)
-// dx (+)= dy * (side == 0 ? df/da : df/db).  dx contiguous, of dy's shape, to which a and b broadcast. Operands that
-// the derivative does not depend on may be anything of that shape.
+// dx (+)= dy * (side == 0 ? df/da : df/db), 0 where f is constant in that operand.  dx contiguous, to
+// whose shape dy, a and b broadcast. Operands that the derivative does not depend on may be anything of that shape.
 NORMA_KERNEL(binary_backward, Binary f, int side, const Tensor& dy, const Tensor& a, const Tensor& b, const Tensor& dx,
              bool add)
 // y = a ? b, y boolean.

@@ -8,7 +8,7 @@ namespace norma {
 Tensor dropout(const Tensor& x, double p, Generator& generator) {
   const Op op("dropout", {x});
   op.check(p >= 0 && p < 1, "p {} is not in [0, 1): input {}", p, x.shape());
-  if (p == 0) return x;
+  if (p == 0) return op.record({x}, x.detach(), [](const Tensor& dy, Sink& dx) { dx.give(0, dy); });
   const Generator::State from = generator.reserve((x.numel() + 3) / 4);
   Tensor y = empty_like(x);
   kernel::dropout(p, from, x.contiguous(), y, false);
@@ -21,6 +21,13 @@ constexpr int64_t kBlocks = 16;  // of random words, which are made together
 // A function of its own: inside of dropout's loop GCC would unroll its loops, and not vectorise them.
 [[gnu::noinline]] static PhiloxBlocks<kBlocks> random_blocks(const Generator::State& from, int64_t first) {
   return philox_blocks<kBlocks>(from.seed, from.stream, from.position + first);
+}
+
+// 0 where the factor is, whatever x is.
+template <class T>
+static T scaled(T x, T factor) {
+  const T product = x * factor;
+  return factor == 0 ? T(0) : product;
 }
 
 void cpu::dropout(double p, Generator::State from, const Tensor& x, const Tensor& y, bool add) {
@@ -41,9 +48,9 @@ void cpu::dropout(double p, Generator::State from, const Tensor& x, const Tensor
         T* __restrict to = out + at;
         const int64_t count = std::min(step, n - at);
         if (add)
-          for (int64_t i = 0; i < count; ++i) to[i] += source[i] * factors[i];
+          for (int64_t i = 0; i < count; ++i) to[i] += scaled(source[i], factors[i]);
         else
-          for (int64_t i = 0; i < count; ++i) to[i] = source[i] * factors[i];
+          for (int64_t i = 0; i < count; ++i) to[i] = scaled(source[i], factors[i]);
       }
     });
   });

@@ -21,10 +21,13 @@ static Tensor apply(const char* name, Unary f, const Tensor& x, UnaryParams para
 NORMA_EACH_UNARY(NORMA_UNARY)
 #undef NORMA_UNARY
 
-Tensor leaky_relu(const Tensor& x, double slope) { return apply("leaky_relu", Unary::leaky_relu, x, {slope, 0}); }
+// Of slope 0 it is relu, and 0 at -inf, where 0 * x is not.
+Tensor leaky_relu(const Tensor& x, double slope) {
+  return apply("leaky_relu", slope == 0 ? Unary::relu : Unary::leaky_relu, x, {slope, 0});
+}
 
 Tensor clamp(const Tensor& x, double low, double high) {
-  check(low <= high, "clamp", "low {} is above high {}", low, high);
+  check(low == low && high == high, "clamp", "bounds {} and {}: want numbers", low, high);
   return apply("clamp", Unary::clamp, x, {low, high});
 }
 

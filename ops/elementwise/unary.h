@@ -1,5 +1,6 @@
 // Elementwise functions of one tensor, of f32 or f64 (anything else is an error), any shape and strides. The result is
-// contiguous, of x's shape and dtype.
+// contiguous, of x's shape and dtype. Where a function is constant, x's gradient is 0 whatever the upstream one is, an
+// infinity say: sum(sqrt(relu(x))) has the gradient 0 where x <= 0.
 #pragma once
 
 #include "norma/ops/kernel.h"
@@ -13,10 +14,12 @@ Tensor sqrt(const Tensor& x);
 Tensor rsqrt(const Tensor& x);  // 1 / sqrt(x)
 Tensor abs(const Tensor& x);    // gradient sign(x): 0 at 0
 Tensor square(const Tensor& x);
-Tensor clamp(const Tensor& x, double low, double high);  // gradient 1 in [low, high], 0 outside; error: low > high
+// minimum(maximum(x, low), high): high everywhere if low is above it, as in ONNX, numpy and PyTorch. Gradient 1 in
+// [low, high] and at NaN, 0 outside. Error: a bound that is NaN.
+Tensor clamp(const Tensor& x, double low, double high);
 Tensor tanh(const Tensor& x);
 Tensor sigmoid(const Tensor& x);                          // 1 / (1 + exp(-x))
-Tensor relu(const Tensor& x);                             // max(x, 0); gradient 0 at 0
+Tensor relu(const Tensor& x);                             // max(x, 0); gradient 0 at 0, 1 at NaN
 Tensor leaky_relu(const Tensor& x, double slope = 0.01);  // x > 0 ? x : slope x; gradient slope at 0
 // x * Phi(x), Phi the normal distribution function (Hendrycks & Gimpel 2016).
 Tensor gelu(const Tensor& x);
@@ -36,8 +39,8 @@ struct UnaryParams {
 
 // y = f(x).  x any strides, y contiguous.
 NORMA_SIMD_KERNEL(unary, Unary f, UnaryParams params, const Tensor& x, const Tensor& y)
-// dx (+)= dy * f'. `saved` is the output y where the struct of ops/elementwise/unary_functions.h says so, else
-// the input x.
+// dx (+)= dy * f', 0 where f is constant. `saved` is the output y where the struct of ops/elementwise/unary_functions.h
+// says so, else the input x.
 NORMA_SIMD_KERNEL(unary_backward, Unary f, UnaryParams params, const Tensor& dy, const Tensor& saved, const Tensor& dx,
                   bool add)
 

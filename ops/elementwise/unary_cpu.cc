@@ -22,7 +22,7 @@ void unary_backward(Unary f, UnaryParams params, const Tensor& dy, const Tensor&
     unary_functions::choose<T>(f, params, [&](auto function) {
       const auto run = [&](auto sum) {
         for_each(loop, [=](const auto& at) {
-          const T value = d[at[0]] * function.df(s[at[1]]);
+          const T value = function.gradient(d[at[0]], s[at[1]]);
           out[at[2]] = sum ? out[at[2]] + value : value;
         });
       };

@@ -1,6 +1,7 @@
-// The mathematics of ops/elementwise/unary.h, one struct a function, for CPU and CUDA kernels alike: f(x), and df as a
-// function of the saved value s, which is the output y where kSavesOutput says so (it then need not keep x), else the
-// input.
+// The mathematics of ops/elementwise/unary.h, one struct a function, for CPU and CUDA kernels alike: f(x), and what
+// an upstream gradient d makes of x's: gradient(d, s), s the saved value, which is the output y where kSavesOutput says
+// so (it then need not keep x), else the input. It is d times the derivative or, where f is constant, 0 for any d,
+// infinities and NaN among them; where x is NaN, d is passed on.
 #pragma once
 
 #include "norma/core/host_device.h"
@@ -9,13 +10,13 @@
 
 namespace norma::unary_functions {
 
-#define NORMA_UNARY(name, saves_output, f_of_x, df_of_s)                   \
-  template <class T>                                                       \
-  struct name {                                                            \
-    static constexpr bool kSavesOutput = saves_output;                     \
-    T a, b;                                                                \
-    NORMA_HOST_DEVICE T f([[maybe_unused]] T x) const { return f_of_x; }   \
-    NORMA_HOST_DEVICE T df([[maybe_unused]] T s) const { return df_of_s; } \
+#define NORMA_UNARY(name, saves_output, f_of_x, gradient_of_ds)                              \
+  template <class T>                                                                         \
+  struct name {                                                                              \
+    static constexpr bool kSavesOutput = saves_output;                                       \
+    T a, b;                                                                                  \
+    NORMA_HOST_DEVICE T f(T x) const { return f_of_x; }                                      \
+    NORMA_HOST_DEVICE T gradient(T d, [[maybe_unused]] T s) const { return gradient_of_ds; } \
   };
 
 template <class T>
@@ -27,30 +28,52 @@ inline constexpr double kInverseSqrtTwoPi = 0.39894228040143267794;  // 1/sqrt(2
 inline constexpr double kSqrtTwoOverPi = 0.79788456080286535588;     // sqrt(2/pi)
 inline constexpr double kGeluCubic = 0.044715;
 
+// gelu, gelu_tanh and silu are x or 0 in all digits far out, and their slopes 1 or 0: what x is there multiplied by is
+// 1 or 0, and x itself is cut off, since an infinite one times 0 is NaN.
+inline constexpr double kFar = 1024;
+template <class T>
+NORMA_HOST_DEVICE inline T not_far_below(T x) {
+  return x < T(-kFar) ? T(-kFar) : x;
+}
+template <class T>
+NORMA_HOST_DEVICE inline T near_or_zero(T x) {
+  return std::abs(x) < T(kFar) ? x : T(0);
+}
+
+template <class T>
+NORMA_HOST_DEVICE inline T gelu_slope(T x) {
+  return T(0.5) * (1 + elementary::erf(x * T(kSqrtHalf))) +
+         near_or_zero(x) * T(kInverseSqrtTwoPi) * elementary::exp(T(-0.5) * x * x);
+}
 template <class T>
 NORMA_HOST_DEVICE inline T gelu_tanh_inner(T x) {
   return elementary::tanh(T(kSqrtTwoOverPi) * (x + T(kGeluCubic) * x * x * x));
 }
+template <class T>
+NORMA_HOST_DEVICE inline T gelu_tanh_slope(T x) {
+  const T t = gelu_tanh_inner(x), z = near_or_zero(x);
+  return T(0.5) * (1 + t) + T(0.5) * z * (1 - t * t) * T(kSqrtTwoOverPi) * (1 + 3 * T(kGeluCubic) * z * z);
+}
+template <class T>
+NORMA_HOST_DEVICE inline T silu_slope(T x) {
+  return logistic(x) * (1 + near_or_zero(x) * (1 - logistic(x)));
+}
 
-NORMA_UNARY(neg, true, -x, T(-1))
-NORMA_UNARY(exp, true, elementary::exp(x), s)
-NORMA_UNARY(log, false, elementary::log(x), 1 / s)
-NORMA_UNARY(sqrt, true, std::sqrt(x), T(0.5) / s)
-NORMA_UNARY(rsqrt, true, 1 / std::sqrt(x), T(-0.5) * s * s * s)
-NORMA_UNARY(abs, false, std::abs(x), T(s > 0) - T(s < 0))
-NORMA_UNARY(square, false, x* x, 2 * s)
-NORMA_UNARY(clamp, false, x < a ? a : (x > b ? b : x), T(s >= a && s <= b))
-NORMA_UNARY(tanh, true, elementary::tanh(x), 1 - s * s)
-NORMA_UNARY(sigmoid, true, logistic(x), s*(1 - s))
-NORMA_UNARY(relu, true, x < 0 ? T(0) : x, T(s > 0))  // NaN stays NaN
-NORMA_UNARY(leaky_relu, false, x > 0 ? x : a * x, s > 0 ? T(1) : a)
-NORMA_UNARY(gelu, false, x* T(0.5) * (1 + elementary::erf(x * T(kSqrtHalf))),
-            T(0.5) * (1 + elementary::erf(s * T(kSqrtHalf))) +
-                s * T(kInverseSqrtTwoPi) * elementary::exp(T(-0.5) * s * s))
-NORMA_UNARY(gelu_tanh, false, T(0.5) * x * (1 + gelu_tanh_inner(x)),
-            T(0.5) * (1 + gelu_tanh_inner(s)) + T(0.5) * s * (1 - gelu_tanh_inner(s) * gelu_tanh_inner(s)) *
-                                                    T(kSqrtTwoOverPi) * (1 + 3 * T(kGeluCubic) * s * s))
-NORMA_UNARY(silu, false, x* logistic(x), logistic(s) * (1 + s * (1 - logistic(s))))
+NORMA_UNARY(neg, true, -x, -d)
+NORMA_UNARY(exp, true, elementary::exp(x), d* s)
+NORMA_UNARY(log, false, elementary::log(x), d*(1 / s))
+NORMA_UNARY(sqrt, true, std::sqrt(x), d*(T(0.5) / s))
+NORMA_UNARY(rsqrt, true, 1 / std::sqrt(x), d*(T(-0.5) * s * s * s))
+NORMA_UNARY(abs, false, std::abs(x), s == 0 ? T(0) : s < 0 ? -d : d)
+NORMA_UNARY(square, false, x* x, d*(2 * s))
+NORMA_UNARY(clamp, false, (x < a ? a : x) > b ? b : (x < a ? a : x), s<a || s> b ? T(0) : d)
+NORMA_UNARY(tanh, true, elementary::tanh(x), d*(1 - s * s))
+NORMA_UNARY(sigmoid, true, logistic(x), d*(s*(1 - s)))
+NORMA_UNARY(relu, true, x < 0 ? T(0) : x, s <= 0 ? T(0) : d)  // NaN stays NaN
+NORMA_UNARY(leaky_relu, false, x > 0 ? x : a * x, d*(s > 0 ? T(1) : a))
+NORMA_UNARY(gelu, false, not_far_below(x) * T(0.5) * (1 + elementary::erf(x * T(kSqrtHalf))), d* gelu_slope(s))
+NORMA_UNARY(gelu_tanh, false, T(0.5) * not_far_below(x) * (1 + gelu_tanh_inner(x)), d* gelu_tanh_slope(s))
+NORMA_UNARY(silu, false, not_far_below(x) * logistic(x), d* silu_slope(s))
 #undef NORMA_UNARY
 
 // Calls use(function) with the struct for `f`.

@@ -101,6 +101,29 @@ TEST(Binary, TiesShareTheGradient) {
   }
 }
 
+// What does not depend on an operand has no gradient there, whatever arrives.
+TEST(Binary, GradientsOfConstantPartsAreZero) {
+  const auto of_left = [](Function f, std::initializer_list<double> a, std::initializer_list<double> b, double dy) {
+    const Tensor right = there(tensor(b));
+    return gradient([&](const Tensor& in) { return f(in, right); }, tensor(a), scalar(dy));
+  };
+  const auto of_right = [](Function f, std::initializer_list<double> a, std::initializer_list<double> b, double dy) {
+    const Tensor left = there(tensor(a));
+    return gradient([&](const Tensor& in) { return f(left, in); }, tensor(b), scalar(dy));
+  };
+  for (double dy : {double{INFINITY}, -double{INFINITY}, double{NAN}, 3.0}) {
+    expect_values(of_left(minimum, {1, 2, 3, NAN}, {1, 3, 2, 0}, dy), {dy / 2, dy, 0, dy});
+    expect_values(of_right(minimum, {1, 2, 3, 0}, {1, 3, 2, NAN}, dy), {dy / 2, 0, dy, dy});
+    expect_values(of_left(maximum, {1, 2, 3, NAN}, {1, 3, 2, 0}, dy), {dy / 2, 0, dy, dy});
+    expect_values(of_right(maximum, {1, 2, 3, 0}, {1, 3, 2, NAN}, dy), {dy / 2, dy, 0, dy});
+    expect_values(of_left(pow, {3, 0, -2}, {0, 0, 0}, dy), {0, 0, 0});
+    expect_values(of_right(pow, {0, 0, INFINITY}, {0, 2, -1}, dy), {0, 0, 0});
+  }
+  const Tensor x = tensor<double>({-1, 0, 4});
+  expect_values(gradient([](const Tensor& in) { return sqrt(maximum(in, 0)); }, x, scalar(1)), {0, INFINITY, 0.25});
+  expect_values(gradient([](const Tensor& in) { return sqrt(pow(in, 0) - 1); }, x, scalar(1)), {0, 0, 0});
+}
+
 TEST(Binary, MinimumAndMaximumKeepNaN) {
   for (Function f : {Function(minimum), Function(maximum)}) {
     EXPECT_TRUE(std::isnan(f(scalar(NAN), scalar(1)).item()));

@@ -82,7 +82,25 @@ TEST(Dropout, ReadsStridedInputs) {
   EXPECT_TRUE(same_bits(dropout(x, 0.5, a), dropout(x.contiguous(), 0.5, b)));
 }
 
+// What is dropped is 0, whatever it was, and so is its gradient.
+TEST(Dropout, SetsInfinitiesAndNaNsToZero) {
+  for (DType dtype : {f32, f64})
+    for (double value : {double{INFINITY}, -double{INFINITY}, double{NAN}}) {
+      const auto half = [](const Tensor& x) {
+        Generator generator(5);
+        return dropout(x, 0.5, generator);
+      };
+      const std::vector<double> mask = half(there(ones({133}, dtype))).to_vector<double>();
+      std::vector<double> want;
+      for (double factor : mask) want.push_back(factor == 0 ? 0 : value);
+      expect_values(half(there(full({133}, value, dtype))), want, "y");
+      expect_values(gradient(half, ones({133}, dtype), scalar(value)), want, "dx");
+    }
+}
+
 TEST(Dropout, PZeroIsTheIdentity) {
+  const Tensor one = ones({3});
+  expect_values(gradient([](const Tensor& in) { return dropout(in, 0); }, one, scalar(7)), {7, 7, 7});
   Generator generator(1);
   const Tensor x = random({5});
   EXPECT_TRUE(same_bits(dropout(x, 0, generator), x));

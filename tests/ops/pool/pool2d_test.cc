@@ -106,6 +106,19 @@ TEST(Pool2d, RecordingChangesNothing) {
   EXPECT_TRUE(same_bits(max_pool2d(x, {.kernel = 3, .stride = 1, .padding = 1}), plain));
 }
 
+// Those that lost have no gradient, whatever arrives.
+TEST(Pool2d, GradientsOfTheLosersAreZero) {
+  for (DType dtype : {f32, f64})
+    for (double dy : {double{INFINITY}, double{NAN}}) {
+      const Tensor x = tensor<double>({1, 2, 0, 0, 3, 3, 0, 0, 7, NAN, 0, 0}, {1, 3, 4, 1}).to(dtype);
+      const Tensor dx = gradient([](const Tensor& in) { return max_pool2d(in, {.kernel = {3, 2}}); }, x, scalar(dy));
+      expect_values(dx, {0, 0, dy, 0, 0, 0, 0, 0, 0, dy, 0, 0});
+      const Tensor zero = full({1, 17, 17, 1}, 0, dtype);  // windows whose winners are in i64
+      const Tensor far = gradient([](const Tensor& in) { return max_pool2d(in, {.kernel = 17}); }, zero, scalar(dy));
+      EXPECT_EQ(far.at({0, 16, 16, 0}), 0);
+    }
+}
+
 TEST(Pool2d, ReadsStridedInputsAndEmptyBatches) {
   const Tensor x = view::permute(random({2, 3, 4, 6}), {0, 3, 1, 2});
   EXPECT_TRUE(same_bits(max_pool2d(x, {.kernel = 2}), max_pool2d(x.contiguous(), {.kernel = 2})));
