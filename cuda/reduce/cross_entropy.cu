@@ -33,7 +33,7 @@ void row_losses(const CrossEntropyOptions& options, const Tensor& logits, const 
     const int64_t hit = label[row];
     log_sum[row] = lse_of_row;
     if (hit >= 0 && hit < classes) {
-      losses[row] = lse_of_row - (1 - smooth) * x[hit] - (smooth > 0 ? smooth * mean_x : 0);
+      losses[row] = lse_of_row - (smooth < 1 ? (1 - smooth) * x[hit] : 0) - (smooth > 0 ? smooth * mean_x : 0);
     } else {
       losses[row] = 0;
       if (hit != ignored) report(error, op, what, hit, row, classes);
@@ -71,9 +71,9 @@ void gradient(const CrossEntropyOptions& options, const Tensor& dy, const Tensor
   const T hit = static_cast<T>(1 - options.label_smoothing);
   for_each("cross_entropy", logits.numel(), [=] __device__(int64_t i) {
     const int64_t row = i / classes;
-    const T factor = label[row] == ignored ? T(0) : static_cast<T>(*upstream / *count);
-    const T probability = std::exp(static_cast<T>(from[i] - log_sum[row]));
-    const T value = factor * (probability - rest - (i % classes == label[row] ? hit : T(0)));
+    const T factor = static_cast<T>(*upstream / *count), probability = std::exp(static_cast<T>(from[i] - log_sum[row]));
+    const T share = factor * (probability - rest - (i % classes == label[row] ? hit : T(0)));
+    const T value = label[row] == ignored ? T(0) : share;  // whatever is in the row
     to[i] = add ? to[i] + value : value;
   });
 }

@@ -7,7 +7,7 @@ namespace norma {
 
 struct CrossEntropyOptions {
   double label_smoothing = 0;   // in [0, 1]: this share of the target is spread over all classes (Szegedy et al. 2016)
-  int64_t ignore_index = -100;  // rows with this label count for nothing
+  int64_t ignore_index = -100;  // rows with this label count for nothing, whatever stands in them
 };
 
 // The mean over rows of -sum_c target_c log(softmax(logits)_c), a scalar (shape []).  logits [N, C], f32 or f64; labels

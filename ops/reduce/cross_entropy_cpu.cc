@@ -29,7 +29,8 @@ void cross_entropy(const CrossEntropyOptions& options, const Tensor& logits, con
         const T *x = from + i * classes, top = static_cast<T>(reduce_array<Max>(classes, x));
         log_sum[i] = top + std::log(reduce_all<Sum>(classes, [=](int64_t c) { return elementary::exp(x[c] - top); }));
         if (label[i] == options.ignore_index) continue;
-        total += log_sum[i] - (1 - smooth) * x[label[i]];
+        // A share of 0 is none of an infinity, either.
+        total += smooth < 1 ? log_sum[i] - (1 - smooth) * x[label[i]] : log_sum[i];
         if (smooth > 0) total -= smooth * reduce_array<Sum>(classes, x) / static_cast<double>(classes);
       }
       partial[slot] = total;
@@ -55,20 +56,23 @@ void cross_entropy_backward(const CrossEntropyOptions& options, const Tensor& dy
     const T hit = static_cast<T>(1 - options.label_smoothing);
     const int64_t ignored = options.ignore_index;
     for_rows(rows, classes, [=](int64_t i) {
-      const bool counts = label[i] != ignored;
-      const T *x = from + i * classes, factor = counts ? scale : T(0);
+      const T* x = from + i * classes;
       const double log_total = log_sum[i];
       T* out = to + i * classes;
+      if (label[i] == ignored) {  // whatever is in it
+        if (!add) std::fill_n(out, classes, T(0));
+        return;
+      }
       // For the classes in [first, last), whose part of the target is given.
       const auto write = [=](int64_t first, int64_t last, T target) {
         for (int64_t c = first; c < last; ++c) {
-          const T value = factor * (elementary::exp(static_cast<T>(x[c] - log_total)) - target);
+          const T value = scale * (elementary::exp(static_cast<T>(x[c] - log_total)) - target);
           out[c] = add ? out[c] + value : value;
         }
       };
-      const int64_t at = counts ? label[i] : 0;
+      const int64_t at = label[i];
       write(0, at, rest);
-      write(at, at + 1, counts ? rest + hit : rest);
+      write(at, at + 1, rest + hit);
       write(at + 1, classes, rest);
     });
   });

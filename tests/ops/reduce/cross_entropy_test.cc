@@ -40,9 +40,43 @@ TEST(CrossEntropy, IsTheComposedFormWithMoreDigits) {
   EXPECT_TRUE(close(cross_entropy(x, labels), -mean(picked)));
   EXPECT_TRUE(close(cross_entropy(x.to(f32), labels), -mean(picked).to(f32), 2e-7));
   EXPECT_NEAR(cross_entropy(tensor<double>({1000, -1000}, {1, 2}).to(f32), tensor<int64_t>({1})).item(), 2000, 0);
-  // A class that is ruled out costs nothing where the label is another.
+  // A class that is ruled out costs nothing where the label is another, and all where a share of the target is its.
+  const Tensor ruled_out = there(tensor<double>({0, -INFINITY, 0}, {1, 3})), second = there(tensor<int64_t>({1}));
+  for (double smoothing : {0.1, 1.0})
+    EXPECT_EQ(cross_entropy(ruled_out, second, {.label_smoothing = smoothing}).item(), INFINITY) << smoothing;
   EXPECT_NEAR(cross_entropy(tensor<double>({0, -INFINITY, 0}, {1, 3}), tensor<int64_t>({0})).item(), std::log(2),
               1e-15);
+}
+
+// Whatever stands in a row that is ignored, the loss and the gradient are those without it.
+TEST(CrossEntropy, IgnoredRowsMayHoldAnything) {
+  const double inf = INFINITY;
+  for (DType dtype : {f32, f64})
+    for (int64_t classes : {3, 40})
+      for (double smoothing : {0.0, 0.2, 1.0})
+        for (double content : {inf, -inf, double{NAN}, 1e38})
+          for (int64_t ignored : {-100, 1}) {  // 1: a label that there is
+            const Tensor plain = random({3, classes}).to(dtype), x = plain.clone();
+            view::slice(x, 0, 1, 2).fill(content);
+            view::slice(view::slice(x, 0, 1, 2), 1, 1, 2).fill(0);
+            const Tensor labels = there(tensor<int64_t>({0, ignored, 2})), rest = there(tensor<int64_t>({0, 2}));
+            const CrossEntropyOptions options{smoothing, ignored};
+            const Tensor others = concat({view::slice(plain, 0, 0, 1), view::slice(plain, 0, 2, 3)}, 0);
+            EXPECT_TRUE(close(cross_entropy(x, labels, options), cross_entropy(others, rest, options)));
+            const Tensor dx =
+                gradient([&](const Tensor& in) { return cross_entropy(in, labels, options); }, x, scalar(1));
+            expect_values(view::slice(dx, 0, 1, 2), std::vector<double>(classes, 0));
+            const Tensor want =
+                gradient([&](const Tensor& in) { return cross_entropy(in, rest, options); }, others, scalar(1));
+            EXPECT_TRUE(close(view::slice(dx, 0, 2, 3), view::slice(want, 0, 1, 2)));
+            // Added to a gradient that is there, and under an infinite one.
+            const auto twice = [&](const Tensor& in) { return add(in, cross_entropy(in, labels, options)); };
+            expect_values(view::slice(gradient(twice, x, scalar(2)), 0, 1, 2), std::vector<double>(classes, 2));
+            expect_values(view::slice(gradient([&](const Tensor& in) { return cross_entropy(in, labels, options); }, x,
+                                               scalar(inf)),
+                                      0, 1, 2),
+                          std::vector<double>(classes, 0));
+          }
 }
 
 // Rows longer than vectors, and of any rest, in f32 against f64; the gradient is added to what is there.
