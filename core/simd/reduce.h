@@ -26,19 +26,24 @@ struct Min {
 constexpr int64_t kReduceBlock = 512;   // columns whose accumulators stay in the first-level cache
 constexpr int64_t kReduceColumns = 64;  // narrower matrices are read as if they were about this wide
 
-// acc[j] = f over i of x(first + i * stride + j), for j in [0, width).
+// acc[j] = f over i of x(first + i * stride + j, j), for j in [0, width).
 template <class F, class X>
 NORMA_INLINE inline void reduce_rows(X x, int64_t first, int64_t rows, int64_t width, int64_t stride,
                                      double* __restrict acc) {
   for (int64_t i = 0; i < rows; ++i, first += stride)
-    for (int64_t j = 0; j < width; ++j) acc[j] = F::combine(acc[j], static_cast<double>(x(first + j)));
+    for (int64_t j = 0; j < width; ++j) acc[j] = F::combine(acc[j], static_cast<double>(x(first + j, j)));
 }
 
-// acc[j] = f over all rows of x(row * inner + j), for j in [0, width), width <= kReduceBlock.
+// So many rows of a narrow matrix are taken as one.
+NORMA_INLINE inline int64_t rows_together(int64_t rows, int64_t width, int64_t inner) {
+  return inner == width ? std::clamp<int64_t>(kReduceColumns / width, 1, std::max<int64_t>(rows, 1)) : 1;
+}
+
+// acc[j] = f over all rows of x(row * inner + j, j), for j in [0, width), width <= kReduceBlock. Where rows are taken
+// together, x is given j + width for the second of them, and so on.
 template <class F, class X>
 NORMA_INLINE inline void reduce_block(X x, int64_t rows, int64_t width, int64_t inner, double* __restrict acc) {
-  const int64_t most = std::max<int64_t>(rows, 1);
-  const int64_t together = inner == width ? std::clamp<int64_t>(kReduceColumns / width, 1, most) : 1;
+  const int64_t together = rows_together(rows, width, inner);
   std::fill_n(acc, together * width, F::kIdentity);
   const int64_t whole = rows / together;
   reduce_rows<F>(x, 0, whole, together * width, together * inner, acc);
@@ -53,7 +58,7 @@ NORMA_INLINE inline void reduce_block(X x, int64_t rows, int64_t width, int64_t 
 template <class F, class X>
 NORMA_INLINE inline double reduce_all(int64_t n, X x) {
   double acc[kReduceColumns];
-  reduce_block<F>(x, n, 1, 1, acc);
+  reduce_block<F>([=](int64_t i, int64_t) { return x(i); }, n, 1, 1, acc);
   return acc[0];
 }
 template <class F, class T>

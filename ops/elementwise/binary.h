@@ -67,7 +67,7 @@ NORMA_EACH_COMPARE(NORMA_COMPARE)
 // recorded; x itself where nothing was repeated. x is f32 or f64. Error: `shape` does not broadcast to x's.
 Tensor sum_to(const Tensor& x, const Shape& shape);
 
-// y = f(a, b).  a, b broadcast to y's shape, any strides; y contiguous.
+// y = f(a, b).  a, b broadcast to y's shape, any strides; y contiguous, and maybe a itself.
 NORMA_KERNEL(binary, Binary f, const Tensor& a, const Tensor& b, const Tensor& y)
 // dx (+)= dy * (side == 0 ? df/da : df/db), 0 where f is constant in that operand.  dx contiguous, to
 // whose shape dy, a and b broadcast. Operands that the derivative does not depend on may be anything of that shape.

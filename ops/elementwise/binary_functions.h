@@ -46,7 +46,7 @@ NORMA_BINARY(squared_difference, (a - b) * (a - b), d*(2 * (a - b)), d*(2 * (b -
 NORMA_BINARY(bce_with_logits, linear_loss(a, b) + std::log1p(std::exp(-std::abs(a))),
              d*(unary_functions::logistic(a) - b), d * -a)
 // Whether a is among the elements of which b is the largest or smallest: equal, or the NaN that made b one.
-NORMA_BINARY(wins, T(a == b || a != a), T(0), T(0))
+NORMA_BINARY(wins, ((a == b) | (a != a)) ? T(1) : T(0), T(0), T(0))
 // a b, and of a weight a of 0 nothing, whatever b is.
 NORMA_BINARY(share, a == 0 ? T(0) : a * b, d* b, a == 0 ? T(0) : d * a)
 // exp(a - b) for b the largest of the values that a is among: 1 for itself, if only infinite, but 0 where all are -inf.

@@ -1,5 +1,5 @@
-// Losses of two tensors of one shape: means over all elements, as scalars (shape []). Made of other ops: there is no
-// kernel here. The loss of a classifier is in ops/reduce/cross_entropy.h.
+// Losses of two tensors of one shape: means over all elements, as scalars (shape []). Made of the kernels of
+// other ops. The loss of a classifier is in ops/reduce/cross_entropy.h.
 #pragma once
 
 #include "norma/core/tensor.h"
@@ -10,7 +10,8 @@ namespace norma {
 // arguments have gradients.
 Tensor mse(const Tensor& a, const Tensor& b);  // mean((a - b)^2)
 // The cross entropy of sigmoid(logits) against target, which is in [0, 1] (not checked):
-// mean(-target log(sigmoid(logits)) - (1 - target) log(1 - sigmoid(logits))), computed without overflow.
+// mean(-target log(sigmoid(logits)) - (1 - target) log(1 - sigmoid(logits))), computed without overflow: 0 at (inf, 1)
+// and at (-inf, 0), inf at other targets of infinite logits.
 Tensor bce_with_logits(const Tensor& logits, const Tensor& target);
 
 }  // namespace norma

@@ -44,23 +44,31 @@ Reduction prepare(const Op& op, const Tensor& x, const Shape& axes, bool keepdim
   return r;
 }
 
-Tensor run(Reduce f, double divisor, const Reduction& r) {
+Tensor run(Reduce f, double divisor, const Reduction& r, const Tensor& high = {}, const Tensor& low = {}) {
   Tensor y(r.result, r.x.dtype(), r.x.device());
-  kernel::reduce(f, divisor, r.x, y);
+  kernel::reduce(f, divisor, r.x, high, low, y);
   return y;
 }
 
-// The gradient dy of the results, shared out among the elements behind each in proportion to `weights`.
+// f(x, of), unrecorded; `of` broadcasts.
+Tensor of_two(Binary f, const Tensor& x, const Tensor& of) {
+  const Tensor y = empty_like(x);
+  kernel::binary(f, x, of, y);
+  return y;
+}
+
+// The gradient dy of the results, shared out among the elements behind each in proportion to `weights`. What has no
+// weight gets nothing, also of an infinite dy.
 Tensor share_out(const Tensor& dy, const Tensor& weights, const Shape& kept) {
-  return mul(weights, div(view::reshape(dy, kept), sum_to(weights, kept)));
+  return of_two(Binary::share, weights, div(view::reshape(dy, kept), sum_to(weights, kept)));
 }
 
 Tensor extreme(const char* name, Reduce f, const Tensor& x, const Shape& axes, bool keepdim) {
   const Op op(name, {x});
-  const Reduction r = prepare(op, x, axes, keepdim);
+  const Reduction r = prepare(op, x, axes, keepdim, 0);
   Tensor y = run(f, 1, r);
   return op.record({x}, y, [x = op.save(x), y = op.save(y), kept = r.kept](const Tensor& dy, Sink& dx) {
-    dx.give(0, share_out(dy, eq(x, view::reshape(y, kept)).to(dy.dtype()), kept));
+    dx.give(0, share_out(dy, of_two(Binary::wins, x, view::reshape(y, kept)), kept));
   });
 }
 
@@ -80,26 +88,32 @@ Tensor mean(const Tensor& x, const Shape& axes, bool keepdim) { return total("me
 Tensor max(const Tensor& x, const Shape& axes, bool keepdim) { return extreme("max", Reduce::max, x, axes, keepdim); }
 Tensor min(const Tensor& x, const Shape& axes, bool keepdim) { return extreme("min", Reduce::min, x, axes, keepdim); }
 
+// The mean is held as high + low, so that it keeps its digits also between two numbers of x's dtype: low is the mean of
+// what x differs from high, which is the mean as it is rounded.
 Tensor var(const Tensor& x, const Shape& axes, int64_t correction, bool keepdim) {
   const Op op("var", {x});
-  Reduction r = prepare(op, x, axes, keepdim, std::max<int64_t>(correction, 0) + 1);
+  const Reduction r = prepare(op, x, axes, keepdim, std::clamp<int64_t>(correction, 0, INT64_MAX - 1) + 1);
   const auto n = static_cast<double>(r.x.dim(1)), freedom = n - static_cast<double>(correction);
-  const Tensor average = view::reshape(run(Reduce::sum, n, r), {r.x.dim(0), 1, r.x.dim(2)});
-  r.x = square(sub(r.x, average));
-  const Tensor y = run(Reduce::sum, freedom, r);
-  return op.record({x}, y, [freedom, kept = r.kept, x = op.save(x), axes](const Tensor& dy, Sink& dx) {
-    dx.give(0, mul(sub(x, mean(x, axes, true)), mul(view::reshape(dy, kept), 2 / freedom)));
-  });
+  const Tensor high = run(Reduce::sum, n, r), low = run(Reduce::deviation, n, r, high);
+  const Tensor y = run(Reduce::squared_deviation, freedom, r, high, low);
+  return op.record(
+      {x}, y,
+      [freedom, kept = r.kept, x = op.save(x), high = op.save(high), low = op.save(low)](const Tensor& dy, Sink& dx) {
+        const Tensor grad = sub(x, view::reshape(high, kept)), factor = mul(view::reshape(dy, kept), 2 / freedom);
+        kernel::binary(Binary::sub, grad, view::reshape(low, kept), grad);
+        kernel::binary(Binary::mul, grad, factor, grad);
+        dx.give(0, grad);
+      });
 }
 
 Tensor logsumexp(const Tensor& x, const Shape& axes, bool keepdim) {
   const Op op("logsumexp", {x});
-  const Reduction r = prepare(op, x, axes, keepdim);
-  const double finite = x.dtype() == f32 ? std::numeric_limits<float>::max() : std::numeric_limits<double>::max();
-  const Tensor values = x.detach(), top = clamp(max(values, axes, true), -finite, finite);
-  const Tensor y = view::reshape(add(log(sum(exp(sub(values, top)), axes, true)), top), r.result);
+  const Reduction r = prepare(op, x, axes, keepdim, 0);
+  const Tensor values = x.detach(), top = max(values, axes, true);
+  const Tensor y = view::reshape(add(log(sum(of_two(Binary::exp_below, values, top), axes, true)), top), r.result);
   return op.record({x}, y, [x = op.save(x), top = op.save(top), kept = r.kept](const Tensor& dy, Sink& dx) {
-    dx.give(0, share_out(dy, exp(sub(x, top)), kept));  // not dy exp(x - y), which loses the digits that y has lost
+    // Not dy exp(x - y), which loses the digits that y has lost.
+    dx.give(0, share_out(dy, of_two(Binary::exp_below, x, top), kept));
   });
 }
 

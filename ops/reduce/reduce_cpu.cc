@@ -6,12 +6,14 @@ NORMA_SIMD_BEGIN
 
 static constexpr int64_t kGrain = 8192;
 
-void reduce(Reduce f, double divisor, const Tensor& x, const Tensor& y) {
+void reduce(Reduce f, double divisor, const Tensor& x, const Tensor& high, const Tensor& low, const Tensor& y) {
   dispatch_floating("reduce", x.dtype(), [&]<class T>() {
-    const auto run = [&]<class F>(F) {
+    // power: of the deviations from high + low; 0: f of the elements.
+    const auto run = [&]<class F, int power>(F, std::integral_constant<int, power>) {
       const int64_t outer = x.dim(0), n = x.dim(1), inner = x.dim(2);
       if (outer * inner == 0) return;
       const T* from = x.data<T>();
+      const T *highs = high.data_or_null<T>(), *lows = low.data_or_null<T>();
       T* to = y.mutable_data<T>();
       // An item of work: an outer index, a range of n, a block of inner's columns. n is cut only where there are few
       // items otherwise.
@@ -26,7 +28,24 @@ void reduce(Reduce f, double divisor, const Tensor& x, const Tensor& y) {
         const int64_t columns = std::min(kReduceBlock, inner - column);
         const int64_t first = n * range / ranges, last = n * (range + 1) / ranges;
         const T* at = from + (o * n + first) * inner + column;
-        reduce_block<F>([=](int64_t i) { return at[i]; }, last - first, columns, inner, acc);
+        const int64_t rows = last - first;
+        const auto term = [=](int64_t i, double from_high, double from_low) {
+          const double deviation = at[i] - from_high - from_low;
+          return power == 1 ? deviation : deviation * deviation;
+        };
+        const auto mean = [=](const T* means, int64_t j) { return means ? double{means[o * inner + column + j]} : 0; };
+        if constexpr (power == 0) {
+          reduce_block<F>([=](int64_t i, int64_t) { return at[i]; }, rows, columns, inner, acc);
+        } else if (columns == 1) {
+          const double from_high = mean(highs, 0), from_low = mean(lows, 0);
+          reduce_block<F>([=](int64_t i, int64_t) { return term(i, from_high, from_low); }, rows, 1, inner, acc);
+        } else {
+          double from_high[kReduceBlock], from_low[kReduceBlock];
+          for (int64_t k = 0, j = 0; k < rows_together(rows, columns, inner); ++k)
+            for (int64_t c = 0; c < columns; ++c, ++j) from_high[j] = mean(highs, c), from_low[j] = mean(lows, c);
+          reduce_block<F>([&](int64_t i, int64_t j) { return term(i, from_high[j], from_low[j]); }, rows, columns,
+                          inner, acc);
+        }
         for (int64_t j = 0; j < columns; ++j) {
           if (part) part[(o * ranges + range) * inner + column + j] = acc[j];
           else to[o * inner + column + j] = static_cast<T>(acc[j] / divisor);
@@ -43,9 +62,11 @@ void reduce(Reduce f, double divisor, const Tensor& x, const Tensor& y) {
       for_rows(outer * inner, ranges, merge, kGrain);
     };
     switch (f) {
-      case Reduce::sum: return run(Sum{});
-      case Reduce::max: return run(Max{});
-      case Reduce::min: return run(Min{});
+      case Reduce::sum: return run(Sum{}, std::integral_constant<int, 0>());
+      case Reduce::max: return run(Max{}, std::integral_constant<int, 0>());
+      case Reduce::min: return run(Min{}, std::integral_constant<int, 0>());
+      case Reduce::deviation: return run(Sum{}, std::integral_constant<int, 1>());
+      case Reduce::squared_deviation: return run(Sum{}, std::integral_constant<int, 2>());
     }
   });
 }
