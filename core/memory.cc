@@ -46,6 +46,11 @@ void* system_allocate(size_t bytes, int) {
   return block;
 }
 
+// The bytes of a class, by its index.
+int64_t bytes_of_class(size_t index) {
+  return static_cast<int64_t>(index < 8 ? (index + 1) * kMinBlock : (index % 8 + 9) << (index / 8 + 5));
+}
+
 }  // namespace
 
 MemoryPool::MemoryPool()
@@ -54,35 +59,55 @@ MemoryPool::MemoryPool()
                  0) {}
 
 void* MemoryPool::allocate(size_t bytes) {
+  check(bytes < size_t{1} << 62, "memory", "cannot allocate {} bytes", bytes);
   const SizeClass wanted = size_class(bytes);
   void* block = nullptr;
   bool poison;
   {
     std::lock_guard lock(mutex_);
     check(--until_failure_ != 0, "memory", "cannot allocate {} bytes: a failure that a test asked for", wanted.bytes);
-    auto& list = free_[wanted.index];
-    if (!list.empty()) {
-      block = list.back();
-      list.pop_back();
-    } else {
+    const int64_t in_use = stats_.bytes_in_use + static_cast<int64_t>(wanted.bytes);
+    check(in_use <= limit_, "memory", "cannot allocate {} bytes: {} are in use, the limit is {}", wanted.bytes,
+          stats_.bytes_in_use, limit_);
+    block = take_cached(wanted.index, std::max(most_in_use_, in_use));
+    if (!block) {
       block = source_.allocate(wanted.bytes, device_);
       if (!block) {
-        free_cached();
+        free_cached(0);
         block = source_.allocate(wanted.bytes, device_);
       }
       check(block != nullptr, "memory", "cannot allocate {} bytes: {} are in use", wanted.bytes, stats_.bytes_in_use);
+      auto& list = free_[wanted.index];
       if (++count_[wanted.index] > list.capacity()) list.reserve(2 * count_[wanted.index]);
       if (!source_.asynchronous) ASAN_POISON_MEMORY_REGION(block, wanted.bytes);
       ++stats_.system_calls;
       stats_.bytes_reserved += static_cast<int64_t>(wanted.bytes);
     }
     ++stats_.allocations;
-    stats_.bytes_in_use += static_cast<int64_t>(wanted.bytes);
-    stats_.peak_bytes = std::max(stats_.peak_bytes, stats_.bytes_in_use);
+    stats_.bytes_in_use = in_use;
+    most_in_use_ = std::max(most_in_use_, in_use);
+    stats_.peak_bytes = std::max(stats_.peak_bytes, in_use);
     poison = poison_;
   }
   ASAN_UNPOISON_MEMORY_REGION(block, bytes);
   if (poison) source_.fill(block, 0xFF, bytes, device_);
+  return block;
+}
+
+// A block of the class or, where with one more the pool would have reserved more than 2 * most bytes, of the next
+// larger one that has any, as long as no more than `most` bytes are lost to that. If there is none, gives others back.
+void* MemoryPool::take_cached(size_t index, int64_t most) {
+  const int64_t bytes = bytes_of_class(index);
+  if (free_[index].empty() && stats_.bytes_reserved + bytes > 2 * most) {
+    while (index < free_.size() && free_[index].empty()) ++index;
+    const int64_t loss = bytes_of_class(std::min(index, free_.size() - 1)) - bytes;
+    if (index == free_.size() || lost_ + loss > most) return free_cached(2 * most - bytes), nullptr;
+    lent_.push_back({free_[index].back(), index, loss});
+    lost_ += loss;
+  }
+  if (free_[index].empty()) return nullptr;
+  void* const block = free_[index].back();
+  free_[index].pop_back();
   return block;
 }
 
@@ -91,7 +116,15 @@ void MemoryPool::release(void* block, size_t bytes) noexcept {
   const SizeClass given = size_class(bytes);
   if (!source_.asynchronous) ASAN_POISON_MEMORY_REGION(block, given.bytes);
   std::lock_guard lock(mutex_);
-  free_[given.index].push_back(block);
+  size_t index = given.index;
+  const auto lent = std::find_if(lent_.begin(), lent_.end(), [&](const Lent& entry) { return entry.block == block; });
+  if (lent != lent_.end()) {
+    index = lent->index;
+    lost_ -= lent->loss;
+    *lent = lent_.back();
+    lent_.pop_back();
+  }
+  free_[index].push_back(block);
   stats_.bytes_in_use -= static_cast<int64_t>(given.bytes);
 }
 
@@ -107,16 +140,16 @@ void MemoryPool::reset_peak() {
 
 void MemoryPool::trim() {
   std::lock_guard lock(mutex_);
-  free_cached();
+  free_cached(0);
 }
 
-void MemoryPool::free_cached() {
-  for (size_t i = 0; i < free_.size(); ++i) {
-    for (void* block : free_[i]) source_.release(block, device_);
-    count_[i] -= free_[i].size();
-    free_[i].clear();
-  }
-  stats_.bytes_reserved = stats_.bytes_in_use;
+// The largest first, until no more than `room` bytes are reserved.
+void MemoryPool::free_cached(int64_t room) {
+  for (size_t i = free_.size(); i-- > 0;)
+    for (; !free_[i].empty() && stats_.bytes_reserved > room; free_[i].pop_back(), --count_[i]) {
+      source_.release(free_[i].back(), device_);
+      stats_.bytes_reserved -= bytes_of_class(i);
+    }
 }
 
 bool MemoryPool::set_poison(bool on) {
@@ -127,6 +160,11 @@ bool MemoryPool::set_poison(bool on) {
 void MemoryPool::fail_at(int64_t n) {
   std::lock_guard lock(mutex_);
   until_failure_ = n;
+}
+
+int64_t MemoryPool::set_limit(int64_t bytes) {
+  std::lock_guard lock(mutex_);
+  return std::exchange(limit_, bytes);
 }
 
 MemoryPool& cpu_memory() {

@@ -1,6 +1,8 @@
 // The pooled allocator of CPU and CUDA: blocks go back to free lists by size class, so that a training step in its
-// steady state makes no system allocation. Thread-safe. On CUDA, the device's one stream keeps the order in which a
-// block is used.
+// steady state makes no system allocation. Where sizes vary from step to step, the lists would keep blocks of every
+// size that ever was: before the pool reserves more than twice the most that was ever in use, it hands out larger
+// blocks than are asked for or, where that would not do, gives some back to the system. Thread-safe. On CUDA, the
+// device's one stream keeps the order in which a block is used.
 #pragma once
 
 #include <array>
@@ -33,13 +35,16 @@ class MemoryPool {
   MemoryPool(const MemorySource& source, int device) : source_(source), device_(device) {}
 
   // At least `bytes` bytes, aligned to 64 (one cache line, one AVX-512 register); contents are unspecified. Throws
-  // Error where the system has none left, even after trim().
+  // Error, which names the bytes, where the system has none left, even after trim(), or they are beyond the limit.
   void* allocate(size_t bytes);
   void release(void* block, size_t bytes) noexcept;  // `bytes` as given to allocate
 
   MemoryStats stats() const;
   void reset_peak();
   void trim();  // gives the free lists back to the system
+
+  // The most bytes that may be in use; default: any number. Returns the former limit.
+  int64_t set_limit(int64_t bytes);
 
   // Fills every block handed out with 0xFF (a NaN in f32 and f64), so that a kernel which reads or leaves
   // uninitialised memory is seen. For tests; gradcheck turns it on.
@@ -49,13 +54,21 @@ class MemoryPool {
   void fail_at(int64_t n);
 
  private:
-  void free_cached();
+  struct Lent {  // a block that is in use for less than its size
+    void* block;
+    size_t index;  // its size class
+    int64_t loss;  // bytes beyond the class that was asked for
+  };
+  void* take_cached(size_t index, int64_t most);
+  void free_cached(int64_t room);
   const MemorySource source_;
   const int device_;
   mutable std::mutex mutex_;
   std::array<std::vector<void*>, 512> free_;  // by size class, with room for
   std::array<size_t, 512> count_{};           // all blocks of the class: release() allocates nothing
+  std::vector<Lent> lent_;                    // few, if any
   MemoryStats stats_;
+  int64_t most_in_use_ = 0, lost_ = 0, limit_ = INT64_MAX;
   bool poison_ = false;
   int64_t until_failure_ = 0;
 };

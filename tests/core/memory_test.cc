@@ -9,6 +9,8 @@
 namespace norma {
 namespace {
 
+using namespace norma::test;
+
 struct OwnPool : MemoryPool {
   ~OwnPool() { trim(); }
 };
@@ -115,6 +117,57 @@ TEST(Memory, ASteadyStateAsksTheSystemForNothing) {
   const int64_t before = cpu_memory().stats().system_calls;
   for (int i = 0; i < 10; ++i) step();
   EXPECT_EQ(cpu_memory().stats().system_calls, before);
+}
+
+// Sizes that never come again do not pile up.
+TEST(Memory, ReservesAtMostTwiceWhatWasInUse) {
+  OwnPool pool;
+  Generator random(1);
+  for (int step = 0; step < 300; ++step) {
+    std::vector<std::pair<void*, size_t>> blocks;
+    const int64_t most = random.below(1 << 18) + 1;
+    for (int i = 0; i < 12; ++i) {
+      const auto bytes = static_cast<size_t>(random.below(most));
+      blocks.emplace_back(pool.allocate(bytes), bytes);
+      std::memset(blocks.back().first, 1, bytes);
+      if (random.below(2)) {
+        std::swap(blocks.back(), blocks[static_cast<size_t>(random.below(std::ssize(blocks)))]);
+        pool.release(blocks.back().first, blocks.back().second);
+        blocks.pop_back();
+      }
+    }
+    for (const auto& [block, bytes] : blocks) pool.release(block, bytes);
+    ASSERT_LE(pool.stats().bytes_reserved, 2 * pool.stats().peak_bytes) << "step " << step;
+  }
+  EXPECT_EQ(pool.stats().bytes_in_use, 0);
+}
+
+// Steps of which each has blocks of many sizes, one after the other: all cached, they would be eleven times what is in
+// use at a time.
+TEST(Memory, ASteadyStateOfManySizesAsksTheSystemForNothing) {
+  OwnPool pool;
+  const auto step = [&] {
+    for (size_t bytes = 1 << 20; bytes > 1 << 16; bytes -= bytes / 8) pool.release(pool.allocate(bytes), bytes);
+  };
+  step();
+  step();
+  EXPECT_LE(pool.stats().bytes_reserved, 2 * pool.stats().peak_bytes);
+  const int64_t before = pool.stats().system_calls;
+  for (int i = 0; i < 10; ++i) step();
+  EXPECT_EQ(pool.stats().system_calls, before);
+}
+
+TEST(Memory, RefusesWhatIsBeyondTheLimit) {
+  OwnPool pool;
+  EXPECT_EQ(pool.set_limit(4096), INT64_MAX);
+  void* const block = pool.allocate(3072);
+  expect_error([&] { pool.allocate(2048); }, "[memory] cannot allocate 2048 bytes: 3072 are in use, the limit is 4096");
+  EXPECT_EQ(pool.stats().bytes_in_use, 3072);
+  pool.release(pool.allocate(1024), 1024);
+  EXPECT_EQ(pool.set_limit(INT64_MAX), 4096);
+  pool.release(pool.allocate(2048), 2048);
+  pool.release(block, 3072);
+  expect_error([&] { pool.allocate(SIZE_MAX); }, "[memory] cannot allocate 18446744073709551615 bytes");
 }
 
 TEST(MemoryThreads, ServesSeveralThreads) {

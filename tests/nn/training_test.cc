@@ -66,5 +66,23 @@ TEST(Training, LearnsInTheSameBitsOnAnyNumberOfThreads) {
   EXPECT_EQ(one.system_calls, 0);  // of several threads, chance says how many blocks are in use at once
 }
 
+// Pictures of another size in each step: what the pool keeps is bounded by what the largest step needs.
+TEST(Training, OfVaryingSizesReservesAtMostTwiceItsPeak) {
+  cpu_memory().trim();
+  nn::Sequential net(nn::Conv2d(3, 8, 3, {.padding = 1}), nn::ReLU(), nn::Conv2d(8, 8, 3, {.padding = 1}),
+                     nn::GlobalAvgPool());
+  nn::SGD optimizer(net, {.lr = 1e-3});
+  Generator sizes(1);
+  int64_t peak = 0;
+  for (int step = 0; step < 60; ++step) {
+    optimizer.zero_grad();
+    Tape tape;
+    tape.backward(mean(square(net(rand({2, 16 + sizes.below(48), 16 + sizes.below(48), 3})))));
+    optimizer.step();
+    peak = std::max(peak, cpu_memory().stats().peak_bytes);
+    ASSERT_LE(cpu_memory().stats().bytes_reserved, 2 * peak) << "step " << step;
+  }
+}
+
 }  // namespace
 }  // namespace norma
