@@ -15,8 +15,14 @@ struct Conv2dOptions {
 // x [N, H, W, C], weight [C_out, KH, KW, C / groups], bias [C_out] or undefined -> y [N, OH, OW, C_out] with
 // OH = (H + 2 padding - dilation (KH - 1) - 1) / stride + 1, rounded down. f32 or f64, any strides; N may be 0.
 // Gradients for x, weight and bias.
+// On the CPU, 3x3 kernels are mostly computed by Winograd's method. The rounding error of an output is then relative to
+// the largest values not of its own window but of all that are read by its tile, 4 x 4 outputs (or 2 x 2) that read
+// 6 x 6 pixels (4 x 4): a pixel of 1e8 disturbs outputs up to 4 (2) pixels away, by about 1e-7 of itself times the
+// weights, and so it is with the gradient of x. An infinity or a NaN reaches only the outputs whose windows hold it; of
+// the weight's gradient it reaches all nine taps. {.algorithm = ConvAlgorithm::direct} does without.
 // Errors: dtypes or devices that differ, shapes that do not fit, a kernel larger than the padded input, stride or
-// dilation < 1, padding < 0, groups that do not divide the channels, an algorithm that cannot do it.
+// dilation < 1, padding < 0, one of them above kMaxStep (2^31 - 1), groups that do not divide the channels, an
+// algorithm that cannot do it.
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options = {});
 
 // The seam behind which all convolution stands: its three passes, on contiguous tensors. bias may be undefined. The

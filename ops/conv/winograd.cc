@@ -125,23 +125,29 @@ struct Filters {
   bool turned;                // for backward_input: c is C_out and k C_in, and the taps run backwards
 };
 
+// The weights of kLanes channels by kLanes filters from (first_c, first_k) on, by the taps as they are used; zeros
+// where there are none.
+void read_taps(const Filters& w, int64_t first_c, int64_t first_k, float (&taps)[9][kLanes][kLanes]) {
+  const int64_t channels = std::min<int64_t>(kLanes, w.channels - first_c);
+  const int64_t filters = std::min<int64_t>(kLanes, w.filters - first_k);
+  if (channels < kLanes || filters < kLanes) std::memset(taps, 0, sizeof taps);
+  for (int tap = 0; tap < 9; ++tap)
+    if (w.turned)
+      for (int64_t c = 0; c < channels; ++c)
+        std::copy_n(w.data + ((first_c + c) * 9 + 8 - tap) * w.filters + first_k, filters, taps[tap][c]);
+    else
+      for (int64_t k = 0; k < filters; ++k)
+        for (int64_t c = 0; c < channels; ++c)
+          taps[tap][c][k] = w.data[((first_k + k) * 9 + tap) * w.channels + first_c + c];
+}
+
 // U = G w G^T of the vectors `of` of k.
 template <class F>
 void transform_weights(const WinogradPlan<F>& plan, const Filters& w, Range of, float* u) {
   const int64_t plane = plan.plane(of.size());
   plan.for_weights(of, [&](int64_t first_c, int64_t first_k, int64_t offset, int64_t step) {
     float taps[9][kLanes][kLanes];
-    const int64_t channels = std::min<int64_t>(kLanes, w.channels - first_c);
-    const int64_t filters = std::min<int64_t>(kLanes, w.filters - first_k);
-    if (channels < kLanes || filters < kLanes) std::memset(taps, 0, sizeof taps);
-    for (int tap = 0; tap < 9; ++tap)
-      if (w.turned)
-        for (int64_t c = 0; c < channels; ++c)
-          std::copy_n(w.data + ((first_c + c) * 9 + 8 - tap) * w.filters + first_k, filters, taps[tap][c]);
-      else
-        for (int64_t k = 0; k < filters; ++k)
-          for (int64_t c = 0; c < channels; ++c)
-            taps[tap][c][k] = w.data[((first_k + k) * 9 + tap) * w.channels + first_c + c];
+    read_taps(w, first_c, first_k, taps);
     for (int64_t c = 0; c < kLanes; ++c)
       transform<3, F::in, filter<F>>([&](int i, int j) NORMA_INLINE { return load(taps[i * 3 + j][c]); },
                                      [put = u + offset + c * step, plane](int, int, Vec v) mutable NORMA_INLINE {
@@ -210,10 +216,47 @@ struct WinogradConvolution {
     }
   }
 
+  // Whether the M of these vectors and tiles have seen finite pixels only. Every pixel of a tile is a term of V at one
+  // of its four corners at least, since the first and the last line of B^T have no common zero.
+  bool finite(const float* m, int64_t vectors_of_m, int64_t count, int64_t stride) const {
+    Vec sum{};
+    for (int64_t corner : {0, F::in - 1, F::in * (F::in - 1), F::in * F::in - 1})
+      for (int64_t b = 0; b < vectors_of_m; ++b)
+        for (int64_t t = 0; t < count; ++t) sum += load(m + corner * stride + (b * plan.block + t) * kLanes);
+    sum -= sum;  // 0, or NaN
+    bool zero = true;
+    for (int lane = 0; lane < kLanes; ++lane) zero = zero && sum[lane] == 0;
+    return zero;
+  }
+
+  // Calls put(i, j, output) for the outputs of a tile, from `channel` on, each from its own window only: the transforms
+  // would spread an infinity or a NaN over the tile.
+  template <class Put>
+  void convolve(const typename WinogradPlan<F>::Tile& tile, int64_t channel, const Vec& offset, Put&& put) const {
+    Vec sums[F::out][F::out];
+    for (auto& line : sums)
+      for (Vec& sum : line) sum = offset;
+    for (int64_t c = 0; c < w.channels; c += kLanes) {
+      float taps[9][kLanes][kLanes];
+      read_taps(w, c, channel, taps);
+      for (int place = 0; place < F::out * F::out * 9; ++place) {
+        const int i = place / 9 / F::out, j = place / 9 % F::out, tap = place % 9;
+        const int64_t row = tile.top + i + tap / 3 - x.padding.h, column = tile.left + j + tap % 3 - x.padding.w;
+        if (row < 0 || row >= x.size.h || column < 0 || column >= x.size.w) continue;
+        const float* pixel = x.data + ((tile.image * x.size.h + row) * x.size.w + column) * w.channels + c;
+        for (int64_t k = 0; k < std::min<int64_t>(kLanes, w.channels - c); ++k)
+          sums[i][j] += pixel[k] * load(taps[tap][k]);
+      }
+    }
+    for (int i = 0; i < F::out; ++i)
+      for (int j = 0; j < F::out; ++j) put(i, j, sums[i][j]);
+  }
+
   // Writes A^T M A + bias to y, or the largest of each 2 x 2 of them, by E: Plain or an Epilogue.
   template <class E>
   void write_block(int64_t first, int64_t count, Range part, const float* m) const {
     const int64_t stride = plan.stride(part.size()), c = out.c, row = out.w * c;
+    const bool all_finite = finite(m, part.size(), count, stride);
     for (int64_t t = 0; t < count; ++t) {
       const auto tile = plan.tile(first + t);
       const int64_t height = out.h - tile.top, width = out.w - tile.left;
@@ -224,6 +267,8 @@ struct WinogradConvolution {
         // A constant is in M a single place, that of point 1 on both axes.
         const Vec offset = !bias ? Vec{} : load(bias + channel, std::min<int64_t>(left, kLanes));
         const auto transform_to = [&](auto&& put) NORMA_INLINE {
+          if (!all_finite && !finite(from, 1, 1, stride)) [[unlikely]]
+            return convolve(tile, channel, offset, put);
           transform<F::in, F::out, F::output>(
               [walk = Walk<F::in>(from, F::in * stride, stride), &offset](int i, int j) mutable NORMA_INLINE {
                 const Vec value = load(walk(i));

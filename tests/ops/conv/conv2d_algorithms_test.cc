@@ -134,6 +134,37 @@ TEST(ConvAlgorithms, WinogradWithWideWeights) {
   }
 }
 
+// An infinity or a NaN, in x or in dy, reaches the outputs and the elements of dx whose windows hold it, and no others
+// of its tile; their places are those that the plain loops give.
+TEST(ConvAlgorithms, WinogradKeepsABadPixelToItsWindows) {
+  for (int64_t channels : {5, 40}) {
+    const Shape shape = {2, 9, 11, channels}, weight = {channels + 9, 3, 3, channels},
+                output = {2, 9, 11, channels + 9};
+    const Tensor w = random(weight, 2).to(f32);
+    const auto run_with = [&](const Tensor& x, const Tensor& dy, ConvAlgorithm algorithm) {
+      Tensor leaf = x.clone();
+      leaf.set_requires_grad();
+      leaf.set_grad(ones(shape));
+      Tape tape;
+      const Tensor y = conv2d(leaf, w, {}, {.padding = 1, .algorithm = algorithm});
+      tape.backward(y, {.seed = dy});
+      return std::vector{y.detach(), leaf.grad()};
+    };
+    for (double bad : {std::nan(""), std::numeric_limits<double>::infinity()})
+      for (int64_t place = 0; place < 9 * 11; place += 7) {
+        const Tensor x = random(shape, 1).to(f32), dy = random(output, 3).to(f32);
+        x.mutable_data<float>()[place * channels + place % channels] = static_cast<float>(bad);
+        dy.mutable_data<float>()[place * (channels + 9) + place % channels] = static_cast<float>(bad);
+        const std::vector<Tensor> want = run_with(x, dy, ConvAlgorithm::direct);
+        for (ConvAlgorithm algorithm : {ConvAlgorithm::winograd, ConvAlgorithm::winograd2}) {
+          const std::vector<Tensor> got = run_with(x, dy, algorithm);
+          EXPECT_TRUE(close(got[0], want[0], 1e-5)) << place;
+          EXPECT_TRUE(close(got[1], want[1], 1e-5)) << place;
+        }
+      }
+  }
+}
+
 TEST(ConvAlgorithms, BitsDoNotDependOnThreads) {
   const int before = num_threads();
   for (const Case& c : std::vector<Case>{{{17, 15, 16, 16}, {17, 3, 3, 16}, {.padding = 1}},

@@ -73,11 +73,13 @@ TEST(Conv2dNorm, LetsANaNWinItsWindow) {
   for (const ConvAlgorithm algorithm : {ConvAlgorithm::winograd, ConvAlgorithm::winograd2, ConvAlgorithm::direct}) {
     const Conv2dOptions options = {.padding = 1, .algorithm = algorithm};
     const Layer layer({2, 12, 12, 16}, {16, 3, 3, 16}, options);
-    layer.x.mutable_data<float>()[(12 * 5 + 6) * 16] = std::numeric_limits<float>::quiet_NaN();
+    layer.x.mutable_data<float>()[(12 * 4 + 6) * 16] = std::numeric_limits<float>::quiet_NaN();
     for (const Activation& activation : {Activation::none(), Activation::relu(), Activation::leaky_relu(0.2)}) {
       const NormOptions after = {.activation = activation};
       const Tensor y = layer.one(options, after, whole(), 2);
       EXPECT_TRUE(std::isnan(y.data<float>()[(6 * 2 + 3) * 16]));
+      const Tensor direct = layer.one({.padding = 1, .algorithm = ConvAlgorithm::direct}, after, whole(), 2);
+      EXPECT_TRUE(close(y, direct, 1e-5));  // and no other window
       EXPECT_TRUE(same_bits(y, max_pool2d(layer.two(options, after), {.kernel = 2})));
     }
   }
