@@ -13,6 +13,7 @@ static Tensor fill(const char* op, const Tensor& x, Generator& generator, bool n
 }
 
 Generator::State Generator::reserve(int64_t blocks) {
+  check(blocks >= 0, "reserve", "{} blocks: want at least 0", blocks);
   return {state_.seed, state_.stream, std::atomic_ref(state_.position).fetch_add(static_cast<uint64_t>(blocks))};
 }
 
@@ -55,6 +56,7 @@ void Generator::shuffle(std::span<int64_t> items) {
 }
 
 std::vector<int64_t> Generator::permutation(int64_t n) {
+  check(n >= 0, "permutation", "of {} numbers: want at least 0", n);
   std::vector<int64_t> order = arange(n).to_vector<int64_t>();
   shuffle(order);
   return order;

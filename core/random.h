@@ -29,9 +29,9 @@ class Generator {
   Tensor fill_normal(const Tensor& x, double mean = 0, double deviation = 1);
 
   void shuffle(std::span<int64_t> items);       // in place, by Fisher and Yates's method: a block an item but the first
-  std::vector<int64_t> permutation(int64_t n);  // 0 ... n - 1, shuffled
+  std::vector<int64_t> permutation(int64_t n);  // 0 ... n - 1, shuffled; n >= 0
 
-  // Takes `blocks` blocks for the caller's own use and returns where they begin. Thread-safe.
+  // Takes `blocks` blocks, at least 0, for the caller's own use and returns where they begin. Thread-safe.
   State reserve(int64_t blocks);
 
   State state() const { return state_; }

@@ -56,7 +56,7 @@ Shape contiguous_strides(const Shape& shape) {
   int64_t step = 1;
   for (int i = shape.rank() - 1; i >= 0; --i) {
     strides[i] = step;
-    step *= shape[i];
+    step = saturating(step, shape[i], 0);
   }
   return strides;
 }

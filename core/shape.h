@@ -24,8 +24,8 @@ class Shape {
   int64_t& operator[](int axis) { return dims_[axis]; }
   int64_t back() const { return dims_[rank_ - 1]; }
   int64_t& back() { return dims_[rank_ - 1]; }
-  int64_t dim(int axis) const { return dims_[normalize_axis(axis, "shape")]; }  // axis may be negative
-  int normalize_axis(int64_t axis, std::string_view op) const;                  // -1 is the last; checked
+  int64_t dim(int64_t axis) const { return dims_[normalize_axis(axis, "shape")]; }  // axis may be negative
+  int normalize_axis(int64_t axis, std::string_view op) const;                      // -1 is the last; checked
 
   const int64_t* begin() const { return dims_.data(); }
   const int64_t* end() const { return dims_.data() + rank_; }
@@ -42,6 +42,17 @@ class Shape {
   int rank_ = 0;
 };
 
+// The largest that a stride, a padding, a dilation or a scale may be: sums and products of two of them, and of one and
+// the extent of a tensor in memory, are then no overflow.
+inline constexpr int64_t kMaxStep = (int64_t{1} << 31) - 1;
+
+// n * factor + more or, where that overflows, the largest int64_t, which no tensor has room for. Of sizes: not where it
+// would be far below 0.
+constexpr int64_t saturating(int64_t n, int64_t factor, int64_t more) {
+  const bool overflows = __builtin_mul_overflow(n, factor, &n) || __builtin_add_overflow(n, more, &n);
+  return overflows ? INT64_MAX : n;
+}
+
 // Height and width of a kernel, a stride, a padding: one number stands for both.
 struct Pair {
   int64_t h, w;
@@ -50,7 +61,7 @@ struct Pair {
   bool operator==(const Pair&) const = default;
 };
 
-Shape contiguous_strides(const Shape& shape);  // row-major
+Shape contiguous_strides(const Shape& shape);  // row-major; as far as they can be counted
 
 // The shape two operands broadcast to (numpy's rule: axes aligned at the end, extents equal or 1).
 Shape broadcast_shapes(std::string_view op, const Shape& a, const Shape& b);

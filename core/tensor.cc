@@ -218,8 +218,8 @@ Tensor permute(const Tensor& x, const Shape& axes) {
   return Tensor(x.storage(), shape, strides, x.offset(), x.dtype());
 }
 
-Tensor slice(const Tensor& x, int axis, int64_t start, int64_t stop, int64_t step) {
-  axis = x.shape().normalize_axis(axis, "slice");
+Tensor slice(const Tensor& x, int64_t along, int64_t start, int64_t stop, int64_t step) {
+  const int axis = x.shape().normalize_axis(along, "slice");
   const int64_t n = x.shape()[axis];
   check(step >= 1, "slice", "step {}: want at least 1", step);
   check(start >= 0 && start <= stop && stop <= n, "slice", "[{}, {}) is out of range on axis {}: shape {}", start, stop,

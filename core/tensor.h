@@ -67,7 +67,7 @@ class Tensor {
   const Shape& shape() const { return impl().shape; }
   const Shape& strides() const { return impl().strides; }
   int rank() const { return shape().rank(); }
-  int64_t dim(int axis) const { return shape().dim(axis); }  // negative counts from the end
+  int64_t dim(int64_t axis) const { return shape().dim(axis); }  // negative counts from the end
   int64_t numel() const { return shape().numel(); }
   // Of its elements; 0 if undefined.
   int64_t bytes() const { return defined() ? numel() * static_cast<int64_t>(size_of(dtype())) : 0; }
@@ -231,7 +231,7 @@ Tensor reshape(const Tensor& x, const Shape& shape);
 Tensor permute(const Tensor& x, const Shape& axes);
 // The entries start, start + step, ... below stop of an axis, which may be negative: that counts from the end. Errors:
 // unless 0 <= start <= stop <= extent and step >= 1.
-Tensor slice(const Tensor& x, int axis, int64_t start, int64_t stop, int64_t step = 1);
+Tensor slice(const Tensor& x, int64_t axis, int64_t start, int64_t stop, int64_t step = 1);
 // x broadcast to `shape`, with strides of 0 along what is repeated. Error: it does not broadcast.
 Tensor expand(const Tensor& x, const Shape& shape);
 }  // namespace view

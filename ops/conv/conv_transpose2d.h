@@ -18,7 +18,8 @@ struct ConvTranspose2dOptions {
 // OH = (H - 1) stride - 2 padding + dilation (KH - 1) + output_padding + 1. f32 or f64, any strides; N may be 0.
 // Gradients for x, weight and bias.
 // Errors: dtypes or devices that differ, shapes that do not fit, an output without pixels, stride or dilation < 1,
-// padding < 0, output_padding not smaller than stride or dilation, groups that do not divide C_in.
+// padding < 0, one of them above kMaxStep (2^31 - 1), output_padding not smaller than stride or dilation, groups that
+// do not divide C_in.
 Tensor conv_transpose2d(const Tensor& x, const Tensor& weight, const Tensor& bias,
                         const ConvTranspose2dOptions& options = {});
 

@@ -18,13 +18,13 @@ ConvGeometry check_convolution(const Op& op, const Tensor& x, const Tensor& weig
   op.check(in.rank() == 4, "wants input [N, H, W, C]: input {}, weight {}", in, w);
   op.check(w.rank() == 4 && w.numel() > 0, "wants a weight of four axes, none empty: input {}, weight {}", in, w);
   const auto at_least = [&](const char* name, Pair p, int64_t least) {
-    op.check(std::min(p.h, p.w) >= least, "{} {}: wants at least {}: input {}, weight {}", name, shape_of(p), least, in,
-             w);
+    op.check(in_steps(p, least), "{} {}: wants at least {}, at most {}: input {}, weight {}", name, shape_of(p), least,
+             kMaxStep, in, w);
   };
   at_least("stride", o.stride, 1), at_least("padding", o.padding, 0), at_least("dilation", o.dilation, 1);
   op.check(o.groups >= 1, "groups {}: wants at least 1: input {}, weight {}", o.groups, in, w);
 
-  const int64_t first = w[0], last = w[3] * o.groups;
+  const int64_t first = w[0], last = saturating(w[3], o.groups, 0);
   const int64_t in_channels = transposed ? first : last, out_channels = transposed ? last : first;
   op.check(in[3] == in_channels, "input has {} channels, weight {} wants {}{}: input {}", in[3], w, in_channels,
            o.groups > 1 && !transposed ? fmt::format(" (groups {})", o.groups) : "", in);
@@ -72,6 +72,9 @@ ConvGeometry conv_transpose2d_geometry(const Op& op, const Tensor& x, const Tens
   g.h = g.rows().inputs(g.oh) + extra.h, g.w = g.columns().inputs(g.ow) + extra.w;
   op.check(g.oh > 0 && g.ow > 0 && g.h > 0 && g.w > 0, "the output has no pixels ({} x {}): input {}, weight {}", g.h,
            g.w, in, w);
+  op.check(std::max(g.h, g.w) < int64_t{1} << 46,
+           "stride {} and dilation {} make too large an output: input {}, weight {}", shape_of(o.stride),
+           shape_of(o.dilation), in, w);
   return g;
 }
 

@@ -24,13 +24,16 @@ struct WindowAxis {
   // From the first input of a window to its last.
   NORMA_HOST_DEVICE int64_t reach() const { return dilation * (kernel - 1); }
   // How many windows so many inputs have: (inputs + 2 padding - reach - 1) / stride + 1, rounded down; 0 where the
-  // kernel is larger than the padded input.
+  // kernel is larger than the padded input. Any kernel and dilation will do, stride and padding go up to kMaxStep.
   int64_t outputs(int64_t inputs) const {
-    const int64_t room = inputs + 2 * padding - reach() - 1;
+    const int64_t room = inputs + 2 * padding - saturating(kernel - 1, dilation, 1);
     return room < 0 ? 0 : room / stride + 1;
   }
-  // The inverse: the fewest inputs that have so many windows.
-  int64_t inputs(int64_t outputs) const { return (outputs - 1) * stride + reach() + 1 - 2 * padding; }
+  // The inverse: the fewest inputs that have so many windows. Where they cannot be counted, more than a tensor can
+  // have.
+  int64_t inputs(int64_t outputs) const {
+    return saturating(outputs - 1, stride, saturating(kernel - 1, dilation, 1)) - 2 * padding;
+  }
 
   // Where tap k of the window of output o reads; padding where that is not in [0, inputs).
   NORMA_HOST_DEVICE int64_t input(int64_t o, int64_t k) const { return o * stride - padding + k * dilation; }
@@ -77,5 +80,10 @@ ConvGeometry conv_transpose2d_geometry(const Op& op, const Tensor& x, const Tens
 
 // [h, w], as messages show it.
 inline Shape shape_of(Pair pair) { return {pair.h, pair.w}; }
+
+// Whether both numbers are at least `least`, and none above kMaxStep.
+inline bool in_steps(Pair pair, int64_t least) {
+  return std::min(pair.h, pair.w) >= least && std::max(pair.h, pair.w) <= kMaxStep;
+}
 
 }  // namespace norma

@@ -79,6 +79,7 @@ void cpu::matmul(bool trans_a, bool trans_b, const Tensor& a, const Tensor& b, c
               add);
     };
     const int64_t products = leading(y.shape()).numel();
+    if (y.numel() == 0) return;
     if (products >= 16) {  // many products are shared out, few are each cut
       parallel_each(products, 1 + (1 << 18) / (m * n * k + 1), [&](int64_t i) { run(gemm<T>, i); });
     } else {

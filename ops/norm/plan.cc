@@ -8,7 +8,10 @@ namespace {
 // Calls f(first, count, set) for the runs of consecutive samples of one set, of n samples. Gives the number of sets.
 template <class F>
 int64_t for_each_sample_run(const char* op, const Samples& samples, int64_t n, F&& f) {
+  const bool sized = samples.kind == Samples::Kind::chunks || samples.kind == Samples::Kind::labels;
+  check(!sized || samples.size >= 1, op, "{} chunks or labels: want at least 1", samples.size);
   if (samples.kind == Samples::Kind::labels) {
+    check(samples.size < int64_t{1} << 46, op, "{} labels: more sets than can be counted", samples.size);
     check(samples.ids.dim(0) == n, op, "{} sample labels for a batch of {}", samples.ids.dim(0), n);
     const int64_t* ids = samples.ids.data<int64_t>();
     for (int64_t i = 0; i < n; ++i)
@@ -22,7 +25,7 @@ int64_t for_each_sample_run(const char* op, const Samples& samples, int64_t n, F
   }
   int64_t sets = samples.kind == Samples::Kind::each ? n : 1;
   if (const int64_t k = samples.size; samples.kind == Samples::Kind::chunks) {
-    sets = (n + k - 1) / k;
+    sets = n / k + (n % k != 0);
     while (k > 1 && sets > 1 && n / sets < 2) --sets;
   }
   for (int64_t set = 0, first = 0, count; set < sets; ++set, first += count)
@@ -49,8 +52,8 @@ void plan_channels(const char* op, const Grouping& grouping, const Shape& shape,
                    NormPlan& plan) {
   plan.affine_channels = plan.channels = shape.back();
   plan.groups = grouping.channels.count == 0 ? plan.channels : grouping.channels.count;
-  check(plan.channels % plan.groups == 0, op, "{} channels do not divide into {} groups: input {}", plan.channels,
-        plan.groups, shape);
+  check(plan.groups >= 1 && plan.channels % plan.groups == 0, op, "{} channels do not divide into {} groups: input {}",
+        plan.channels, plan.groups, shape);
   plan.group_size = plan.channels / plan.groups;
   plan.normalized = plan.channels;
   if (normalized_channels < 0) return;

@@ -15,11 +15,12 @@ struct Pool2dOptions {
 };
 
 // All three: x [N, H, W, C] of f32 or f64, any strides; N may be 0. They have gradients. Errors: another dtype or rank,
-// H or W 0.
+// H or W 0, windows of more than 2^32 elements.
 
 // The largest value of each window: y [N, OH, OW, C] with OH = (H + 2 padding - kernel) / stride + 1, rounded down.
 // Padding never wins (it counts as -inf); a NaN does. The gradient goes to the element that won, the first of equals.
-// Errors: a kernel larger than the padded input, stride < 1, padding outside of 0 ... kernel / 2.
+// Errors: a kernel larger than the padded input, stride < 1, padding outside of 0 ... kernel / 2, one of these above
+// kMaxStep (2^31 - 1).
 Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options);
 // The mean of each window, likewise. Padding counts as zeros or, without `count_include_pad`, not at all.
 Tensor avg_pool2d(const Tensor& x, const Pool2dOptions& options, bool count_include_pad = true);

@@ -59,7 +59,7 @@ struct Window {
 // Calls f(window, offset of its pixel in y, memory for a Number a channel) for all windows.
 template <class Number, class T, class F>
 void for_windows(const PoolGeometry& g, const T* x, F&& f) {
-  const int64_t size = g.kernel.h * g.kernel.w;
+  const int64_t size = std::min(g.kernel.h, g.h) * std::min(g.kernel.w, g.w);
   parallel_for(g.n * g.oh, grain(g.ow * g.c, size), [&](int64_t begin, int64_t end) {
     PoolVector<Number> numbers(g.c);
     PoolVector<const T*> taps(size + kTaps - 1);

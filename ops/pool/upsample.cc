@@ -9,9 +9,10 @@ namespace norma {
 Tensor upsample_nearest(const Tensor& x, Pair scale) {
   const Op op("upsample_nearest", {x});
   op.check(x.rank() == 4, "wants [N, H, W, C]: shape {}", x.shape());
-  op.check(scale.h >= 1 && scale.w >= 1, "scale {}: wants at least 1: input {}", shape_of(scale), x.shape());
+  op.check(in_steps(scale, 1), "scale {}: wants at least 1, at most {}: input {}", shape_of(scale), kMaxStep,
+           x.shape());
   const int64_t n = x.dim(0), h = x.dim(1), w = x.dim(2), c = x.dim(3);
-  Tensor y({n, h * scale.h, w * scale.w, c}, x.dtype(), x.device());
+  Tensor y({n, saturating(h, scale.h, 0), saturating(w, scale.w, 0), c}, x.dtype(), x.device());
   kernel::upsample_nearest(scale, x.contiguous(), y);
   // The gradient is the sum of each window of copies.
   const PoolGeometry copies = {n, h * scale.h, w * scale.w, c, h, w, scale, scale, 0};
@@ -25,7 +26,7 @@ void cpu::upsample_nearest(Pair scale, const Tensor& x, const Tensor& y) {
     const T* in = x.data<T>();
     T* out = y.mutable_data<T>();
     const int64_t w = x.dim(2), c = x.dim(3), length = w * scale.w * c;  // of a row of y
-    parallel_each(x.dim(0) * x.dim(1), 16384 / (length * scale.h + 1) + 1, [&](int64_t row) {
+    parallel_each(x.dim(0) * x.dim(1), 16384 / (length + 1) / scale.h + 1, [&](int64_t row) {
       T* const first = out + row * scale.h * length;
       T* to = first;
       for (int64_t ix = 0; ix < w; ++ix)

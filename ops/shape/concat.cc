@@ -42,7 +42,7 @@ Tensor pad(const Tensor& x, const std::vector<std::pair<int64_t, int64_t>>& pads
     const auto [low, high] = pads[i];
     op.check(low >= 0 && high >= 0, "pads {} and {} of axis {}: want none below 0: shape {}", low, high, i, x.shape());
     before[i] = low;
-    shape[i] += low + high;
+    shape[i] = saturating(low, 1, saturating(high, 1, shape[i]));
   }
   const auto inside = [before, extents = x.shape()](Tensor y) {
     for (int i = 0; i < y.rank(); ++i) y = view::slice(y, i, before[i], before[i] + extents[i]);

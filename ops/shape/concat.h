@@ -13,7 +13,8 @@ namespace norma {
 Tensor concat(const std::vector<Tensor>& tensors, int64_t axis);
 
 // x [n0, n1, ...], of any dtype, in the middle of a tensor [before0 + n0 + after0, ...] whose other elements are
-// `value`: `pads` has {before, after} for each axis. Errors: another number of pairs than axes, a negative pad.
+// `value`: `pads` has {before, after} for each axis. Errors: another number of pairs than axes, a negative pad, a
+// result that is too large.
 Tensor pad(const Tensor& x, const std::vector<std::pair<int64_t, int64_t>>& pads, double value = 0);
 
 }  // namespace norma
