@@ -33,7 +33,7 @@ std::optional<Batch> DataLoader::next() {
 }
 
 void DataLoader::seek(Position position) {
-  check(position.epoch >= 0 && position.batch >= 0 && position.batch <= batches(), "loader",
+  check(position.epoch >= 0 && position.epoch < 1 << 23 && position.batch >= 0 && position.batch <= batches(), "loader",
         "cannot seek epoch {}, batch {}: there are {} batches", position.epoch, position.batch, batches());
   thread_ = {};  // ends, once the batch is made that it is at
   queue_.clear();
@@ -44,7 +44,7 @@ void DataLoader::seek(Position position) {
 
 void DataLoader::work(const std::stop_token& stop, Position at) {
   for (std::unique_lock lock(mutex_);; ++at.batch) {
-    wanted_.wait(lock, stop, [&] { return std::ssize(queue_) < options_.prefetch; });
+    wanted_.wait(lock, stop, [&] { return std::ssize(queue_) < std::min(options_.prefetch, batches() + 1); });
     if (stop.stop_requested()) return;
     lock.unlock();
     if (at.batch == batches()) at = {at.epoch + 1, 0};

@@ -29,11 +29,11 @@ struct Batch {
 };
 
 struct LoaderOptions {
-  int64_t batch = 128;
+  int64_t batch = 128;     // at most: an epoch of fewer samples is one batch
   bool shuffle = false;    // false: in the order of the data set
   bool drop_last = false;  // leave out an epoch's last batch if it is smaller than the others
   uint64_t seed = 0;       // of the order and of the transforms
-  int64_t prefetch = 2;    // batches made ahead; 0: next() makes them, on the caller's thread
+  int64_t prefetch = 2;    // batches made ahead, at most an epoch of them; 0: next() makes them, on the caller's thread
   Device device{};         // of images and labels; default: CPU. Prefetched, they are copied there while it works
   std::vector<Transform> transforms{};      // in this order
   std::optional<ChannelStats> normalize{};  // mean and deviation of each channel; default: those of the data set
@@ -51,7 +51,8 @@ class DataLoader {
   DataLoader(ImageDataset dataset, LoaderOptions options);
 
   int64_t batches() const {  // in an epoch
-    return (dataset_.size() + (options_.drop_last ? 0 : options_.batch - 1)) / options_.batch;
+    const int64_t n = dataset_.size(), k = options_.batch;
+    return n / k + (n % k != 0 && !options_.drop_last);
   }
   const ImageDataset& dataset() const { return dataset_; }
   const ChannelStats& normalization() const { return *options_.normalize; }
@@ -61,7 +62,7 @@ class DataLoader {
   // was made is thrown here, by each call until seek(). next(), seek() and position() are for one thread at a time.
   std::optional<Batch> next();
   Position position() const { return position_; }
-  void seek(Position position);  // error: batch not in [0, batches()], or epoch negative
+  void seek(Position position);  // error: batch not in [0, batches()], or epoch not in [0, 2^23)
 
   // A range-based for runs over the rest of the epoch. Who leaves it early finds the rest in the next one.
   struct Iterator {

@@ -39,6 +39,7 @@ Transform each_image(const char* op, F f) {
 }  // namespace
 
 Generator SampleKeys::generator(int64_t i) const {
+  check(i >= 0 && i < std::ssize(samples), "SampleKeys", "no sample {} among {}", i, samples.size());
   Generator random;
   random.set_state({seed, static_cast<uint64_t>(epoch) << 40 | static_cast<uint64_t>(samples[i]),
                     static_cast<uint64_t>(place) << 32});
@@ -46,7 +47,7 @@ Generator SampleKeys::generator(int64_t i) const {
 }
 
 Transform random_crop(int64_t padding, Padding with) {
-  check(padding >= 0, "random_crop", "padding {} is negative", padding);
+  check(padding >= 0 && padding <= kMaxStep, "random_crop", "padding {}: want 0 ... {}", padding, kMaxStep);
   return each_image("random_crop", [=](const uint8_t* from, uint8_t* to, Size size, Generator& random) {
     const bool reflects = with == Padding::reflect;
     check(!reflects || padding < std::min(size.h, size.w), "random_crop",

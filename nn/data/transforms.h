@@ -29,8 +29,8 @@ using Transform = std::function<Tensor(const Tensor& images, const SampleKeys& k
 enum class Padding { black, reflect };
 
 // Shifts by up to `padding` pixels, evenly, along both axes: a picture padded all around, then cropped to its former
-// size. Black frames change the population of batch norms, and pictures in evaluation have none. Errors: a negative
-// padding; to reflect, pictures not larger than the padding.
+// size. Black frames change the population of batch norms, and pictures in evaluation have none. Errors: a padding
+// below 0 or above kMaxStep (2^31 - 1); to reflect, pictures not larger than the padding.
 Transform random_crop(int64_t padding, Padding with = Padding::black);
 
 // Swaps left and right, with probability p. Error: p outside of [0, 1].

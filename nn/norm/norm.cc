@@ -123,7 +123,7 @@ Norm::Norm(int64_t channels, const NormSettings& settings) : NormSettings(settin
   check(channels >= 1, "Norm", "{} channels: want at least 1", channels);
   check_settings("Norm");
   if (affine && !identity) {
-    const Shape shape = with_domains(domains, domains.affine, half ? (channels + 1) / 2 : channels);
+    const Shape shape = with_domains(domains, domains.affine, half ? channels - channels / 2 : channels);
     weight = Parameter(ones(shape));
     if (center) bias = Parameter(zeros(shape));
   }

@@ -77,7 +77,8 @@ int64_t precise_bn(Module& model, const data::DataLoader& loader, const PreciseO
   check(options.samples >= 0 && options.batch >= 1, "precise_bn", "{} samples in batches of {}: out of range",
         options.samples, options.batch);
   const int64_t all = loader.dataset().size(), samples = options.samples > 0 ? std::min(options.samples, all) : all;
-  const int64_t passes = (samples + options.batch - 1) / options.batch, batch = (samples + passes - 1) / passes;
+  const int64_t most = std::min(options.batch, samples), passes = (samples + most - 1) / most,
+                batch = (samples + passes - 1) / passes;
   return precise_bn(
       model, [&] { run_batches(model, loader, samples, batch, true, options.domains); }, options);
 }
