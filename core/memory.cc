@@ -100,8 +100,8 @@ void* MemoryPool::take_cached(size_t index, int64_t most) {
   const int64_t bytes = bytes_of_class(index);
   if (free_[index].empty() && stats_.bytes_reserved + bytes > 2 * most) {
     while (index < free_.size() && free_[index].empty()) ++index;
-    const int64_t loss = bytes_of_class(std::min(index, free_.size() - 1)) - bytes;
-    if (index == free_.size() || lost_ + loss > most) return free_cached(2 * most - bytes), nullptr;
+    const int64_t loss = index < free_.size() ? bytes_of_class(index) - bytes : most + 1;
+    if (lost_ + loss > most) return free_cached(2 * most - bytes), nullptr;
     lent_.push_back({free_[index].back(), index, loss});
     lost_ += loss;
   }

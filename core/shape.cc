@@ -36,11 +36,12 @@ Shape Shape::without(int axis) const {
 
 Shape Shape::with(int axis, int64_t extent) const {
   Shape result = *this;
-  result[axis] = extent;
+  result[normalize_axis(axis, "shape")] = extent;
   return result;
 }
 
 Shape Shape::index_of(int64_t place) const {
+  check(place >= 0 && place < numel(), "shape", "there is no element {} of {}", place, *this);
   Shape index = *this;
   for (int i = rank_ - 1; i >= 0; --i) {
     index[i] = place % dims_[i];

@@ -60,9 +60,10 @@ Tensor::Tensor(std::shared_ptr<Storage> storage, const Shape& shape, const Shape
              !__builtin_mul_overflow(std::max<int64_t>(shape[i] - 1, 0), strides[i], &reach) &&
              !__builtin_add_overflow(last, reach, &last);
   }
-  check(bytes == 0 || (inside && last < static_cast<int64_t>(storage->bytes() / size_of(dtype))), "tensor",
-        "a view of shape {} ({}), strides {}, offset {} reaches outside of its storage of {} bytes", shape, dtype,
-        strides, offset, storage->bytes());
+  // (A view of nothing may lie anywhere that can be counted in bytes.)
+  check(inside && last < (bytes == 0 ? INT64_MAX / 8 : static_cast<int64_t>(storage->bytes() / size_of(dtype))),
+        "tensor", "a view of shape {} ({}), strides {}, offset {} reaches outside of its storage of {} bytes", shape,
+        dtype, strides, offset, storage->bytes());
   impl_ = std::make_shared<Impl>(shape, strides, offset, dtype, std::move(storage));
 }
 

@@ -79,5 +79,14 @@ TEST(Pair, StandsForBoth) {
   EXPECT_FALSE(Pair(3) == Pair(3, 2));
 }
 
+TEST(Shape, RefusesAxesAndPlacesThatThereAreNot) {
+  const Shape shape = {2, 3};
+  EXPECT_EQ(shape.with(-1, 5), (Shape{2, 5}));
+  expect_error([&] { shape.with(2, 1); }, "axis 2 is out of range");
+  expect_error([&] { shape.dim(int64_t{1} << 32); }, "axis 4294967296 is out of range");
+  expect_error([&] { shape.index_of(6); }, "there is no element 6 of [2, 3]");
+  expect_error([&] { Shape({0, 3}).index_of(0); }, "there is no element 0 of [0, 3]");
+}
+
 }  // namespace
 }  // namespace norma
