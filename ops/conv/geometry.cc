@@ -18,8 +18,9 @@ ConvGeometry check_convolution(const Op& op, const Tensor& x, const Tensor& weig
   op.check(in.rank() == 4, "wants input [N, H, W, C]: input {}, weight {}", in, w);
   op.check(w.rank() == 4 && w.numel() > 0, "wants a weight of four axes, none empty: input {}, weight {}", in, w);
   const auto at_least = [&](const char* name, Pair p, int64_t least) {
-    op.check(in_steps(p, least), "{} {}: wants at least {}, at most {}: input {}, weight {}", name, shape_of(p), least,
-             kMaxStep, in, w);
+    op.check(std::min(p.h, p.w) >= least, "{} {}: wants at least {}: input {}, weight {}", name, shape_of(p), least, in,
+             w);
+    op.check(in_steps(p), "{} {}: wants at most {}: input {}, weight {}", name, shape_of(p), kMaxStep, in, w);
   };
   at_least("stride", o.stride, 1), at_least("padding", o.padding, 0), at_least("dilation", o.dilation, 1);
   op.check(o.groups >= 1, "groups {}: wants at least 1: input {}, weight {}", o.groups, in, w);

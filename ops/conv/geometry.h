@@ -81,9 +81,6 @@ ConvGeometry conv_transpose2d_geometry(const Op& op, const Tensor& x, const Tens
 // [h, w], as messages show it.
 inline Shape shape_of(Pair pair) { return {pair.h, pair.w}; }
 
-// Whether both numbers are at least `least`, and none above kMaxStep.
-inline bool in_steps(Pair pair, int64_t least) {
-  return std::min(pair.h, pair.w) >= least && std::max(pair.h, pair.w) <= kMaxStep;
-}
+inline bool in_steps(Pair pair) { return std::max(pair.h, pair.w) <= kMaxStep; }
 
 }  // namespace norma

@@ -12,9 +12,11 @@ PoolGeometry pool_geometry(const Op& op, const Tensor& x, const Pool2dOptions& o
   op.check(k.h >= 1 && k.w >= 1, "kernel {} is empty: input {}", shape_of(k), in);
   op.check(saturating(k.h, k.w, 0) <= int64_t{1} << 32, "kernel {} has more than 2^32 elements: input {}", shape_of(k),
            in);
-  op.check(in_steps(s, 1), "stride {}: wants at least 1, at most {}: input {}", shape_of(s), kMaxStep, in);
-  op.check(in_steps(p, 0) && p.h <= k.h / 2 && p.w <= k.w / 2,
-           "padding {}: wants 0 to half of kernel {}, at most {}: input {}", shape_of(p), shape_of(k), kMaxStep, in);
+  op.check(s.h >= 1 && s.w >= 1, "stride {}: wants at least 1: input {}", shape_of(s), in);
+  op.check(p.h >= 0 && p.w >= 0 && p.h <= k.h / 2 && p.w <= k.w / 2,
+           "padding {}: wants 0 to half of kernel {}: input {}", shape_of(p), shape_of(k), in);
+  op.check(in_steps(s) && in_steps(p), "stride {}, padding {}: want at most {}: input {}", shape_of(s), shape_of(p),
+           kMaxStep, in);
   PoolGeometry g = {in[0], in[1], in[2], in[3], 0, 0, k, s, p};
   g.oh = g.rows().outputs(g.h), g.ow = g.columns().outputs(g.w);
   op.check(g.oh > 0 && g.ow > 0, "kernel {} is larger than input {} padded by {}", shape_of(k), in, shape_of(p));

@@ -9,8 +9,8 @@ namespace norma {
 Tensor upsample_nearest(const Tensor& x, Pair scale) {
   const Op op("upsample_nearest", {x});
   op.check(x.rank() == 4, "wants [N, H, W, C]: shape {}", x.shape());
-  op.check(in_steps(scale, 1), "scale {}: wants at least 1, at most {}: input {}", shape_of(scale), kMaxStep,
-           x.shape());
+  op.check(scale.h >= 1 && scale.w >= 1, "scale {}: wants at least 1: input {}", shape_of(scale), x.shape());
+  op.check(in_steps(scale), "scale {}: wants at most {}: input {}", shape_of(scale), kMaxStep, x.shape());
   const int64_t n = x.dim(0), h = x.dim(1), w = x.dim(2), c = x.dim(3);
   Tensor y({n, saturating(h, scale.h, 0), saturating(w, scale.w, 0), c}, x.dtype(), x.device());
   kernel::upsample_nearest(scale, x.contiguous(), y);
