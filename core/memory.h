@@ -16,7 +16,7 @@ namespace norma {
 struct MemoryStats {
   int64_t bytes_in_use = 0;    // handed out now (rounded to size classes)
   int64_t peak_bytes = 0;      // the most ever in use since start or reset_peak()
-  int64_t bytes_reserved = 0;  // taken from the system: in use + free lists
+  int64_t bytes_reserved = 0;  // taken from the system: in use, what is lost to larger blocks, free lists
   int64_t allocations = 0;     // requests served
   int64_t system_calls = 0;    // requests that had to go to the system
 };
