@@ -11,7 +11,10 @@ struct Activation {
   double slope = 0;  // leaky_relu, below 0
   static Activation none() { return {}; }
   static Activation relu() { return {Kind::relu}; }
-  static Activation leaky_relu(double slope = 0.01) { return {Kind::leaky_relu, slope}; }
+  // With slope 0 it is a relu: nothing is multiplied by 0.
+  static Activation leaky_relu(double slope = 0.01) {
+    return slope == 0 ? relu() : Activation{Kind::leaky_relu, slope};
+  }
 };
 
 }  // namespace norma
