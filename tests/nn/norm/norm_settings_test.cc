@@ -233,5 +233,90 @@ TEST(NormDomainsThreads, ShareAModelInEvaluation) {
   expect_error([&] { norm(x); }, "set_domains");  // this thread has said nothing
 }
 
+int64_t most_bytes(const std::function<void()>& f) {
+  f();
+  const int64_t before = cpu_memory().stats().bytes_in_use;
+  cpu_memory().reset_peak();
+  f();
+  return cpu_memory().stats().peak_bytes - before;
+}
+
+// Paths that are only faster, seen by the memory that they do without.
+TEST(NormMemory, BehindAConvolutionEvaluationKeepsNothingInBetween) {
+  Conv2d conv(16, 16, 3, {.padding = 1});
+  Norm norm = BatchNorm(16);
+  norm.activation = Activation::relu();
+  conv.eval(), norm.eval();
+  const Tensor x = random({8, 32, 32, 16}, 1).to(f32);
+  const int64_t output = x.bytes();
+  EXPECT_LT(most_bytes([&] { norm(conv, x); }), 2 * output);
+  EXPECT_GE(most_bytes([&] { norm(conv(x)); }), 2 * output);
+  Sequential net(Conv2d(16, 16, 3, {.padding = 1}), BatchNorm(16), ReLU());
+  net.eval();
+  EXPECT_LT(most_bytes([&] { net(x); }), 2 * output);
+}
+
+TEST(NormMemory, TheGradientIsWrittenOverTheUpstreamOne) {
+  const Tensor x = random({8, 32, 32, 16}, 1).to(f32), gamma = ones({16});
+  for (const Grouping& g : {whole(), instance(), features()}) {
+    const Tensor leaf = x.clone().set_requires_grad();
+    const int64_t bytes = most_bytes([&] {
+      leaf.set_grad({});
+      Tape tape;
+      const Tensor y = norma::norm(norma::norm(leaf, g, {}, gamma, {}), g, {}, gamma, {});
+      tape.backward(sum(y));
+    });
+    // Two results, and one gradient, which both norms write over the sum's.
+    EXPECT_LT(bytes, 3.5 * static_cast<double>(x.bytes())) << g.str();
+  }
+}
+
+TEST(NormMemory, AMaskIsKeptForAnActivationOnly) {
+  const Tensor x = random({8, 32, 32, 16}, 1).to(f32).set_requires_grad(), residual = x.detach().clone();
+  const auto saved = [&](const Activation& f) {
+    Tape tape;
+    norma::norm(x, whole(), {}, {}, {}, {.activation = f, .residual = {residual}});
+    return tape.profile().at("norm").bytes_saved;
+  };
+  EXPECT_EQ(saved(Activation::relu()) - saved(Activation::none()), x.numel());
+}
+
+// Sums in float would not move any more after 2^24.
+TEST(NormRowSets, GradientsOfTheParametersAreSummedInDouble) {
+  const int64_t rows = 300'000;
+  const Tensor x = random({rows, 4}, 1).to(f32), gamma = ones({4}).set_requires_grad(),
+               beta = zeros({4}).set_requires_grad();
+  Tape tape;
+  const Tensor y = norma::norm(x, features(), {}, gamma, beta);
+  tape.backward(y, {.seed = full({rows, 4}, 1.1)});
+  EXPECT_NEAR(mean(beta.grad()).item() / (1.1 * static_cast<double>(rows)), 1, 1e-6);
+  const Tensor exact = sum(norma::norm(x.to(f64), features(), {}, {}, {}), {0}) * 1.1;
+  EXPECT_TRUE(close(gamma.grad().to(f64), exact, 2e-5));
+}
+
+TEST(NormPopulation, ALastSingleSampleIsLeftOut) {
+  data::ImageDataset set{"two", Tensor({5, 1, 1, 1}, u8), zeros({5}, i64), {"none"}};
+  for (int64_t i = 0; i < 5; ++i) set.images.mutable_data<uint8_t>()[i] = static_cast<uint8_t>(40 * i);
+  data::DataLoader loader(set, {.batch = 2});
+  Norm norm = BatchNorm(1);
+  std::vector<int64_t> batches;
+  norm.collect = [&](const std::vector<Tensor>& xs, const Moments&) { batches.push_back(xs[0].dim(0)); };
+  run_batches(norm, loader, 0, 2, false, {});
+  EXPECT_EQ(batches, (std::vector<int64_t>{2, 2}));
+  batches.clear();
+  run_batches(norm, loader, 1, 2, false, {});  // unless it is all there is
+  EXPECT_EQ(batches, (std::vector<int64_t>{1}));
+}
+
+TEST(NormVerdict, ALagBelowTheNoiseIsNotTheAveragesFault) {
+  NormReport::Layer layer{};
+  layer.kl = layer.noise = layer.shuffled = 0.05, layer.lag = 0.02, layer.effective_samples = 100;
+  EXPECT_FALSE(layer.stale());
+  layer.lag = 0.06;
+  EXPECT_TRUE(layer.stale());
+  layer.noise = layer.shuffled = 0.001, layer.lag = 0.009;
+  EXPECT_FALSE(layer.stale());
+}
+
 }  // namespace
 }  // namespace norma::nn

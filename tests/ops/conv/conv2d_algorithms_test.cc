@@ -278,5 +278,28 @@ TEST(ConvAlgorithms, EnvironmentYields) {
                "[conv2d] NORMA_CONV is 'fastest', wants one of automatic, im2col, direct, winograd, winograd2");
 }
 
+// What `automatic` picks, seen by its bits.
+TEST(ConvAlgorithms, AutomaticPicksByShape) {
+  using enum ConvAlgorithm;
+  const auto picks = [](const Shape& x, const Shape& weight, const Conv2dOptions& options) {
+    const Tensor in = random(x, 1).to(f32), w = random(weight, 2).to(f32);
+    const auto by = [&](ConvAlgorithm algorithm) {
+      Conv2dOptions with = options;
+      with.algorithm = algorithm;
+      return conv2d(in, w, {}, with);
+    };
+    const Tensor picked = by(automatic);
+    for (const ConvAlgorithm algorithm : {winograd, winograd2, direct})
+      if (same_bits(picked, by(algorithm))) return algorithm;
+    return im2col;
+  };
+  EXPECT_EQ(picks({4, 32, 32, 16}, {16, 3, 3, 16}, {.padding = 1}), winograd);
+  EXPECT_EQ(picks({64, 6, 6, 32}, {32, 3, 3, 32}, {.padding = 1}), winograd2);  // 4 x 4 tiles would waste more
+  EXPECT_EQ(picks({1, 8, 8, 16}, {16, 3, 3, 16}, {.padding = 1}), direct);      // too few tiles
+  EXPECT_EQ(picks({4, 32, 32, 8}, {16, 3, 3, 8}, {.padding = 1}), direct);      // too few channels
+  EXPECT_EQ(picks({4, 32, 32, 16}, {16, 3, 3, 16}, {.stride = 2, .padding = 1}), direct);
+  EXPECT_EQ(picks({4, 32, 32, 16}, {16, 5, 5, 16}, {.padding = 2}), direct);
+}
+
 }  // namespace
 }  // namespace norma

@@ -76,5 +76,18 @@ TEST(Matmul, RejectsBadInput) {
       "[matmul] dtypes differ: f32 of shape [2, 3] and f64 of shape [3, 5]");
 }
 
+TEST(Matmul, PrecisionIsNamed) {
+  EXPECT_EQ(matmul_precision, MatmulPrecision::highest);  // unless one asks
+  const Tensor a = there(random({8, 8}, 1).to(f32)), b = there(random({8, 8}, 2).to(f32)), exact = matmul(a, b);
+  set_matmul_precision("high");
+  EXPECT_EQ(matmul_precision, MatmulPrecision::high);
+  EXPECT_TRUE(close(matmul(a, b), exact, 1e-3));  // three digits on tensor cores; the CPU has all of them
+  expect_error([] { set_matmul_precision("medium"); }, "[matmul] 'medium' is not a precision");
+  EXPECT_EQ(matmul_precision, MatmulPrecision::high);
+  set_matmul_precision("highest");
+  EXPECT_EQ(matmul_precision, MatmulPrecision::highest);
+  EXPECT_TRUE(same_bits(matmul(a, b), exact));
+}
+
 }  // namespace
 }  // namespace norma
