@@ -83,24 +83,50 @@ struct Extent {
 Extent rows(const ConvGeometry& g) { return {g.rows(), g.h, g.oh}; }
 Extent columns(const ConvGeometry& g) { return {g.columns(), g.w, g.ow}; }
 
+// What a plan is made for: the device of a handle or, without a GPU, one that is only described.
+struct PlanFor {
+  cudnnHandle_t handle = nullptr;
+  const Descriptor* described = nullptr;  // if there is no handle
+
+  void set_on_graph(Descriptor& graph) const {
+    if (handle) graph.set<cudnnHandle_t>(CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, {handle});
+  }
+  void set_on_heuristics([[maybe_unused]] Descriptor& heuristics) const {
+#if CUDNN_VERSION >= 90800
+    if (described) heuristics.set(CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, *described);
+#endif
+  }
+  void set_on_plan(Descriptor& plan) const {
+    if (handle) plan.set<cudnnHandle_t>(CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, {handle});
+#if CUDNN_VERSION >= 90800
+    if (described) plan.set(CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, *described);
+#endif
+  }
+};
+
+using Notes = std::vector<cudnnBackendNumericalNote_t>;
+
 struct ExecutionPlan {
   Descriptor descriptor;
   int64_t workspace;
+  Notes notes;  // of its engine
 };
 
-bool acceptable(const Descriptor& config, bool exact) {
+Notes notes_of(const Descriptor& config) {
   const Descriptor engine(CUDNN_BACKEND_ENGINE_DESCRIPTOR);
   config.get<cudnnBackendDescriptor_t>(CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, {engine.handle()});
-  const auto notes =
-      engine.get(CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE,
-                 std::vector<cudnnBackendNumericalNote_t>(static_cast<size_t>(CUDNN_NUMERICAL_NOTE_TYPE_COUNT)));
+  return engine.get(CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE,
+                    Notes(static_cast<size_t>(CUDNN_NUMERICAL_NOTE_TYPE_COUNT)));
+}
+
+bool acceptable(const Notes& notes, bool exact) {
   return std::none_of(notes.begin(), notes.end(), [&](cudnnBackendNumericalNote_t note) {
     return note == CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC || note == CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION ||
            (exact && (note == CUDNN_NUMERICAL_NOTE_TENSOR_CORE || note == CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS));
   });
 }
 
-ExecutionPlan make_plan(cudnnHandle_t handle, ConvPass pass, const ConvGeometry& g, int64_t alignment, bool exact) {
+ExecutionPlan make_plan(const PlanFor& target, ConvPass pass, const ConvGeometry& g, int64_t alignment, bool exact) {
   const Extent h = rows(g), w = columns(g);
   const int64_t channels = g.c / g.groups;
   const Descriptor x = tensor(kX, alignment, {g.n, h.size, w.size, g.c}, g.w * g.c, g.h * g.w * g.c),
@@ -145,13 +171,14 @@ ExecutionPlan make_plan(cudnnHandle_t handle, ConvPass pass, const ConvGeometry&
   check_dnn(operation.try_finalize());
   Descriptor graph(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
   graph.set(CUDNN_ATTR_OPERATIONGRAPH_OPS, operation);
-  graph.set<cudnnHandle_t>(CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, {handle});
+  target.set_on_graph(graph);
   check_dnn(graph.try_finalize());
 
   for (cudnnBackendHeurMode_t mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK}) {
     Descriptor heuristics(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
     heuristics.set(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph);
     heuristics.set<cudnnBackendHeurMode_t>(CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, {mode});
+    target.set_on_heuristics(heuristics);
     if (heuristics.try_finalize() != CUDNN_STATUS_SUCCESS) continue;
     std::vector<Descriptor> configs;  // best first
     std::vector<cudnnBackendDescriptor_t> handles;
@@ -161,13 +188,14 @@ ExecutionPlan make_plan(cudnnHandle_t handle, ConvPass pass, const ConvGeometry&
     }
     const size_t count = heuristics.get(CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, handles).size();
     for (size_t i = 0; i < count; ++i) {
-      if (!acceptable(configs[i], exact)) continue;
+      Notes notes = notes_of(configs[i]);
+      if (!acceptable(notes, exact)) continue;
       Descriptor plan(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
-      plan.set<cudnnHandle_t>(CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, {handle});
+      target.set_on_plan(plan);
       plan.set(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, configs[i]);
       if (plan.try_finalize() != CUDNN_STATUS_SUCCESS) continue;
       const int64_t bytes = plan.get<int64_t>(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, {0})[0];
-      return {std::move(plan), bytes};
+      return {std::move(plan), bytes, std::move(notes)};
     }
   }
   fail("conv2d", "cuDNN has no deterministic engine for input [{}, {}, {}, {}], weight [{}, {}, {}, {}]", g.n, g.h, g.w,
@@ -216,7 +244,7 @@ void conv2d_cudnn(ConvPass pass, const ConvGeometry& g, const float* x, const fl
   }
   auto found = cache.plans.find(key);
   if (found == cache.plans.end())
-    found = cache.plans.emplace(key, make_plan(cache.handle, pass, g, alignment, exact)).first;
+    found = cache.plans.emplace(key, make_plan({.handle = cache.handle}, pass, g, alignment, exact)).first;
   const ExecutionPlan& plan = found->second;
   if (pass == ConvPass::backward_input && (rows(g).size < g.h || columns(g).size < g.w))  // what no output has read
     check_cuda("conv2d", cudaMemsetAsync(const_cast<float*>(x), 0,
@@ -229,5 +257,20 @@ void conv2d_cudnn(ConvPass pass, const ConvGeometry& g, const float* x, const fl
   check_dnn(pack.try_finalize());
   check_dnn(cudnnBackendExecute(cache.handle, plan.descriptor.handle(), pack.handle()));
 }
+
+#if CUDNN_VERSION >= 90800
+Conv2dPlan plan_conv2d_cudnn(std::string_view device, ConvPass pass, const ConvGeometry& g, int64_t alignment,
+                             bool exact) {
+  Descriptor described(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR);
+  described.set<char>(CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, CUDNN_TYPE_CHAR, {device.begin(), device.end()});
+  check_dnn(described.try_finalize());
+  const ExecutionPlan plan = make_plan({.described = &described}, pass, g, alignment, exact);
+  return {plan.workspace, {plan.notes.begin(), plan.notes.end()}};
+}
+#else
+Conv2dPlan plan_conv2d_cudnn(std::string_view, ConvPass, const ConvGeometry&, int64_t, bool) {
+  fail("conv2d", "cuDNN {} plans for devices that are there alone: wants 9.8", CUDNN_VERSION);
+}
+#endif
 
 }  // namespace norma::cuda
