@@ -289,8 +289,9 @@ TEST(ConvAlgorithms, AutomaticPicksByShape) {
       return conv2d(in, w, {}, with);
     };
     const Tensor picked = by(automatic);
+    const bool three = weight[1] == 3 && options.stride == Pair(1);  // what Winograd can do
     for (const ConvAlgorithm algorithm : {winograd, winograd2, direct})
-      if (same_bits(picked, by(algorithm))) return algorithm;
+      if ((three || algorithm == direct) && same_bits(picked, by(algorithm))) return algorithm;
     return im2col;
   };
   EXPECT_EQ(picks({4, 32, 32, 16}, {16, 3, 3, 16}, {.padding = 1}), winograd);
