@@ -23,14 +23,14 @@ bool Sink::taken(int64_t id) const { return std::find(taken_.begin(), taken_.end
 Sink::Target Sink::into_or_reuse(size_t input, const Tensor& dy) {
   const Tape::Value& x = value(input);
   check(x.id >= 0, entry_.op, "the rule asks for the gradient of input {}, which wants none", input);
-  if (taken(x.id)) return {deferred_.emplace_back(x.id, Tensor(x.shape, x.dtype, device_)).second, false};
+  if (taken(x.id)) return {deferred_.emplace_back(x.id, Tensor(x.shape, x.dtype, x.device)).second, false};
   taken_.push_back(x.id);
   Tensor& target = gradients_[x.id];
   const bool add = target.defined();
-  const bool fits = dy.defined() && dy.shape() == x.shape && dy.dtype() == x.dtype && dy.is_contiguous() &&
-                    dy.storage().use_count() == 1;
+  const bool fits = dy.defined() && dy.shape() == x.shape && dy.dtype() == x.dtype && dy.device() == x.device &&
+                    dy.is_contiguous() && dy.storage().use_count() == 1;
   if (add) make_own(target);
-  else target = fits ? dy.detach() : Tensor(x.shape, x.dtype, device_);
+  else target = fits ? dy.detach() : Tensor(x.shape, x.dtype, x.device);
   return {target, add};
 }
 
@@ -42,8 +42,8 @@ void Sink::give(size_t input, const Tensor& grad) {
   check(grad.shape() == x.shape && grad.dtype() == x.dtype, entry_.op,
         "the rule gives a gradient of {} ({}) for input {} of {} ({})", grad.shape(), grad.dtype(), input, x.shape,
         x.dtype);
-  check(grad.device() == device_, entry_.op, "the rule gives a gradient on {} for input {} on {}", grad.device(), input,
-        device_);
+  check(grad.device() == x.device, entry_.op, "the rule gives a gradient on {} for input {} on {}", grad.device(),
+        input, x.device);
   if (taken(x.id)) deferred_.emplace_back(x.id, grad.detach());
   else add(gradients_[x.id], grad);
 }

@@ -39,8 +39,7 @@ class Sink {
 
  private:
   friend class Tape;
-  Sink(const Tape::Entry& entry, Gradients& gradients, Device device)
-      : entry_(entry), gradients_(gradients), device_(device) {}
+  Sink(const Tape::Entry& entry, Gradients& gradients) : entry_(entry), gradients_(gradients) {}
   const Tape::Value& value(size_t input) const;
   bool taken(int64_t id) const;
   static void add(Tensor& target, const Tensor& grad);
@@ -48,7 +47,6 @@ class Sink {
 
   const Tape::Entry& entry_;
   Gradients& gradients_;
-  Device device_;
   std::vector<int64_t> taken_;  // ids of the values whose target into() has handed out
   // Where an op uses one value twice, its later contributions wait here until the rule has written the first.
   std::vector<std::pair<int64_t, Tensor>> deferred_;

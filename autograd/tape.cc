@@ -72,11 +72,11 @@ void Tape::append(const char* op, std::span<const Tensor> inputs, std::span<cons
   Entry entry{op, {}, {}, std::move(rule), std::move(pins)};
   ProfileRow& row = profile_[op];
   for (const Tensor& x : inputs) {
-    entry.inputs.push_back(x.defined() ? Value{id_of(x), x.shape(), x.dtype()} : Value{-1, {}, f32});
+    entry.inputs.push_back(x.defined() ? Value{id_of(x), x.shape(), x.dtype(), x.device()} : Value{-1, {}, f32});
     row.bytes_moved += x.bytes();
   }
   for (const Tensor& y : outputs) {
-    entry.outputs.push_back({next_id_++, y.shape(), y.dtype(), y.handle()});
+    entry.outputs.push_back({next_id_++, y.shape(), y.dtype(), y.device(), y.handle()});
     row.bytes_moved += y.bytes();
   }
   for (size_t i = 0; i < outputs.size(); ++i) outputs[i].set_node({serial_, entry.outputs[i].id});
@@ -206,10 +206,9 @@ void Tape::sweep(std::deque<Entry> entries, Gradients& gradients) {
       if (const auto watched = watched_.find(y.id); watched != watched_.end() && dy.back().defined())
         watched->second = dy.back().clone();
     }
-    const auto first = std::find_if(dy.begin(), dy.end(), [](const Tensor& d) { return d.defined(); });
-    if (first != dy.end()) {
+    if (std::any_of(dy.begin(), dy.end(), [](const Tensor& d) { return d.defined(); })) {
       const auto start = std::chrono::steady_clock::now();
-      Sink sink(entry, gradients, first->device());
+      Sink sink(entry, gradients);
       entry.rule(dy, sink);
       dy.clear();
       sink.flush();

@@ -62,6 +62,7 @@ class Tape {
     int64_t id;  // -1: an input that requires no gradient
     Shape shape;
     DType dtype;
+    Device device = cpu_device;
     std::weak_ptr<const void> handle{};  // of an output: expired when nobody holds it any more
   };
   struct Entry {
