@@ -6,7 +6,8 @@
 namespace norma {
 
 // x is f32 or f64, of at least one axis, with any strides; the result has its shape and dtype. `axis` may be negative,
-// counted from the last. Errors: another dtype, an axis out of range.
+// counted from the last. A row in which all is -inf, or something +inf, has no such distribution: it is NaN. Errors:
+// another dtype, an axis out of range.
 Tensor softmax(const Tensor& x, int64_t axis = -1);      // exp(x) / sum(exp(x)), without overflow
 Tensor log_softmax(const Tensor& x, int64_t axis = -1);  // x - log(sum(exp(x)))
 
