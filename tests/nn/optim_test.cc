@@ -189,7 +189,10 @@ TEST(Optim, RejectsNonsense) {
   expect_error([&] { SGD(fc, {.lr = 1, .momentum = 1}); }, "[SGD] a momentum of 1");
   expect_error([&] { SGD(fc, {.lr = 1, .nesterov = true}); }, "[SGD] nesterov wants a momentum and no dampening");
   expect_error([&] { SGD(fc, {.weight_decay = NAN}); }, "[SGD] a weight decay of nan");
+  expect_error([&] { Adam(fc, {.beta1 = 1}); }, "[Adam] betas of 1 and 0.999");
+  expect_error([&] { Adam(fc, {.beta1 = -0.5}); }, "[Adam] betas of -0.5 and 0.999");
   expect_error([&] { Adam(fc, {.beta2 = 1}); }, "[Adam] betas of 0.9 and 1");
+  expect_error([&] { Adam(fc, {.beta2 = -0.5}); }, "[Adam] betas of 0.9 and -0.5");
   expect_error([&] { AdamW(fc, {.eps = -1}); }, "[AdamW] an eps of -1");
   expect_error([&] { Adam(fc).set_lr(NAN); }, "[Adam] a learning rate of nan");
   expect_error([] { SGD(NamedTensors{}); }, "[SGD] no parameters");
@@ -325,6 +328,8 @@ TEST(Clip, NormsOfAnySize) {
   EXPECT_EQ(p.grad().at({0}), 1e-200);
   EXPECT_DOUBLE_EQ(clip(5e-324, 0, 1), 1e-323);
   EXPECT_EQ(clip(0, 0, 1), 0);
+  p.set_grad(tensor({1e200, 0., 0., 0.}));  // the unit is the largest element of a gradient, not its least
+  EXPECT_DOUBLE_EQ(clip_grad_norm(NamedTensors{{"p", p}}, 4), 1e200);
   EXPECT_NEAR(clip(0, 1e38, 1e-4), 2e38, 1e32);  // the factor, 5e-43, has 9 bits in f32
   EXPECT_TRUE(close(q.grad(), full({4}, 5e-5), 1e-6));
   EXPECT_NEAR(clip(1e300, 0, 1e-20), 2e300, 1e290);

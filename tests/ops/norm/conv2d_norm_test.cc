@@ -69,6 +69,15 @@ TEST(Conv2dNorm, GivesTheBitsOfTheTwoOpsWithWideWeights) {  // which Winograd cu
   EXPECT_TRUE(same_bits(layer.one(options, after), layer.two(options, after)));
 }
 
+TEST(Conv2dNorm, GivesTheBitsOfTheTwoOpsWithoutAffine) {
+  const Conv2dOptions options = {.padding = 1};
+  Layer layer({3, 8, 8, 16}, {16, 3, 3, 16}, options);
+  layer.gamma = Tensor();
+  EXPECT_TRUE(same_bits(layer.one(options, {}), layer.two(options, {})));
+  layer.beta = layer.bias = Tensor();
+  EXPECT_TRUE(same_bits(layer.one(options, {}), layer.two(options, {})));
+}
+
 TEST(Conv2dNorm, LetsANaNWinItsWindow) {
   for (const ConvAlgorithm algorithm : {ConvAlgorithm::winograd, ConvAlgorithm::winograd2, ConvAlgorithm::direct}) {
     const Conv2dOptions options = {.padding = 1, .algorithm = algorithm};

@@ -220,6 +220,11 @@ TEST(NormCases, AcrossWorkersEqualsOneLargeBatchUnevenAndEmptyPartsIncluded) {
 TEST(NormCases, RejectsBadInput) {
   const Tensor x = random({4, 2, 2, 6});
   expect_error([&] { norm(random({4}), whole(), {}, {}, {}); }, "[norm] wants [N, ..., C] with C >= 1: input [4]");
+  expect_error(
+      [&] {
+        norm(random({2, 3, 0}), whole(), {}, {}, {});
+      },
+      "[norm] wants [N, ..., C] with C >= 1: input [2, 3, 0]");
   expect_error([&] { norm(x, groups(4), {}, {}, {}); },
                "[norm] 6 channels do not divide into 4 groups: input [4, 2, 2, 6]");
   expect_error([&] { norm(x, whole(), {}, random({5}), {}); }, "[norm] gamma of shape [5] for 6 channels");
