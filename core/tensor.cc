@@ -68,9 +68,10 @@ Tensor::Tensor(std::shared_ptr<Storage> storage, const Shape& shape, const Shape
 }
 
 bool Tensor::is_contiguous() const {
-  const Shape dense = contiguous_strides(shape());
-  for (int i = 0; i < rank(); ++i)
-    if (shape()[i] != 1 && strides()[i] != dense[i]) return numel() == 0;
+  const Shape &n = shape(), &step = strides();
+  uint64_t dense = 1;  // may overflow, in a shape without elements
+  for (int i = rank(); i-- > 0; dense *= static_cast<uint64_t>(n[i]))
+    if (n[i] != 1 && static_cast<uint64_t>(step[i]) != dense) return numel() == 0;
   return true;
 }
 
