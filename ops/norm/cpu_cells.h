@@ -31,6 +31,14 @@ T* mutable_data_of(std::span<const Tensor> list, int64_t i) {
   return list.empty() ? nullptr : list[i].mutable_data_or_null<T>();
 }
 
+// The data of all tensors of a list. Asked for once a call: a tensor checks its shape each time.
+template <class T>
+PoolVector<const T*> data_of_all(std::span<const Tensor> list) {
+  PoolVector<const T*> all;
+  for (const Tensor& x : list) all.push_back(x.data<T>());
+  return all;
+}
+
 // The rows of NormCall::cells (NormCellPart) by name, of n cells.
 struct CellArrays {
   double *count, *mean, *m2, *inv, *rstd, *offset;

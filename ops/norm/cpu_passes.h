@@ -165,19 +165,19 @@ struct Passes {
 
 // The moments of the channels of a block, in `memory` [2, C].
 template <class T>
-ChannelMoments measure(const NormPlan& plan, const NormBlock& block, std::span<const Tensor> xs, double* memory,
+ChannelMoments measure(const NormPlan& plan, const NormBlock& block, const PoolVector<const T*>& xs, double* memory,
                        T* accumulators) {
   std::fill_n(memory, 2 * plan.channels, 0.0);
   ChannelMoments moments{0, memory, memory + plan.channels};
   for_each_row_list(plan, block, [&](const RowList& list) {
-    add_moments(xs[list.tensor].data<T>(), list, plan.channels, moments, accumulators);
+    add_moments(xs[list.tensor], list, plan.channels, moments, accumulators);
   });
   return moments;
 }
 
 // The first pass over large sets: blocks in parallel, then merged by set in the order of the blocks.
 template <class T>
-void measure_blocks(const Passes<T>& passes, const NormBlocks& blocks, std::span<const Tensor> xs) {
+void measure_blocks(const Passes<T>& passes, const NormBlocks& blocks, const PoolVector<const T*>& xs) {
   const NormPlan& plan = passes.plan;
   const int64_t pair = 2 * plan.channels;  // mean and M2
   double* partial = scratch<double, 2>(std::ssize(blocks.list) * pair);
@@ -197,7 +197,7 @@ void measure_blocks(const Passes<T>& passes, const NormBlocks& blocks, std::span
 // Fills the cells and calls apply(block, columns) for all rows of y. `out` is the plan of y's rows: x's own, or, where
 // a max-pool follows, the same sets with fewer rows.
 template <class T, class F>
-void run_forward(const Passes<T>& passes, const NormPlan& out, std::span<const Tensor> xs, F&& apply) {
+void run_forward(const Passes<T>& passes, const NormPlan& out, const PoolVector<const T*>& xs, F&& apply) {
   const NormCall& call = passes.call;
   const NormPlan& plan = passes.plan;
   if (call.measured() && passes.one_go()) {

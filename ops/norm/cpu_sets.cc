@@ -11,28 +11,30 @@ using namespace norm_kernel;
 void norm_forward(std::span<const Tensor> x, const NormCall& call, const NormOutputs& to) {
   dispatch_floating("norm", x[0].dtype(), [&]<class T>() {
     if (call.plan.row_sets) return row_sets_forward<T>(x[0], call, to);
+    PoolVector<ForwardData<T>> data;  // of each tensor
+    for (int64_t t = 0; t < std::ssize(x); ++t)
+      data.push_back({x[t].data<T>(), data_of<T>(to.residual, t), to.y[t].mutable_data<T>(),
+                      mutable_data_of<uint8_t>(to.mask, t), static_cast<T>(call.activation.slope)});
     const auto apply_block = [&](const NormBlock& block, const Columns<T>& columns) {
       with_activation(call.activation, [&]<Activation::Kind kind>() {
-        for_each_row_list(call.plan, block, [&](const RowList& list) {
-          const int64_t t = list.tensor;
-          const ForwardData<T> data = {x[t].data<T>(), data_of<T>(to.residual, t), to.y[t].mutable_data<T>(),
-                                       mutable_data_of<uint8_t>(to.mask, t), static_cast<T>(call.activation.slope)};
-          apply<kind>(data, list, columns);
-        });
+        for_each_row_list(call.plan, block,
+                          [&](const RowList& list) { apply<kind>(data[list.tensor], list, columns); });
       });
     };
-    run_forward(Passes<T>{call}, call.plan, x, apply_block);
+    run_forward(Passes<T>{call}, call.plan, data_of_all<T>(x), apply_block);
   });
 }
 
 void norm_backward(std::span<const Tensor> x, const NormCall& call, const NormGradients& to) {
   dispatch_floating("norm", x[0].dtype(), [&]<class T>() {
     if (call.plan.row_sets) return row_sets_backward<T>(x[0], call, to);
+    PoolVector<GradientData<T>> data_of_tensor;
+    for (int64_t t = 0; t < std::ssize(x); ++t) data_of_tensor.push_back(gradient_data<T>(x, call, to, t));
     // Calls f.operator()<kind, masked>(data, list) for the rows of a block.
     const auto for_each_list = [&](const NormBlock& block, auto&& f) {
       with_activation(call.activation, [&]<Activation::Kind kind>() {
         for_each_row_list(call.plan, block, [&](const RowList& list) {
-          const auto data = gradient_data<T>(x, call, to, list.tensor);
+          const GradientData<T>& data = data_of_tensor[list.tensor];
           if (data.mask) f.template operator()<kind, true>(data, list);
           else f.template operator()<kind, false>(data, list);
         });
@@ -55,7 +57,7 @@ void norm_backward(std::span<const Tensor> x, const NormCall& call, const NormGr
 void norm_moments(std::span<const Tensor> x, const NormCall& call) {
   dispatch_floating("moments", x[0].dtype(), [&]<class T>() {
     if (call.plan.row_sets) return row_sets_moments<T>(x[0], call);
-    measure_blocks<T>(Passes<T>{call}, cut_into_blocks(call.plan), x);
+    measure_blocks<T>(Passes<T>{call}, cut_into_blocks(call.plan), data_of_all<T>(x));
   });
 }
 

@@ -145,7 +145,7 @@ void norm_max_pool(const Tensor& x, const NormCall& call, const PoolGeometry& g,
         });
       });
     };
-    run_forward(Passes<T>{call}, plan_of_windows(call.plan, g), {&x, 1}, apply_block);
+    run_forward(Passes<T>{call}, plan_of_windows(call.plan, g), {in}, apply_block);
   });
 }
 
