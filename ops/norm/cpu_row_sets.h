@@ -9,7 +9,7 @@
 NORMA_SIMD_BEGIN
 namespace norm_kernel {
 
-// Rows taken together: their cells are solved at once, while they are in cache.
+// Of the rows taken together: their cells are solved at once, while they are in cache. And of a sum in T.
 inline constexpr int64_t kCachedElements = 2048;
 inline constexpr int64_t kFlushRows =
     128;  // rows whose dgamma and dbeta are summed in T before the sums go on in double
@@ -31,11 +31,11 @@ struct Sums {
   double plain, product;
 };
 
-// The sums of f(load, i), and of f g where `with_product`, over i in [0, n); load(p) is p[0] or a vector of consecutive
-// elements. Several vectors of sums, so that additions need not wait for each other. Always inline: a call would cost
-// as much as a row of 64.
+// The sums of f(load, i), and of f g where `with_product`, over i in [begin, end); load(p) is p[0] or a vector of
+// consecutive elements. Several vectors of sums, so that additions need not wait for each other. Always inline: a call
+// would cost as much as a row of 64.
 template <bool with_product, class T, class F, class G>
-[[gnu::always_inline]] inline Sums sums_of(int64_t n, F f, G g) {
+[[gnu::always_inline]] inline Sums sums_between(int64_t begin, int64_t end, F f, G g) {
   using Vector = typename Pack<T, true>::type;
   constexpr int64_t size = Pack<T, true>::size;
   constexpr size_t lanes = size;
@@ -48,18 +48,29 @@ template <bool with_product, class T, class F, class G>
     sum += v;
     if constexpr (with_product) product += v * g(load, at);
   };
-  int64_t i = 0;
-  for (; i + 2 * size <= n; i += 2 * size) {
+  int64_t i = begin;
+  for (; i + 2 * size <= end; i += 2 * size) {
     add(vector, i, a, ag);
     add(vector, i + size, b, bg);
   }
-  if (i + size <= n) {
+  if (i + size <= end) {
     add(vector, i, a, ag);
     i += size;
   }
-  for (; i < n; ++i) add(scalar, i, rest, rest_g);
+  for (; i < end; ++i) add(scalar, i, rest, rest_g);
   return {double{sum_of_lanes<lanes>(a + b)} + rest,
           with_product ? double{sum_of_lanes<lanes>(ag + bg)} + rest_g : 0.0};
+}
+// The same over [0, n). The sums of so many elements go on in double: next to an outlier what follows would be lost.
+template <bool with_product, class T, class F, class G>
+[[gnu::always_inline]] inline Sums sums_of(int64_t n, F f, G g) {
+  Sums sums = {0, 0};
+  for (int64_t i = 0; i < n; i += kCachedElements) {
+    const Sums part = sums_between<with_product, T>(i, std::min(i + kCachedElements, n), f, g);
+    sums.plain += part.plain;
+    sums.product += part.product;
+  }
+  return sums;
 }
 template <class T, class F>
 [[gnu::always_inline]] inline double sum_of(int64_t n, F f) {
