@@ -1,19 +1,51 @@
-// Communicator: how the processes that train one model together exchange small vectors. An interface only; what works
-// in one process passes null.
+// Communicator: how the workers that train one model together exchange tensors. A *worker* is a replica of the model
+// with its share of every batch, on a thread of its own; the number of workers is part of an experiment, as the batch
+// is. A *process* hosts one worker or several: how many processes there are is a matter of hardware, and changes no
+// bit. This is the interface, and what one worker sees of the others; how they meet is in core/workers.h.
+//
+// All workers of a communicator call the same operations in the same order, with tensors of the same shape and dtype.
+// One that calls something else, or does not come within the timeout, is an error for all.
 #pragma once
 
-#include <span>
+#include <utility>
+
+#include "norma/core/tensor.h"
 
 namespace norma {
 
 class Communicator {
  public:
+  Communicator() = default;
+  Communicator(const Communicator&) = delete;
+  Communicator& operator=(const Communicator&) = delete;
   virtual ~Communicator() = default;
-  virtual int rank() const = 0;
-  virtual int size() const = 0;
-  // Every worker gives n values and receives those of all, by rank: all.size() == n * size(). Each worker calls it the
-  // same number of times, with the same n.
-  virtual void all_gather(std::span<const double> own, std::span<double> all) = 0;
+
+  virtual int rank() const = 0;  // this worker's number, in [0, size())
+  virtual int size() const = 0;  // workers
+  bool first() const { return rank() == 0; }
+  // The part [begin, end) of n items that is this worker's: the parts of all, in the order of their ranks, are
+  // [0, n), of sizes that differ by at most one. It may be empty.
+  std::pair<int64_t, int64_t> share(int64_t n) const { return {n * rank() / size(), n * (rank() + 1) / size()}; }
+
+  // Tensors of any dtype and device; CUDA's go through the host's memory.
+
+  // x of all workers, by rank: x [...] -> [size, ...].
+  Tensor all_gather(const Tensor& x);
+  // x, of f32, f64 or i64, becomes the sum over the workers, in place. The sums follow one binary tree over the ranks,
+  // ((0 + 1) + (2 + 3)) + ..., whatever processes the workers are in.
+  void all_reduce(const Tensor& x);
+  // x becomes that of worker `root`, in place.
+  void broadcast(const Tensor& x, int root = 0);
+  // Returns when all workers have called it.
+  void barrier();
+  // The workers that give the same color, in the order of their ranks. It lives as long as this communicator.
+  virtual Communicator& split(int64_t color) = 0;
+
+ protected:
+  // The same, of tensors that are contiguous and on the CPU.
+  virtual void gather(const Tensor& x, const Tensor& all) = 0;
+  virtual void reduce(const Tensor& x) = 0;
+  virtual void spread(const Tensor& x, int root) = 0;
 };
 
 }  // namespace norma

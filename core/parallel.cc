@@ -1,5 +1,7 @@
 #include "norma/core/parallel.h"
 
+#include <sched.h>
+
 #include <atomic>
 #include <cstdlib>
 #include <exception>
@@ -29,11 +31,7 @@ void relax() {
 // waits for that slot, so that function_ is this region's.
 class ThreadPool {
  public:
-  ThreadPool() {
-    int count = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-    if (const char* text = std::getenv("NORMA_NUM_THREADS"); text && std::atoi(text) > 0) count = std::atoi(text);
-    resize(count);
-  }
+  explicit ThreadPool(int count) { resize(count); }
   ~ThreadPool() { resize(1); }
 
   int threads() const { return threads_.load(std::memory_order_relaxed); }
@@ -138,9 +136,18 @@ class ThreadPool {
   int error_slot_ = 0;
 };
 
+int default_threads() {
+  if (const char* text = std::getenv("NORMA_NUM_THREADS"); text && std::atoi(text) > 0) return std::atoi(text);
+  cpu_set_t cores;  // those that the process is bound to, as by mpirun
+  if (::sched_getaffinity(0, sizeof cores, &cores) == 0) return std::max(1, CPU_COUNT(&cores));
+  return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+}
+
+thread_local ThreadPool* of_thread = nullptr;
+
 ThreadPool& pool() {
-  static ThreadPool instance;
-  return instance;
+  static ThreadPool of_process(default_threads());
+  return of_thread ? *of_thread : of_process;
 }
 
 }  // namespace
@@ -152,6 +159,13 @@ void set_num_threads(int count) {
   check(!inside_region, "set_num_threads", "called from inside a parallel region");
   pool().resize(count);
 }
+
+ThreadShare::ThreadShare(int threads) {
+  const auto own = std::make_shared<ThreadPool>(threads);
+  pool_ = own;
+  of_thread = own.get();
+}
+ThreadShare::~ThreadShare() { of_thread = nullptr; }
 
 void detail::run_slots(int slots, const std::function<void(int)>& f) {
   check(slots < 1 << 16, "parallel_slots", "{} slots: at most 65535", slots);

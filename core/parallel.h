@@ -1,17 +1,31 @@
 // The thread pool. Work is cut into *slots*, whose number and bounds depend on the size of the work alone, never on the
 // number of threads; partial results belong to slots and are merged in slot order. So results have the same bits
-// whatever the thread count. One pool in the process, shared by all callers.
+// whatever the thread count. One pool in the process, shared by all callers but those with a ThreadShare.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <memory>
 
 namespace norma {
 
-// Threads that work on a parallel region, the caller's included. Default: $NORMA_NUM_THREADS, or every core.
+// Threads that work on a parallel region of the calling thread, which is one of them. Default: $NORMA_NUM_THREADS, or
+// every core that this process may run on.
 int num_threads();
 void set_num_threads(int count);  // >= 1; not to be called from inside a parallel region
+
+// While it lives, the calling thread's regions have so many threads of their own, and no part in the process's pool:
+// workers that compute at the same time (core/workers.h) do not wait for each other.
+class ThreadShare {
+ public:
+  explicit ThreadShare(int threads);
+  ~ThreadShare();
+  ThreadShare& operator=(ThreadShare&&) = delete;  // neither moved nor copied
+
+ private:
+  std::shared_ptr<void> pool_;
+};
 
 inline constexpr int kMaxSlots = 64;
 

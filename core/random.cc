@@ -62,9 +62,26 @@ std::vector<int64_t> Generator::permutation(int64_t n) {
   return order;
 }
 
+static thread_local Generator* of_thread = nullptr;
+static thread_local uint64_t stream_of_thread = 0;
+
 Generator& default_generator() {
-  static Generator generator;
-  return generator;
+  static Generator of_process;
+  return of_thread ? *of_thread : of_process;
+}
+
+void manual_seed(uint64_t seed) { default_generator() = Generator(seed, stream_of_thread); }
+
+ThreadGenerator::ThreadGenerator(const Generator::State& state, int rank) {
+  // (Above the streams of the loader's samples, and below those of its epochs: nn/data.)
+  if (rank > 0) stream_of_thread = uint64_t{1} << 63 | static_cast<uint64_t>(rank);
+  generator_.set_state({state.seed, state.stream ^ stream_of_thread, state.position});
+  of_thread = &generator_;
+}
+
+ThreadGenerator::~ThreadGenerator() {
+  of_thread = nullptr;
+  stream_of_thread = 0;
 }
 
 Tensor rand(const Shape& shape, Generator& generator, DType dtype) {

@@ -43,9 +43,21 @@ class Generator {
   State state_;
 };
 
-// What dropout and the layers' initialisation draw from unless given another.
+// What dropout and the layers' initialisation draw from unless given another: the process's, or the thread's own.
 Generator& default_generator();
-inline void manual_seed(uint64_t seed) { default_generator() = Generator(seed); }
+void manual_seed(uint64_t seed);  // begins it anew, in its stream
+
+// While it lives, this thread has a default generator of its own, worker `rank`'s. It begins in this state, but in a
+// stream of its own; worker 0's is that of the state.
+class ThreadGenerator {
+ public:
+  ThreadGenerator(const Generator::State& state, int rank);
+  ~ThreadGenerator();
+  ThreadGenerator& operator=(ThreadGenerator&&) = delete;  // neither moved nor copied
+
+ private:
+  Generator generator_;
+};
 
 Tensor rand(const Shape& shape, Generator& generator = default_generator(), DType dtype = f32);   // U(0, 1)
 Tensor randn(const Shape& shape, Generator& generator = default_generator(), DType dtype = f32);  // N(0, 1)

@@ -2,6 +2,7 @@
 
 #include <bit>
 
+#include "norma/core/file.h"
 #include "norma/nn/state.h"
 
 namespace norma::nn {
@@ -19,11 +20,46 @@ std::map<std::string, Generator*> generators_of(const TrainingRun& run) {
   return generators;
 }
 
-// Three numbers of the file. A generator's are its State, unsigned words kept as signed ones with the same bits.
+// Three numbers of the file, the `row`-th three. A generator's are its State, unsigned words kept as signed ones with
+// the same bits; of several workers, each has a row.
 using Words = std::array<int64_t, 3>;
-Words words_of(const TensorFile& file, const std::string& name) {
-  const int64_t* words = file.find(name)->data<int64_t>();
+Words words_of(const TensorFile& file, const std::string& name, int row = 0) {
+  const int64_t* words = file.find(name)->data<int64_t>() + 3 * row;
   return {words[0], words[1], words[2]};
+}
+
+bool several(const TrainingRun& run) { return run.worker && run.worker->size() > 1; }
+
+// Calls f() with worker 0, and throws with all if it does.
+template <class F>
+void by_first(const TrainingRun& run, F&& f) {
+  if (!several(run)) return f();
+  std::string problem;
+  try {
+    if (run.worker->first()) f();
+  } catch (const Error& error) {
+    problem = error.what();
+  }
+  Tensor length = full({}, static_cast<double>(problem.size()), i64);
+  run.worker->broadcast(length);
+  if (length.item() == 0) return;
+  const Tensor text({static_cast<int64_t>(length.item())}, u8);
+  if (run.worker->first()) std::copy(problem.begin(), problem.end(), text.mutable_data<uint8_t>());
+  run.worker->broadcast(text);
+  throw Error(std::string(text.data<uint8_t>(), text.data<uint8_t>() + text.numel()));
+}
+
+// The file's bytes, which worker 0 reads.
+TensorFile read(const std::string& path, const TrainingRun& run) {
+  if (!several(run)) return load_safetensors(path);
+  std::vector<std::byte> bytes;
+  by_first(run, [&] { bytes = read_file(path); });
+  const Tensor length = full({}, static_cast<double>(bytes.size()), i64);
+  run.worker->broadcast(length);
+  const Tensor all({static_cast<int64_t>(length.item())}, u8);
+  std::copy_n(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size(), all.mutable_data<uint8_t>());
+  run.worker->broadcast(all);
+  return parse_safetensors(std::as_bytes(std::span(all.data<uint8_t>(), static_cast<size_t>(all.numel()))), path);
 }
 
 Progress checked(std::string_view op, const Progress& p) {
@@ -37,8 +73,10 @@ NamedTensors tensors_of(const TrainingRun& run, const Progress& progress) {
   NamedTensors result;
   for (const auto& [name, x] : run.model.state_dict()) result.emplace_back("model/" + name, x);
   for (const auto& [name, x] : run.optimizer.state()) result.emplace_back("optimizer/" + name, x);
-  for (const auto& [name, generator] : generators_of(run))
-    result.emplace_back("generator/" + name, tensor<int64_t>(std::bit_cast<Words>(generator->state()), {3}));
+  for (const auto& [name, generator] : generators_of(run)) {
+    const Tensor state = tensor<int64_t>(std::bit_cast<Words>(generator->state()), {3});
+    result.emplace_back("generator/" + name, several(run) ? run.worker->all_gather(state) : state);
+  }
   result.emplace_back("progress", tensor<int64_t>({progress.epoch, progress.batch, progress.step}));
   return result;
 }
@@ -49,11 +87,12 @@ void save_checkpoint(const std::string& path, const TrainingRun& run, const Prog
   std::map<std::string, std::string> metadata = {{"checkpoint", kVersion}, {"layout", "norma"}};
   for (const auto& [key, value] : run.fingerprint) metadata[kOption + key] = value;
   for (const auto& [key, value] : progress.metadata) metadata[kUser + key] = value;
-  save_safetensors(path, tensors_of(run, checked("checkpoint", progress)), metadata);
+  const NamedTensors tensors = tensors_of(run, checked("checkpoint", progress));
+  by_first(run, [&] { save_safetensors(path, tensors, metadata); });
 }
 
 Progress load_checkpoint(const std::string& path, const TrainingRun& run) {
-  const TensorFile file = load_safetensors(path);
+  const TensorFile file = read(path, run);
   const std::string op = fmt::format("load_checkpoint '{}'", path);
   check(file.metadata.contains("checkpoint"), op, "the file is not a checkpoint of norma");
   const std::string& version = file.metadata.at("checkpoint");
@@ -85,7 +124,8 @@ Progress load_checkpoint(const std::string& path, const TrainingRun& run) {
   }
   assign(op, "the run", tensors_of(run, {}), file.tensors);
   for (const auto& [name, generator] : generators_of(run))
-    generator->set_state(std::bit_cast<Generator::State>(words_of(file, "generator/" + name)));
+    generator->set_state(
+        std::bit_cast<Generator::State>(words_of(file, "generator/" + name, several(run) ? run.worker->rank() : 0)));
   return progress;
 }
 

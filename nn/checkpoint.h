@@ -2,6 +2,7 @@
 // there is state.h, which reads checkpoints too.
 #pragma once
 
+#include "norma/core/communicator.h"
 #include "norma/nn/optim/optimizer.h"
 
 namespace norma::nn {
@@ -13,6 +14,9 @@ struct TrainingRun {
   std::map<std::string, Generator*> generators{};  // besides the default generator, which is always kept
   // The options that the result depends on, as {"lr", "0.1"}, {"seed", "7"}. A run with others cannot go on from it.
   std::map<std::string, std::string> fingerprint{};
+  // Of several workers with replicas of the model, this one. All save and load together: worker 0 writes the file, with
+  // the generators of all, and reads it for all. Null: there is one worker.
+  Communicator* worker = nullptr;
 };
 
 // Where the run stands.
@@ -23,7 +27,7 @@ struct Progress {
 };
 
 // Atomic: a run that is killed while it writes leaves the former checkpoint whole. Errors: a file that cannot be
-// written; a generator with the name "default", or null; a progress that is negative.
+// written (for all workers); a generator with the name "default", or null; a progress that is negative.
 void save_checkpoint(const std::string& path, const TrainingRun& run, const Progress& progress);
 
 // Overwrites model, optimizer and generators, the default one included, and returns where the run stood. Errors: a file

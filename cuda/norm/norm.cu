@@ -284,11 +284,7 @@ void backward(const Work<T>& work, std::span<const Tensor> x, const NormCall& ca
   const Tensor &dgamma = to.affine.dgamma, &dbeta = to.affine.dbeta;
   if (dgamma.defined() || dbeta.defined())
     affine_gradients(work, partial, dgamma.mutable_data_or_null<double>(), dbeta.mutable_data_or_null<double>());
-  if (call.comm && call.measured()) {
-    const Tensor host = totals.to(cpu_device);
-    sum_over_workers(*call.comm, std::span(host.mutable_data<double>(), static_cast<size_t>(host.numel())));
-    totals.copy_from(host);
-  }
+  if (call.comm && call.measured()) call.comm->all_reduce(totals);
   for (size_t t = 0; t < gradients.size(); ++t) gradient(work, t, gradients[t], total);
 }
 

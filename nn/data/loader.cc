@@ -66,8 +66,10 @@ DataLoader::Made DataLoader::make(Position at) {
     Generator random(options_.seed, ~static_cast<uint64_t>(at.epoch));  // no sample's stream (see SampleKeys)
     order_ = options_.shuffle ? tensor(random.permutation(all), {all}) : arange(all);
   }
-  const int64_t begin = at.batch * options_.batch, n = std::min(options_.batch, all - begin);
-  const Tensor indices = view::slice(order_, 0, begin, begin + n).clone();
+  const int64_t first = at.batch * options_.batch;
+  const auto [begin, end] = options_.worker.of(std::min(options_.batch, all - first));
+  const int64_t n = std::max<int64_t>(end - begin, 1);  // an empty share is made of one sample, for its shape
+  const Tensor indices = view::slice(order_, 0, first + begin, first + begin + n).clone();
   const Tensor labels = index_select(dataset_.labels, 0, indices);
   const std::span samples(indices.data<int64_t>(), static_cast<size_t>(n));
   const Tensor images(dataset_.images.shape().with(0, n), u8);  // not by index_select: it would take the pool's threads
@@ -77,8 +79,11 @@ DataLoader::Made DataLoader::make(Position at) {
                 images.mutable_data<uint8_t>() + i * pixels);
   const SampleKeys keys{options_.seed, at.epoch, samples};
   Backend& there = backend(options_.device);
-  return [images = there.upload(to_float(apply_transforms(options_.transforms, images, keys), *options_.normalize)),
-          labels = there.upload(labels), indices] {
+  const auto upload = [&, count = end - begin](const Tensor& x) {
+    return there.upload(count == n ? x : view::slice(x, 0, 0, count).clone());
+  };
+  return [images = upload(to_float(apply_transforms(options_.transforms, images, keys), *options_.normalize)),
+          labels = upload(labels), indices = view::slice(indices, 0, 0, end - begin)] {
     return Batch{images(), labels(), indices};
   };
 }

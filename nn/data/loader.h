@@ -16,10 +16,19 @@
 #include <thread>
 
 #include "norma/core/backend.h"
+#include "norma/core/communicator.h"
 #include "norma/nn/data/dataset.h"
 #include "norma/nn/data/transforms.h"
 
 namespace norma::data {
+
+// Whose part of each batch a loader serves: a worker's, or all of it.
+struct WorkerShare {
+  Communicator* worker = nullptr;  // not owned
+  WorkerShare() = default;
+  WorkerShare(Communicator& me) : worker(&me) {}
+  std::pair<int64_t, int64_t> of(int64_t n) const { return worker ? worker->share(n) : std::pair(int64_t{0}, n); }
+};
 
 struct Batch {
   Tensor images;   // f32 [B, H, W, C], transformed and normalized
@@ -37,6 +46,9 @@ struct LoaderOptions {
   Device device{};         // of images and labels; default: CPU. Prefetched, they are copied there while it works
   std::vector<Transform> transforms{};      // in this order
   std::optional<ChannelStats> normalize{};  // mean and deviation of each channel; default: those of the data set
+  // A worker gets its share (Communicator::share) of each batch, by position, so that together they get what one would,
+  // in the same order and with the same transforms. The share of a small batch may be empty.
+  WorkerShare worker{};
 };
 
 class DataLoader {

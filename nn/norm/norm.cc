@@ -28,10 +28,14 @@ Domains own_parts(const Norm& norm) {
   return {count, count > 0 && batch, count > 0 && population, count > 0 && affine && norm.weight.defined()};
 }
 
-// All samples in one set, or in a set for each domain.
+// All samples in one set, or in a set for each domain; of all workers, where the layer's grouping is across them.
 Grouping all_samples(const Norm& norm, bool by_domain) {
-  return {by_domain ? Samples::labels(norm.ids, norm.domains.count) : Samples::whole(), norm.grouping.positions,
-          norm.grouping.channels};
+  Samples samples = by_domain ? Samples::labels(norm.ids, norm.domains.count) : Samples::whole();
+  if (Communicator* comm = norm.grouping.samples.comm) {
+    if (!by_domain) samples = Samples::across(*comm);
+    samples.comm = comm;
+  }
+  return {samples, norm.grouping.positions, norm.grouping.channels};
 }
 
 // What one call of a layer works on. The options have its activation and residual.

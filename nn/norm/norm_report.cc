@@ -43,6 +43,7 @@ NormReport norm_report(Module& model, const data::DataLoader& loader, const Norm
   const int64_t domains = options.domains.defined() ? 1 + static_cast<int64_t>(max(options.domains.to(f64)).item()) : 0;
   const bool shuffles = loader.options().shuffle;
   const NoGrad unrecorded;
+  const data::WorkerShare& worker = loader.options().worker;
   std::map<Norm*, Moments> precise, by_domain;
   const CollectMoments merge_all = [&](Norm& norm, const auto& xs, const Moments& m) {
     precise[&norm] = merge(precise[&norm], m);
@@ -52,6 +53,11 @@ NormReport norm_report(Module& model, const data::DataLoader& loader, const Norm
   };
   collect_moments(model, true, false, merge_all, [&] {
     run_batches(model, loader, options.samples, std::max<int64_t>(batch, 512), true, options.domains);
+  });
+  for_each_norm(model, [&](const std::string&, Norm& norm) {
+    if (!precise.contains(&norm)) return;
+    precise[&norm] = merge_workers(worker, norm.grouping.samples.comm, precise[&norm]);
+    if (domains > 0) by_domain[&norm] = merge_workers(worker, nullptr, by_domain[&norm]);
   });
   // How far the cells of training batches are from the population and from the precise one, [groups]: the means over
   // the batches.
@@ -71,6 +77,14 @@ NormReport norm_report(Module& model, const data::DataLoader& loader, const Norm
     };
     collect_moments(model, true, true, add,
                     [&] { run_batches(model, loader, options.samples, batch, shuffle, options.domains); });
+    for_each_norm(model, [&](const std::string&, Norm& norm) {
+      if (!worker.worker || !result.contains(&norm)) return;
+      Stray& of = result[&norm];
+      for (const Tensor* mean : {&of.kl, &of.noise}) {
+        worker.worker->all_reduce(*mean);
+        mean->copy_from(*mean / worker.worker->size());
+      }
+    });
     return result;
   };
   auto training = stray(shuffles), shuffled = shuffles ? training : stray(true);

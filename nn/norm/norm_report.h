@@ -49,7 +49,8 @@ struct NormReport {
   std::string str() const;  // a table, with the verdicts
 };
 
-// Runs two or three passes over the samples; the model is as it was afterwards, its populations included.
+// Runs two or three passes over the samples, of which several workers make their shares (LoaderOptions::worker): each
+// gets the same report; the model is as it was afterwards, its populations included.
 NormReport norm_report(Module& model, const data::DataLoader& loader, const NormReportOptions& options = {});
 
 }  // namespace norma::nn

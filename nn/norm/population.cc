@@ -42,10 +42,25 @@ void run_batches(Module& model, const data::DataLoader& loader, int64_t samples,
   const int64_t count = samples > 0 ? std::min(samples, all) : all;
   for (int64_t begin = 0; begin < count && (begin == 0 || begin < count - 1); begin += batch) {
     const data::Batch next = *batches.next();
-    const int64_t n = std::min(batch, count - begin);
+    const int64_t first = options.worker.of(std::min(batch, all - begin)).first;
+    const int64_t n = std::clamp<int64_t>(count - begin - first, 0, next.size());
     if (domains.defined()) set_domains(model, index_select(domains, 0, view::slice(next.indices, 0, 0, n)));
     model(view::slice(next.images, 0, 0, n).to(device));
   }
+}
+
+Moments merge_workers(const data::WorkerShare& share, const Communicator* merged, const Moments& m) {
+  if (!share.worker || share.worker->size() == 1 || (merged && merged->size() == share.worker->size())) return m;
+  const double copies = merged ? merged->size() : 1;  // each of the workers that have merged theirs brings the same
+  Moments all;
+  const Tensor count = share.worker->all_gather(m.count), mean = share.worker->all_gather(m.mean),
+               m2 = share.worker->all_gather(m.m2), one = share.worker->all_gather(scalar(1 / copies, f64));
+  for (int64_t i = 0; i < share.worker->size(); ++i) {
+    const auto of = [&](const Tensor& x) { return view::reshape(view::slice(x, 0, i, i + 1), m.count.shape()); };
+    const double part = one.data<double>()[i];
+    all = merge(all, {of(count) * part, of(mean), of(m2) * part});
+  }
+  return all;
 }
 
 int64_t precise_bn(Module& model, const std::function<void()>& passes, const PreciseOptions& options) {
@@ -57,20 +72,28 @@ int64_t precise_bn(Module& model, const std::function<void()>& passes, const Pre
   const CollectMoments add = [&](Norm& norm, const auto&, const Moments& m) {
     auto& [merged, within] = estimates[&norm];
     const Tensor freedom = maximum(m.count - static_cast<double>(norm.center), 0);
-    within = merged.defined() ? Moments{within.count + freedom, {}, within.m2 + m.m2} : Moments{freedom, {}, m.m2};
+    within = merge(within, {freedom, zeros_like(m.mean), m.m2});
     merged = merge(merged, m);
   };
   collect_moments(model, options.frozen, false, add, passes);
-  for (const auto& [norm, e] : estimates) {
-    const Moments& of_var = options.variance == PreciseVariance::merged ? e.merged : e.within;
-    const auto put = [seen = gt(e.merged.count, 0)](const Tensor& population, const Tensor& value) {
+  int64_t count = 0;
+  for_each_norm(model, [&](const std::string&, Norm& norm) {  // in an order that is the same for all workers
+    const auto found = estimates.extract(&norm);
+    if (!found) return;
+    ++count;
+    const Communicator* own = norm.grouping.samples.comm;
+    const Moments merged = merge_workers(options.worker, own, found.mapped().merged);
+    const Moments of_var = options.variance == PreciseVariance::merged
+                               ? merged
+                               : merge_workers(options.worker, own, found.mapped().within);
+    const auto put = [seen = gt(merged.count, 0)](const Tensor& population, const Tensor& value) {
       const Tensor old = view::reshape(population, value.shape());  // stays, for a domain that was not seen
       population.copy_from(view::reshape(where(seen, value, old), population.shape()));
     };
-    put(norm->running_mean, e.merged.mean);
-    put(norm->running_var, of_var.m2 / maximum(of_var.count, 1));
-  }
-  return std::ssize(estimates);
+    put(norm.running_mean, merged.mean);
+    put(norm.running_var, of_var.m2 / maximum(of_var.count, 1e-9));
+  });
+  return count;
 }
 
 int64_t precise_bn(Module& model, const data::DataLoader& loader, const PreciseOptions& options) {
@@ -79,8 +102,10 @@ int64_t precise_bn(Module& model, const data::DataLoader& loader, const PreciseO
   const int64_t all = loader.dataset().size(), samples = options.samples > 0 ? std::min(options.samples, all) : all;
   const int64_t most = std::min(options.batch, samples), passes = (samples + most - 1) / most,
                 batch = (samples + passes - 1) / passes;
+  PreciseOptions own = options;
+  own.worker = loader.options().worker;
   return precise_bn(
-      model, [&] { run_batches(model, loader, samples, batch, true, options.domains); }, options);
+      model, [&] { run_batches(model, loader, samples, batch, true, options.domains); }, own);
 }
 
 int64_t freeze_bn(Module& model) {

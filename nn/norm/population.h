@@ -30,10 +30,13 @@ struct PreciseOptions {
   PreciseVariance variance = PreciseVariance::merged;
   bool frozen = false;  // also estimate layers with the source `given`; else these keep their population and use it
   Tensor domains{};     // for layers with domains: i64 [size of the data set], the domain of each sample
+  // Whose passes these are, if several workers make some each: all call this, and all get the same. A loader brings its
+  // own (LoaderOptions::worker).
+  data::WorkerShare worker{};
 };
 
-// Returns the number of layers estimated: those that received anything. Of a loader it takes the data set, transforms
-// and normalization, but not the batches. Errors: options out of range, domains of another shape.
+// Returns the number of layers estimated: those that received anything. Of a loader it takes the data set, transforms,
+// normalization and worker, but not the batches. Errors: options out of range, domains of another shape.
 int64_t precise_bn(Module& model, const data::DataLoader& loader, const PreciseOptions& options = {});
 int64_t precise_bn(Module& model, const std::function<void()>& passes, const PreciseOptions& options = {});
 // The same on another domain, frozen layers included. The loader should normalize by the statistics of the training
@@ -69,9 +72,13 @@ using CollectMoments = std::function<void(Norm& norm, const std::vector<Tensor>&
 void collect_moments(Module& model, bool frozen, bool training, const CollectMoments& f,
                      const std::function<void()>& passes);
 
+// The moments that the workers give, merged; m where there is one worker. Where a norm's grouping is across workers,
+// its moments are already those of all, or of some: `merged` is then its communicator, else null.
+Moments merge_workers(const data::WorkerShare& share, const Communicator* merged, const Moments& m);
+
 // Runs the model, unrecorded, on `samples` samples of the loader's data set (0: all) in batches of `batch`; a last one
 // of a single sample is left out, since it may have no variance. domains: as in PreciseOptions; each norm has those of
-// the batch as its `ids`.
+// the batch as its `ids`. Of several workers each runs its share of each batch.
 void run_batches(Module& model, const data::DataLoader& loader, int64_t samples, int64_t batch, bool shuffle,
                  const Tensor& domains);
 

@@ -26,7 +26,7 @@ struct Samples {
   Kind kind = Kind::whole;
   int64_t size = 0;              // chunks: samples a chunk; labels: number of labels
   Tensor ids{};                  // labels: i64 [N] on the CPU, each in [0, size)
-  Communicator* comm = nullptr;  // across: every sample of every worker; not owned
+  Communicator* comm = nullptr;  // across: every sample of every worker; with labels: those with the same id. Not owned
 
   static Samples whole() { return {}; }
   // ceil(N/k) runs of consecutive samples whose sizes differ by at most one, the longer ones first; fewer while k > 1

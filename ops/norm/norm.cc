@@ -46,11 +46,7 @@ void check_cell_size(const char* op, double elements, int64_t set, const Groupin
 
 void merge_over_workers(Communicator& comm, const Tensor& cells) {
   const int64_t n = cells.dim(1);
-  const Tensor own = view::slice(cells.to(cpu_device), 0, 0, 3).clone(), all({comm.size(), 3, n}, f64);
-  const auto span_of = [](const Tensor& x) {
-    return std::span(x.mutable_data<double>(), static_cast<size_t>(x.numel()));
-  };
-  comm.all_gather(span_of(own), span_of(all));
+  const Tensor all = comm.all_gather(view::slice(cells, 0, 0, 3));
   const auto part = [&](NormCellPart k) { return view::reshape(view::slice(all, 1, k, k + 1), {-1, n}); };
   const Moments merged = merge_sets({part(kCellCount), part(kCellMean), part(kCellM2)});
   for (const auto& [k, x] : {std::pair(kCellCount, merged.count), {kCellMean, merged.mean}, {kCellM2, merged.m2}})
@@ -58,18 +54,19 @@ void merge_over_workers(Communicator& comm, const Tensor& cells) {
 }
 
 void sum_over_workers(Communicator& comm, std::span<double> values) {
-  PoolVector<double> all(values.size() * static_cast<size_t>(comm.size()));
-  comm.all_gather(values, all);
-  std::fill(values.begin(), values.end(), 0.0);
-  for (size_t i = 0; i < all.size(); ++i) values[i % values.size()] += all[i];
+  const Tensor sums({std::ssize(values)}, f64);
+  std::copy(values.begin(), values.end(), sums.mutable_data<double>());
+  comm.all_reduce(sums);
+  std::copy_n(sums.data<double>(), values.size(), values.begin());
 }
 
 void NormCall::merge_over_workers() const {
   if (!comm) return;
   norma::merge_over_workers(*comm, cells);
-  if (center && plan.cells() > 0)
-    check_cell_size("norm", view::slice(cells.to(cpu_device), 0, kCellCount, kCellCount + 1).data<double>()[0], 0,
-                    across(*comm), {plan.rows[0], plan.channels});
+  const Tensor counts = view::slice(cells, 0, kCellCount, kCellCount + 1).to(cpu_device).contiguous();
+  for (int64_t set = 0; set < plan.sets && center; ++set)
+    check_cell_size("norm", counts.data<double>()[set * plan.groups], set, across(*comm),
+                    {plan.rows[0], plan.channels});
 }
 
 Tensor norm(const Tensor& x, const Grouping& grouping, const Statistics& statistics, const Tensor& gamma,

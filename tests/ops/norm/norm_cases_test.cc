@@ -1,9 +1,9 @@
 // The normalization family: PyTorch's numbers, and the corners where normalizations go wrong silently.
 #include <thread>
 
+#include "norma/core/workers.h"
 #include "norma/ops/norm/norm.h"
 #include "tests/golden.h"
-#include "tests/ops/norm/loopback.h"
 
 namespace norma {
 namespace {
@@ -197,15 +197,11 @@ TEST(NormCases, AcrossWorkersEqualsOneLargeBatchUnevenAndEmptyPartsIncluded) {
   };
   const std::vector<Tensor> want = run(whole(), 0, 7);
   const std::vector<int64_t> bounds = {0, 4, 4, 6, 7};  // the second worker has nothing
-  Loopback::Meeting meeting(4);
   std::vector<std::vector<Tensor>> got(4);
-  std::vector<std::thread> workers;
-  for (size_t i = 0; i < 4; ++i)
-    workers.emplace_back([&, i] {
-      Loopback comm(meeting, static_cast<int>(i));
-      got[i] = run(across(comm), bounds[i], bounds[i + 1]);
-    });
-  for (std::thread& worker : workers) worker.join();
+  run_workers({.count = 4}, [&](Communicator& me) {
+    const size_t i = static_cast<size_t>(me.rank());
+    got[i] = run(across(me), bounds[i], bounds[i + 1]);
+  });
   Tensor dgamma = there(zeros({5}, f64)), dbeta = dgamma;
   for (size_t i = 0; i < 4; ++i) {
     EXPECT_TRUE(close(got[i][0], view::slice(want[0], 0, bounds[i], bounds[i + 1]))) << i;

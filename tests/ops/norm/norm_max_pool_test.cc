@@ -3,7 +3,7 @@
 
 #include <thread>
 
-#include "tests/ops/norm/loopback.h"
+#include "norma/core/workers.h"
 #include "tests/ops/norm/norm_families.h"
 
 namespace norma {
@@ -184,15 +184,11 @@ TEST(NormMaxPool, AcrossWorkersEqualsOneLargeBatch) {
   };
   const std::vector<Tensor> want = run(whole(), 0, 7);
   const std::vector<int64_t> bounds = {0, 4, 4, 7};  // the second worker has nothing
-  Loopback::Meeting meeting(3);
   std::vector<std::vector<Tensor>> got(3);
-  std::vector<std::thread> workers;
-  for (size_t i = 0; i < 3; ++i)
-    workers.emplace_back([&, i] {
-      Loopback comm(meeting, static_cast<int>(i));
-      got[i] = run(across(comm), bounds[i], bounds[i + 1]);
-    });
-  for (std::thread& worker : workers) worker.join();
+  run_workers({.count = 3}, [&](Communicator& me) {
+    const size_t i = static_cast<size_t>(me.rank());
+    got[i] = run(across(me), bounds[i], bounds[i + 1]);
+  });
   for (size_t i = 0; i < 3; ++i)
     for (size_t k = 0; k < 2; ++k) EXPECT_TRUE(close(got[i][k], view::slice(want[k], 0, bounds[i], bounds[i + 1])));
 }

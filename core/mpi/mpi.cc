@@ -1,0 +1,141 @@
+// Processes that MPI has started send each other bytes by it. The library norma::mpi; norma itself links no MPI.
+// Any thread may speak, one at a time (MPI_THREAD_SERIALIZED): a thread that waits asks MPI again and again whether its
+// messages have come, and lets others speak in between, so none waits for what another thread still has to send.
+#include <mpi.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <mutex>
+#include <set>
+#include <thread>
+
+#include "norma/core/error.h"
+#include "norma/core/transport.h"
+
+// What the linker is asked for by name, so that it takes this file, which sets connect_processes.
+extern "C" const int norma_mpi_is_linked = 1;
+
+namespace norma {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr size_t kMostBytes = size_t{1} << 30;  // of one of MPI's messages, which count in int
+
+void check_mpi(const char* op, int code) {
+  if (code == MPI_SUCCESS) return;
+  char text[MPI_MAX_ERROR_STRING];
+  int length = 0;
+  MPI_Error_string(code, text, &length);
+  fail(op, "MPI: {}", std::string_view(text, static_cast<size_t>(length)));
+}
+
+class MpiTransport final : public Transport {
+ public:
+  MpiTransport(int argc, char** argv) {
+    int provided = 0;
+    check_mpi("workers", MPI_Init_thread(&argc, &argv, MPI_THREAD_SERIALIZED, &provided));
+    check(provided >= MPI_THREAD_SERIALIZED, "workers", "this MPI lets only one thread of a process speak");
+    MPI_Comm_dup(MPI_COMM_WORLD, &comm_);
+    MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
+    MPI_Comm_rank(comm_, &process_);
+    MPI_Comm_size(comm_, &processes_);
+  }
+  // Not where an exception is on its way out: the other processes may not come to the end, which MPI waits for. They
+  // are then ended by mpirun, when this process has.
+  ~MpiTransport() override {
+    if (std::uncaught_exceptions() == 0) MPI_Finalize();
+  }
+
+  int process() const override { return process_; }
+  int processes() const override { return processes_; }
+
+  void exchange(const char* op, int tag, std::span<const Message> send, std::span<const Message> receive,
+                double timeout) override {
+    std::vector<MPI_Request> requests;
+    std::vector<std::pair<int, int>> expected;  // of each request to receive: from whom, and how many bytes
+    {
+      const std::lock_guard lock(mutex_);
+      for (const Message& message : receive)
+        for_each_piece(message, [&](std::byte* data, int bytes) {
+          expected.emplace_back(message.process, bytes);
+          check_mpi(op, MPI_Irecv(data, bytes, MPI_BYTE, message.process, tag, comm_, &requests.emplace_back()));
+        });
+      for (const Message& message : send)
+        for_each_piece(message, [&](std::byte* data, int bytes) {
+          check_mpi(op, MPI_Isend(data, bytes, MPI_BYTE, message.process, tag, comm_, &requests.emplace_back()));
+        });
+    }
+    std::vector<MPI_Status> status(requests.size());
+    const Clock::time_point begin = Clock::now();
+    for (int64_t turns = 0;; ++turns) {
+      int done = 0;
+      {
+        const std::lock_guard lock(mutex_);
+        check_mpi(op, MPI_Testall(static_cast<int>(requests.size()), requests.data(), &done, status.data()));
+      }
+      if (done) break;
+      if (turns < 100) continue;
+      const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+      if (seconds > timeout) give_up(op, timeout, requests, expected);
+      if (seconds < 2e-3) std::this_thread::yield();
+      else std::this_thread::sleep_for(std::chrono::microseconds(50));
+    }
+    for (size_t i = 0; i < expected.size(); ++i) {
+      int bytes = 0;
+      MPI_Get_count(&status[i], MPI_BYTE, &bytes);
+      check(bytes == expected[i].second, op, "process {} has sent {} bytes, not {}: do all workers call the same?",
+            expected[i].first, bytes, expected[i].second);
+    }
+  }
+
+  void abort(const std::string& why) noexcept override {
+    const std::lock_guard lock(mutex_);
+    std::fflush(stdout);
+    std::fprintf(stderr, "error: %s\n", why.c_str());
+    std::fflush(stderr);
+    MPI_Abort(MPI_COMM_WORLD, 1);
+    std::_Exit(1);
+  }
+
+ private:
+  template <class F>
+  static void for_each_piece(const Message& message, F&& f) {
+    size_t at = 0;
+    do {
+      const size_t bytes = std::min(kMostBytes, message.bytes.size() - at);
+      f(message.bytes.data() + at, static_cast<int>(bytes));
+      at += bytes;
+    } while (at < message.bytes.size());
+  }
+
+  [[noreturn]] void give_up(const char* op, double timeout, std::vector<MPI_Request>& requests,
+                            const std::vector<std::pair<int, int>>& expected) {
+    std::set<int> missing;
+    for (size_t i = 0; i < expected.size(); ++i)
+      if (requests[i] != MPI_REQUEST_NULL) missing.insert(expected[i].first);
+    std::string names;
+    for (const int process : missing) names += fmt::format("{}{}", names.empty() ? "" : ", ", process);
+    fail(op, "process {} has waited {} s for {}", process_, timeout,
+         names.empty() ? "others to receive" : "process " + names);
+  }
+
+  MPI_Comm comm_ = MPI_COMM_NULL;
+  int process_ = 0, processes_ = 1;
+  std::mutex mutex_;  // who speaks
+};
+
+// Started by mpirun, srun or the like: by their variables, since MPI itself, once asked, has to be told that it is
+// alone, which takes it a good part of a second.
+std::unique_ptr<Transport> connect(int argc, char** argv) {
+  for (const char* variable : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK"})
+    if (std::getenv(variable)) return std::make_unique<MpiTransport>(argc, argv);
+  return nullptr;
+}
+
+const bool registered = (connect_processes = connect) != nullptr;
+
+}  // namespace
+}  // namespace norma

@@ -1,0 +1,470 @@
+#include "norma/core/workers.h"
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "norma/core/memory.h"
+#include "norma/core/parallel.h"
+#include "norma/core/random.h"
+
+namespace norma {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr int64_t kSmall = 1 << 15;      // bytes that are sent to everybody at once, in place of a slice to each
+constexpr int64_t kBlock = 4096;         // elements that are added up at a time
+constexpr int kTagsOfProcess = 1 << 12;  // communicators that a process may give numbers to
+
+// ---- sums along the tree ----
+
+// The sum of ranks [low, high) is that of [low, middle) and [middle, high).
+int middle(int low, int high) {
+  int half = 1;
+  while (2 * half < high - low) half *= 2;
+  return low + half;
+}
+
+struct Node {
+  int low, high;
+  bool operator==(const Node&) const = default;
+};
+
+// The largest nodes of the tree over [low, high) that lie in [begin, end), from left to right.
+void nodes_inside(int begin, int end, Node of, std::vector<Node>& nodes) {
+  if (of.high <= begin || of.low >= end) return;
+  if (begin <= of.low && of.high <= end) return nodes.push_back(of);
+  const int m = middle(of.low, of.high);
+  nodes_inside(begin, end, {of.low, m}, nodes);
+  nodes_inside(begin, end, {m, of.high}, nodes);
+}
+
+template <class T>
+void add(const T* from, T* to, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) to[i] += from[i];
+}
+
+// to[0 ... n) = the sum of a node. known(node): where its sum lies, or null where it is that of the nodes below.
+// memory: n elements for each level below.
+template <class T, class Known>
+void sum_node(Node node, const Known& known, T* to, T* memory, int64_t n) {
+  if (const T* sum = known(node)) {
+    std::copy_n(sum, n, to);
+    return;
+  }
+  const int m = middle(node.low, node.high);
+  sum_node({node.low, m}, known, to, memory, n);
+  if (const T* right = known({m, node.high})) return add(right, to, n);
+  sum_node({m, node.high}, known, memory, memory + n, n);
+  add<T>(memory, to, n);
+}
+
+// put(from, sum, n) is given the sum of a node for parts [from, from + n) of n elements; known(node) is where the first
+// element lies.
+template <class T, class Known, class Put>
+void sum_all(Node node, int64_t count, const Known& known, const Put& put) {
+  int levels = 1;
+  for (int n = node.high - node.low; n > 1; n = (n + 1) / 2) ++levels;
+  parallel_for((count + kBlock - 1) / kBlock, 4, [&](int64_t begin, int64_t end) {
+    PoolVector<T> memory(static_cast<size_t>((levels + 1) * kBlock));
+    for (int64_t block = begin; block < end; ++block) {
+      const int64_t from = block * kBlock, n = std::min(kBlock, count - from);
+      const auto here = [&](Node of) {
+        const T* start = known(of);
+        return start ? start + from : nullptr;
+      };
+      sum_node<T>(node, here, memory.data(), memory.data() + kBlock, n);
+      put(from, static_cast<const T*>(memory.data()), n);
+    }
+  });
+}
+
+// ---- where workers meet ----
+
+// What all communicators of a run share.
+struct Team {
+  const WorkerSettings settings;
+  std::atomic<bool> failed{false};
+  std::atomic<int> next_tag{1};  // 0 is that of all workers
+
+  int process() const { return settings.transport ? settings.transport->process() : 0; }
+  // Numbers for so many new communicators, which no other process gives away.
+  int reserve_tags(int64_t count) {
+    const int first = next_tag.fetch_add(static_cast<int>(count));
+    check(first + count <= kTagsOfProcess, "split", "more than {} communicators", kTagsOfProcess);
+    return process() * kTagsOfProcess + first;
+  }
+};
+
+struct Call {
+  const char* op = nullptr;
+  Tensor x, all;  // all: where a gather goes
+  int root = 0;
+  bool operator==(const Call& other) const {
+    return std::string_view(op) == other.op && x.shape() == other.x.shape() && x.dtype() == other.x.dtype() &&
+           root == other.root;
+  }
+  std::string str() const { return fmt::format("{} of {} {}, root {}", op, x.dtype(), x.shape(), root); }
+};
+
+// The workers of one communicator that are in this process. The last of them to come does the work for all.
+class Group : public std::enable_shared_from_this<Group> {
+ public:
+  // Ranks [bounds[i], bounds[i + 1]) are in process processes[i].
+  Group(Team& team, int tag, std::vector<int> processes, std::vector<int> bounds)
+      : team_(team), tag_(tag), processes_(std::move(processes)), bounds_(std::move(bounds)) {
+    here_ = std::find(processes_.begin(), processes_.end(), team.process()) - processes_.begin();
+    calls_.resize(static_cast<size_t>(bounds_[here_ + 1] - bounds_[here_]));
+    for (size_t i = 0; i < processes_.size(); ++i)
+      nodes_inside(bounds_[i], bounds_[i + 1], {0, size()}, nodes_.emplace_back());
+  }
+
+  int size() const { return bounds_.back(); }
+  Team& team() const { return team_; }
+  int process_of(int rank) const {
+    return static_cast<int>(std::upper_bound(bounds_.begin(), bounds_.end(), rank) - bounds_.begin()) - 1;
+  }
+  int process_number(int rank) const { return processes_[static_cast<size_t>(process_of(rank))]; }
+
+  void gather(int rank, const Tensor& x, const Tensor& all) {
+    meet(rank, {"all_gather", x, all}, [&] { gather_all(); });
+  }
+  void reduce(int rank, const Tensor& x) {
+    meet(rank, {"all_reduce", x, {}}, [&] {
+      dispatch(x.dtype(), [&]<class T>() {
+        if constexpr (sizeof(T) >= 4) reduce_all<T>(x.numel());
+      });
+    });
+  }
+  void spread(int rank, const Tensor& x, int root) {
+    meet(rank, {"broadcast", x, {}, root}, [&] { spread_all(root); });
+  }
+  // Of all workers, by rank: the communicator that each is in, with the tags from `tag` on.
+  std::shared_ptr<Group> split(int rank, const std::vector<int64_t>& colors, int tag) {
+    meet(rank, {"split", Tensor({0}, u8), {}}, [&] {
+      std::map<int64_t, std::pair<std::vector<int>, std::vector<int>>> places;  // processes and bounds, by color
+      for (int r = 0; r < size(); ++r) {
+        auto& [processes, bounds] = places[colors[static_cast<size_t>(r)]];
+        if (bounds.empty()) bounds.push_back(0);
+        if (processes.empty() || processes.back() != process_number(r)) {
+          processes.push_back(process_number(r));
+          bounds.push_back(bounds.back());
+        }
+        ++bounds.back();
+      }
+      parts_.clear();
+      int next = tag;
+      for (auto& [color, place] : places) {
+        auto& [processes, bounds] = place;
+        const bool local = std::find(processes.begin(), processes.end(), team_.process()) != processes.end();
+        if (local) parts_[color] = std::make_shared<Group>(team_, next, processes, bounds);
+        ++next;
+      }
+    });
+    return parts_.at(colors[static_cast<size_t>(rank)]);
+  }
+
+ private:
+  // Waits until all workers of this process have come with the same call, one of whom calls lead().
+  template <class Lead>
+  void meet(int rank, Call call, const Lead& lead) {
+    const size_t own = static_cast<size_t>(rank - bounds_[here_]);
+    std::unique_lock lock(mutex_);
+    check_others(call.op);
+    calls_[own] = std::move(call);
+    const uint64_t meeting = meeting_.load(std::memory_order_relaxed);
+    if (++arrived_ < calls_.size()) {
+      wait(lock, own, meeting);
+    } else {
+      try {
+        for (const Call& other : calls_)
+          check(other == calls_[own], calls_[own].op, "the workers do not call the same: {} and {}", other.str(),
+                calls_[own].str());
+        lead();
+      } catch (...) {
+        error_ = std::current_exception();
+      }
+      arrived_ = 0;
+      for (Call& done : calls_) done.x = done.all = {};
+      meeting_.store(meeting + 1, std::memory_order_release);
+      moved_.notify_all();
+    }
+    if (error_) std::rethrow_exception(error_);
+  }
+
+  void wait(std::unique_lock<std::mutex>& lock, size_t own, uint64_t meeting) {
+    const auto moved = [&] { return meeting_.load(std::memory_order_acquire) != meeting; };
+    lock.unlock();
+    for (int spins = 0; spins < 200 && !moved(); ++spins) std::this_thread::yield();
+    lock.lock();
+    const auto end = Clock::now() + std::chrono::duration<double>(team_.settings.timeout);
+    while (!moved_.wait_for(lock, std::chrono::milliseconds(20), moved)) {
+      check_others(calls_[own].op);
+      if (Clock::now() < end) continue;
+      std::string missing;
+      for (size_t i = 0; i < calls_.size(); ++i)
+        if (!calls_[i].x.defined())
+          missing += fmt::format("{}{}", missing.empty() ? "" : ", ", bounds_[here_] + static_cast<int>(i));
+      fail(calls_[own].op, "worker {} has waited {} s for worker {}", bounds_[here_] + static_cast<int>(own),
+           team_.settings.timeout, missing);
+    }
+  }
+
+  void check_others(const char* op) const {
+    check(!team_.failed.load(std::memory_order_relaxed), op, "another worker has failed");
+  }
+
+  static std::span<std::byte> bytes_of(const Tensor& x) {
+    return {static_cast<std::byte*>(x.storage()->data()) + x.offset() * static_cast<int64_t>(size_of(x.dtype())),
+            static_cast<size_t>(x.bytes())};
+  }
+  void exchange(std::span<const Transport::Message> send, std::span<const Transport::Message> receive) const {
+    team_.settings.transport->exchange(calls_[0].op, tag_, send, receive, team_.settings.timeout);
+  }
+
+  void gather_all() {
+    const std::span<std::byte> all = bytes_of(calls_[0].all);
+    const size_t each = all.size() / static_cast<size_t>(size());
+    const auto part = [&](size_t i) {  // of a process
+      return all.subspan(each * static_cast<size_t>(bounds_[i]),
+                         each * static_cast<size_t>(bounds_[i + 1] - bounds_[i]));
+    };
+    for (size_t i = 0; i < calls_.size() && each > 0; ++i)
+      std::memcpy(part(here_).data() + i * each, bytes_of(calls_[i].x).data(), each);
+    if (processes_.size() > 1) {
+      std::vector<Transport::Message> send, receive;
+      for (size_t i = 0; i < processes_.size(); ++i) {
+        if (i == here_) continue;
+        send.push_back({processes_[i], part(here_)});
+        receive.push_back({processes_[i], part(i)});
+      }
+      exchange(send, receive);
+    }
+    for (size_t i = 1; i < calls_.size() && each > 0; ++i)
+      std::memcpy(bytes_of(calls_[i].all).data(), all.data(), all.size());
+  }
+
+  void spread_all(int root) {
+    const size_t from = static_cast<size_t>(process_of(root));
+    const bool here = from == here_;
+    const std::span<std::byte> source = bytes_of(calls_[here ? static_cast<size_t>(root - bounds_[here_]) : 0].x);
+    if (processes_.size() > 1) {
+      std::vector<Transport::Message> send, receive;
+      if (!here) receive.push_back({processes_[from], source});
+      for (size_t i = 0; i < processes_.size() && here; ++i)
+        if (i != here_) send.push_back({processes_[i], source});
+      exchange(send, receive);
+    }
+    for (const Call& call : calls_)
+      if (!source.empty() && bytes_of(call.x).data() != source.data())
+        std::memcpy(bytes_of(call.x).data(), source.data(), source.size());
+  }
+
+  template <class T>
+  void reduce_all(int64_t n) {
+    const Node root = {0, size()};
+    std::vector<T*> own;
+    for (const Call& call : calls_) own.push_back(call.x.template mutable_data<T>());
+    const auto of_worker = [&](Node node) -> const T* {
+      return node.high - node.low == 1 ? own[static_cast<size_t>(node.low - bounds_[here_])] : nullptr;
+    };
+    const auto to_workers = [&](int64_t from, const T* sum, int64_t count) {
+      for (T* x : own) std::copy_n(sum, count, x + from);
+    };
+    if (processes_.size() == 1) return sum_all<T>(root, n, of_worker, to_workers);
+
+    // Each process adds up what it can; a slice of the elements, or all of them, are then added up by one process.
+    const std::vector<Node>& mine = nodes_[here_];
+    PoolVector<T> partial(mine.size() * static_cast<size_t>(n));
+    for (size_t k = 0; k < mine.size(); ++k)
+      sum_all<T>(mine[k], n, of_worker, [&](int64_t from, const T* sum, int64_t count) {
+        std::copy_n(sum, count, partial.data() + static_cast<int64_t>(k) * n + from);
+      });
+    const auto bytes = [](T* data, int64_t count) {
+      return std::as_writable_bytes(std::span(data, static_cast<size_t>(count)));
+    };
+    const bool small = n * static_cast<int64_t>(sizeof(T)) <= kSmall;
+    const int64_t parts = std::ssize(processes_);
+    const auto begin = [&](size_t i) { return small ? 0 : n * static_cast<int64_t>(i) / parts; };
+    const auto end = [&](size_t i) { return small ? n : n * static_cast<int64_t>(i + 1) / parts; };
+    const int64_t first = begin(here_), length = end(here_) - first;
+    size_t others = 0;
+    for (const auto& nodes : nodes_) others += nodes.size();
+    PoolVector<T> received(others * static_cast<size_t>(length));  // a row for each node, those here left out
+    std::vector<std::pair<Node, const T*>> known;
+    std::vector<Transport::Message> send, receive;
+    T* row = received.data();
+    for (size_t i = 0; i < processes_.size(); ++i)
+      for (size_t k = 0; k < nodes_[i].size(); ++k) {
+        if (i == here_) {
+          known.emplace_back(nodes_[i][k], partial.data() + static_cast<int64_t>(k) * n + first);
+          continue;
+        }
+        known.emplace_back(nodes_[i][k], row);
+        receive.push_back({processes_[i], bytes(row, length)});
+        row += length;
+      }
+    for (size_t i = 0; i < processes_.size(); ++i)
+      for (size_t k = 0; k < mine.size() && i != here_; ++k)
+        send.push_back(
+            {processes_[i], bytes(partial.data() + static_cast<int64_t>(k) * n + begin(i), end(i) - begin(i))});
+    exchange(send, receive);
+    sum_all<T>(
+        root, length,
+        [&](Node node) -> const T* {
+          for (const auto& [of, sum] : known)
+            if (of == node) return sum;
+          return nullptr;
+        },
+        [&](int64_t from, const T* sum, int64_t count) { to_workers(first + from, sum, count); });
+    if (small) return;
+    send.clear();
+    receive.clear();
+    for (size_t i = 0; i < processes_.size(); ++i) {
+      if (i == here_) continue;
+      send.push_back({processes_[i], bytes(own[0] + first, length)});
+      receive.push_back({processes_[i], bytes(own[0] + begin(i), end(i) - begin(i))});
+    }
+    exchange(send, receive);
+    for (size_t k = 1; k < own.size(); ++k) std::copy_n(own[0], n, own[k]);
+  }
+
+  Team& team_;
+  const int tag_;
+  const std::vector<int> processes_, bounds_;
+  size_t here_ = 0;                       // the index of this process
+  std::vector<std::vector<Node>> nodes_;  // of each process: what it can add up by itself
+
+  std::mutex mutex_;
+  std::condition_variable moved_;
+  std::vector<Call> calls_;  // of the workers here, in the meeting that is under way
+  size_t arrived_ = 0;
+  std::atomic<uint64_t> meeting_{0};
+  std::exception_ptr error_;
+  std::map<int64_t, std::shared_ptr<Group>> parts_;  // of the last split, by color
+};
+
+class Member final : public Communicator {
+ public:
+  Member(std::shared_ptr<Group> group, int rank) : group_(std::move(group)), rank_(rank) {}
+  int rank() const override { return rank_; }
+  int size() const override { return group_->size(); }
+
+  Communicator& split(int64_t color) override {
+    const std::vector<int64_t> colors = all_gather(full({}, static_cast<double>(color), i64)).to_vector<int64_t>();
+    std::map<int64_t, int64_t> count;
+    int rank = 0;
+    for (int r = 0; r < size(); ++r) {
+      ++count[colors[static_cast<size_t>(r)]];
+      rank += r < rank_ && colors[static_cast<size_t>(r)] == color;
+    }
+    const Tensor tag({}, i64);
+    if (first()) tag.fill(group_->team().reserve_tags(std::ssize(count)));
+    broadcast(tag);
+    parts_.push_back(std::make_unique<Member>(group_->split(rank_, colors, static_cast<int>(tag.item())), rank));
+    return *parts_.back();
+  }
+
+ protected:
+  void gather(const Tensor& x, const Tensor& all) override { group_->gather(rank_, x, all); }
+  void reduce(const Tensor& x) override { group_->reduce(rank_, x); }
+  void spread(const Tensor& x, int root) override { group_->spread(rank_, x, root); }
+
+ private:
+  std::shared_ptr<Group> group_;
+  int rank_;
+  std::vector<std::unique_ptr<Member>> parts_;
+};
+
+thread_local bool is_worker = false;
+
+std::string message_of(const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const std::exception& e) {
+    return e.what();
+  } catch (...) {
+    return "an exception that is no std::exception";
+  }
+}
+
+}  // namespace
+
+void check_settings(const WorkerSettings& settings) {
+  const int processes = settings.transport ? settings.transport->processes() : 1;
+  check(settings.count >= processes && settings.count <= 1 << 16, "workers",
+        "{} workers in {} process{}: want {} ... {}", settings.count, processes, processes == 1 ? "" : "es", processes,
+        1 << 16);
+  check(settings.timeout > 0, "workers", "a timeout of {} s: want more than 0", settings.timeout);
+}
+
+void run_workers(const WorkerSettings& settings, const std::function<void(Communicator& me)>& f) {
+  Transport* const transport = settings.transport;
+  const int processes = transport ? transport->processes() : 1, process = transport ? transport->process() : 0;
+  check_settings(settings);
+  check(!is_worker, "workers", "called by a worker");
+
+  Team team{settings};
+  std::vector<int> numbers, bounds = {0};
+  for (int i = 0; i < processes; ++i) {
+    numbers.push_back(i);
+    bounds.push_back(static_cast<int>(int64_t{settings.count} * (i + 1) / processes));
+  }
+  const auto world = std::make_shared<Group>(team, 0, numbers, bounds);
+  const int begin = bounds[static_cast<size_t>(process)], local = bounds[static_cast<size_t>(process) + 1] - begin;
+  const Generator::State state = default_generator().state();
+  const int threads = num_threads();
+
+  std::mutex mutex;
+  std::condition_variable ended;
+  int running = local;
+  std::string failure;
+  const auto work = [&](int i) {
+    is_worker = true;
+    std::optional<ThreadGenerator> generator;
+    if (settings.count > 1) generator.emplace(state, begin + i);
+    std::optional<ThreadShare> share;
+    if (local > 1) share.emplace(std::max(1, threads * (i + 1) / local - threads * i / local));
+    try {
+      Member me(world, begin + i);
+      f(me);
+    } catch (...) {
+      const std::lock_guard lock(mutex);
+      if (!team.failed.exchange(true)) {
+        failure = fmt::format("worker {} of {}{}: {}", begin + i, settings.count,
+                              processes > 1 ? fmt::format(" (process {})", process) : "",
+                              message_of(std::current_exception()));
+        if (processes > 1) transport->abort(failure);
+      }
+    }
+    is_worker = false;
+    const std::lock_guard lock(mutex);
+    --running;
+    ended.notify_all();
+  };
+  if (settings.count == 1) {
+    Member me(world, 0);
+    return f(me);
+  }
+  std::vector<std::jthread> workers;
+  for (int i = 0; i < local && local > 1; ++i) workers.emplace_back(work, i);
+  if (local == 1) work(0);
+
+  std::unique_lock lock(mutex);
+  ended.wait(lock, [&] { return running == 0 || team.failed; });
+  // A worker that neither ends nor exchanges anything cannot be ended without the process.
+  const bool all = ended.wait_for(lock, std::chrono::duration<double>(settings.timeout), [&] { return running == 0; });
+  if (!all) {
+    fmt::print(stderr, "error: {}\n(another worker does not end: the process does)\n", failure);
+    std::_Exit(1);
+  }
+  check(failure.empty(), "workers", "{}", failure);
+}
+
+}  // namespace norma

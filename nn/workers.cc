@@ -1,0 +1,148 @@
+#include "norma/nn/workers.h"
+
+#include <cstring>
+
+namespace norma::nn {
+
+Workers::Workers(int argc, char** argv, const WorkersOptions& options)
+    : transport_(connect_processes ? connect_processes(argc, argv) : nullptr) {
+  settings_ = {options.count != 0 ? options.count : processes(), options.timeout, transport_.get()};
+  check_settings(settings_);
+}
+
+namespace {
+
+// The elements of several tensors, one after the other, as one that is exchanged at once. f(x, part) is given each,
+// with its part of `all` in its shape.
+template <class F>
+void for_each_part(const std::vector<Tensor>& xs, const Tensor& all, F&& f) {
+  int64_t at = 0;
+  for (const Tensor& x : xs) {
+    f(x, view::reshape(view::slice(all, 0, at, at + x.numel()), x.shape()));
+    at += x.numel();
+  }
+}
+
+int64_t elements(const std::vector<Tensor>& xs) {
+  int64_t n = 0;
+  for (const Tensor& x : xs) n += x.numel();
+  return n;
+}
+
+// FNV-1a (Fowler, Noll, Vo), by words of eight bytes.
+int64_t hash_of(const Tensor& x) {
+  const Tensor host = x.to(cpu_device).contiguous();
+  const char* bytes =
+      static_cast<const char*>(host.storage()->data()) + host.offset() * static_cast<int64_t>(size_of(host.dtype()));
+  uint64_t hash = 0xcbf29ce484222325;
+  for (int64_t i = 0; i < host.bytes(); i += 8) {
+    uint64_t word = 0;
+    std::memcpy(&word, bytes + i, static_cast<size_t>(std::min<int64_t>(8, host.bytes() - i)));
+    hash = (hash ^ word) * 0x100000001b3;
+    hash ^= hash >> 29;  // a word's high bits would else reach only high bits
+  }
+  return static_cast<int64_t>(hash);
+}
+
+}  // namespace
+
+void broadcast(Communicator& me, Module& model) {
+  for (const auto& [name, x] : model.state_dict()) me.broadcast(x);
+}
+
+void average_gradients(Communicator& me, const Optimizer& optimizer, int64_t samples) {
+  check(samples >= 0, "average_gradients", "of {} samples: want at least 0", samples);
+  if (me.size() == 1) return;
+  const NamedTensors& named = optimizer.parameters().named;
+  // How many samples there are, and how many workers have a gradient of each parameter.
+  const Tensor counts = zeros({std::ssize(named) + 1}, i64);
+  int64_t* count = counts.mutable_data<int64_t>();
+  for (size_t i = 0; i < named.size(); ++i) count[i] = named[i].second.grad().defined();
+  count[named.size()] = samples;
+  me.all_reduce(counts);
+  const int64_t all = count[named.size()];
+  check(all > 0, "average_gradients", "no worker has a sample");
+
+  for (const DType dtype : {f32, f64}) {
+    std::vector<Tensor> parameters;
+    for (size_t i = 0; i < named.size(); ++i)
+      if (count[i] > 0 && named[i].second.dtype() == dtype) parameters.push_back(named[i].second);
+    if (parameters.empty()) continue;
+    const Tensor sum({elements(parameters)}, dtype);
+    for_each_part(parameters, sum, [&](const Tensor& p, const Tensor& part) {
+      const Tensor grad = p.grad();
+      if (samples == 0 || !grad.defined()) return part.fill(0);
+      part.copy_from(grad);
+    });
+    const double weight = static_cast<double>(samples) / static_cast<double>(all);
+    dispatch_floating("average_gradients", dtype, [&]<class T>() {
+      T* value = sum.mutable_data<T>();
+      for (int64_t i = 0; i < sum.numel() && samples > 0; ++i) value[i] *= static_cast<T>(weight);
+    });
+    me.all_reduce(sum);
+    for_each_part(parameters, sum, [&](const Tensor& p, const Tensor& part) { p.set_grad(part.to(p.device())); });
+  }
+}
+
+void average_populations(Communicator& me, Module& model) {
+  if (me.size() == 1) return;
+  std::vector<Norm*> norms;
+  for_each_norm(model, [&](const std::string&, Norm& norm) {
+    const Samples& samples = norm.grouping.samples;
+    const bool synchronized = samples.kind == Samples::Kind::across && samples.comm->size() == me.size();
+    if (norm.has_population() && norm.running_mean.defined() && !synchronized) norms.push_back(&norm);
+  });
+  std::vector<int64_t> steps;  // of each row of a population: a domain's, or the only one
+  std::vector<double> values;  // of each row: 1 if it counts, else 0; and times that its means and variances
+  for (const Norm* norm : norms)
+    for (const int64_t count : norm->num_batches_tracked.to_vector<int64_t>()) steps.push_back(count);
+  if (steps.empty()) return;
+  const Tensor total = tensor(steps, {std::ssize(steps)});
+  me.all_reduce(total);
+  // Replicas were the same before this step, which has moved a row or has not: where some have, they are above the
+  // mean.
+  const int64_t *row = steps.data(), *all = total.data<int64_t>();
+  for (const Norm* norm : norms) {
+    const std::vector<double> mean = norm->running_mean.to_vector<double>(),
+                              var = norm->running_var.to_vector<double>();
+    const size_t rows = static_cast<size_t>(norm->num_batches_tracked.numel()), groups = mean.size() / rows;
+    for (size_t r = 0; r < rows; ++r, ++row, ++all) {
+      const bool counts = *row * me.size() >= *all;
+      values.push_back(counts);
+      for (const auto* of : {&mean, &var})
+        for (size_t g = r * groups; g < (r + 1) * groups; ++g) values.push_back(counts ? (*of)[g] : 0);
+    }
+  }
+  const Tensor sums = tensor(values, {std::ssize(values)});
+  me.all_reduce(sums);
+  const double* sum = sums.data<double>();
+  all = total.data<int64_t>();
+  for (const Norm* norm : norms) {
+    const Shape shape = norm->running_mean.shape();
+    const int64_t rows = norm->num_batches_tracked.numel(), groups = shape.numel() / rows;
+    const Tensor mean({rows, groups}, f64), var({rows, groups}, f64), count({rows}, i64);
+    for (int64_t r = 0; r < rows; ++r, ++all) {
+      const double workers = *sum++;
+      for (const Tensor& to : {mean, var})
+        for (int64_t g = 0; g < groups; ++g) to.mutable_data<double>()[r * groups + g] = *sum++ / workers;
+      count.mutable_data<int64_t>()[r] = (*all + me.size() - 1) / me.size();
+    }
+    norm->running_mean.copy_from(view::reshape(mean, shape));
+    norm->running_var.copy_from(view::reshape(var, shape));
+    norm->num_batches_tracked.copy_from(view::reshape(count, norm->num_batches_tracked.shape()));
+  }
+}
+
+void check_replicas(Communicator& me, Module& model) {
+  const NamedTensors state = model.state_dict();
+  const Tensor hashes({std::ssize(state)}, i64);
+  for (size_t i = 0; i < state.size(); ++i) hashes.mutable_data<int64_t>()[i] = hash_of(state[i].second);
+  const Tensor all = me.all_gather(hashes);
+  const int64_t* hash = all.data<int64_t>();
+  for (size_t i = 0; i < state.size(); ++i)
+    for (int worker = 1; worker < me.size(); ++worker)
+      check(hash[static_cast<size_t>(worker) * state.size() + i] == hash[i], "check_replicas",
+            "'{}' of worker {} is not that of worker 0", state[i].first, worker);
+}
+
+}  // namespace norma::nn

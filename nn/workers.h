@@ -1,0 +1,90 @@
+// Training by several workers, on one machine or on many. Each worker has a replica of the model, with a tape and an
+// optimizer of its own, and its share of every batch; gradients are averaged over all samples before each step.
+//
+//   int main(int argc, char** argv) {
+//     nn::Workers workers(argc, argv, {.count = 4});
+//     workers.run([&](nn::Worker& me) {
+//       Net net;
+//       nn::SGD optimizer(net, {.lr = 0.1});
+//       nn::broadcast(me, net);
+//       data::DataLoader train(dataset, {.batch = 128, .shuffle = true, .worker = me});
+//       for (const data::Batch& batch : train) {
+//         optimizer.zero_grad();
+//         Tape tape;
+//         tape.backward(cross_entropy(net(batch.images), batch.labels));
+//         nn::average_gradients(me, optimizer, batch.size());
+//         optimizer.step();
+//         nn::average_populations(me, net);
+//       }
+//     });
+//   }
+//
+// The result depends on the number of workers, but to the last bit not on that of processes: `./program` runs the four
+// in one process, `mpirun -n 2 ./program` two in each of two. For the latter a program links norma::mpi.
+// docs/processes.md says more.
+#pragma once
+
+#include "norma/core/workers.h"
+#include "norma/nn/norm/norm.h"
+#include "norma/nn/optim/optimizer.h"
+
+namespace norma::nn {
+
+using Worker = Communicator;
+
+struct WorkersOptions {
+  int count = 0;        // of workers, in all processes; 0: one in each process
+  double timeout = 60;  // seconds that a worker waits for the others in an exchange
+};
+
+class Workers {
+ public:
+  // argc, argv: main's, which MPI may read. Errors: fewer workers than processes, or more than 65,536; a timeout that
+  // is not above 0.
+  Workers(int argc, char** argv, const WorkersOptions& options = {});
+
+  int count() const { return settings_.count; }
+  int processes() const { return transport_ ? transport_->processes() : 1; }
+  int process() const { return transport_ ? transport_->process() : 0; }  // in [0, processes())
+
+  // Calls f(me) for each worker of this process, on threads of their own, and returns when all have. A worker's default
+  // generator goes on from that of the process, worker r's in a stream of its own. What f throws ends all workers: see
+  // run_workers in core/workers.h.
+  void run(const std::function<void(Worker& me)>& f) const { run_workers(settings_, f); }
+
+ private:
+  std::unique_ptr<Transport> transport_;
+  WorkerSettings settings_;
+};
+
+// Each of these is an operation of a communicator: all workers call it.
+
+// Parameters and buffers become those of worker 0.
+void broadcast(Communicator& me, Module& model);
+
+// Before optimizer.step(): each gradient becomes the mean over the workers' samples, sum n g / sum n, where a worker's
+// g is the mean over its own n. A worker without samples counts for nothing, whatever its gradients hold. A parameter
+// that has a gradient with some workers counts as 0 with the others; one that has none with any keeps none. Gradients
+// that were accumulated in several sweeps are averaged once, behind the last: n is then the sum over the sweeps, each
+// of whose losses is to be weighed by its part of n. Errors: a negative n; no samples at all.
+void average_gradients(Communicator& me, const Optimizer& optimizer, int64_t samples);
+
+// Behind optimizer.step(): the population of each norm becomes the mean over the workers whose share has moved it most
+// often, so that all replicas are the same again. It is what ghost batch norm, whose cells the shares then are, makes
+// of one batch; under a grouping across all workers it changes nothing.
+void average_populations(Communicator& me, Module& model);
+
+// Throws, with all workers, in the name of the first parameter or buffer that is not the same to the bit with each.
+void check_replicas(Communicator& me, Module& model);
+
+// Batch norm over the samples of all workers (Peng et al., "MegDet", 2017), or of those of me.split(...). It lives no
+// longer than `me`.
+inline Norm SyncBatchNorm(int64_t channels, Communicator& me, const BatchNormOptions& o = {}) {
+  return Norm(channels, {.grouping = across(me),
+                         .estimator = Estimator::ema(o.momentum),
+                         .activation = o.activation,
+                         .eps = o.eps,
+                         .affine = o.affine});
+}
+
+}  // namespace norma::nn
