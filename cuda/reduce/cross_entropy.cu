@@ -54,9 +54,9 @@ __global__ void mean_kernel(int64_t rows, int64_t ignored, const double* losses,
   sum = reduce_block(sum, 1, Plus());
   count = reduce_block(count, 1, Plus());
   if (threadIdx.x != 0) return;
-  *loss = static_cast<T>(sum / count);
-  *counted = count;
-  if (count == 0) report(error, op, what, 0, 0, -1);
+  if (count == 0 && rows > 0) report(error, op, what, 0, 0, -1);
+  *counted = rows > 0 ? count : 1;
+  *loss = static_cast<T>(sum / *counted);
 }
 
 template <class T>

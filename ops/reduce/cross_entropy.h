@@ -11,9 +11,9 @@ struct CrossEntropyOptions {
 };
 
 // The mean over rows of -sum_c target_c log(softmax(logits)_c), a scalar (shape []).  logits [N, C], f32 or f64; labels
-// i64 [N], each in [0, C) or ignore_index, on the same device. Only the logits have a gradient. Errors: shapes and
-// dtypes other than these, a smoothing outside of [0, 1], a label out of range, no row that counts; the last two are
-// thrown at the next synchronisation on CUDA.
+// i64 [N], each in [0, C) or ignore_index, on the same device. Only the logits have a gradient. Of no rows at all, a
+// worker's empty share of a batch, the loss is 0. Errors: shapes and dtypes other than these, a smoothing outside of
+// [0, 1], a label out of range, rows of which none counts; the last two are thrown at the next synchronisation on CUDA.
 Tensor cross_entropy(const Tensor& logits, const Tensor& labels, const CrossEntropyOptions& options = {});
 
 // loss [] = the mean; lse (f64 [N]) = log(sum(exp(row))); counted (f64 []) = the number of rows that count. All

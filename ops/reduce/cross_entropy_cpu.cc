@@ -17,7 +17,8 @@ void cross_entropy(const CrossEntropyOptions& options, const Tensor& logits, con
           i, classes);
     ++count;
   }
-  check(count > 0, "cross_entropy", "every label is ignored: logits {}", logits.shape());
+  check(count > 0 || rows == 0, "cross_entropy", "every label is ignored: logits {}", logits.shape());
+  count = std::max<int64_t>(count, 1);
   dispatch_floating("cross_entropy", logits.dtype(), [&]<class T>() {
     const T* from = logits.data<T>();
     double* log_sum = lse.mutable_data<double>();
