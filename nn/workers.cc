@@ -12,23 +12,6 @@ Workers::Workers(int argc, char** argv, const WorkersOptions& options)
 
 namespace {
 
-// The elements of several tensors, one after the other, as one that is exchanged at once. f(x, part) is given each,
-// with its part of `all` in its shape.
-template <class F>
-void for_each_part(const std::vector<Tensor>& xs, const Tensor& all, F&& f) {
-  int64_t at = 0;
-  for (const Tensor& x : xs) {
-    f(x, view::reshape(view::slice(all, 0, at, at + x.numel()), x.shape()));
-    at += x.numel();
-  }
-}
-
-int64_t elements(const std::vector<Tensor>& xs) {
-  int64_t n = 0;
-  for (const Tensor& x : xs) n += x.numel();
-  return n;
-}
-
 // FNV-1a (Fowler, Noll, Vo), by words of eight bytes.
 int64_t hash_of(const Tensor& x) {
   const Tensor host = x.to(cpu_device).contiguous();
@@ -50,37 +33,41 @@ void broadcast(Communicator& me, Module& model) {
   for (const auto& [name, x] : model.state_dict()) me.broadcast(x);
 }
 
-void average_gradients(Communicator& me, const Optimizer& optimizer, int64_t samples) {
-  check(samples >= 0, "average_gradients", "of {} samples: want at least 0", samples);
+void average_gradients(Communicator& me, const Optimizer& optimizer) {
   if (me.size() == 1) return;
   const NamedTensors& named = optimizer.parameters().named;
-  // How many samples there are, and how many workers have a gradient of each parameter.
-  const Tensor counts = zeros({std::ssize(named) + 1}, i64);
-  int64_t* count = counts.mutable_data<int64_t>();
+  const Tensor holders({std::ssize(named)}, i64);  // how many workers have a gradient of each parameter
+  int64_t* count = holders.mutable_data<int64_t>();
   for (size_t i = 0; i < named.size(); ++i) count[i] = named[i].second.grad().defined();
-  count[named.size()] = samples;
-  me.all_reduce(counts);
-  const int64_t all = count[named.size()];
-  check(all > 0, "average_gradients", "no worker has a sample");
-
+  me.all_reduce(holders);
   for (const DType dtype : {f32, f64}) {
     std::vector<Tensor> parameters;
-    for (size_t i = 0; i < named.size(); ++i)
-      if (count[i] > 0 && named[i].second.dtype() == dtype) parameters.push_back(named[i].second);
+    int64_t elements = 0;
+    for (size_t i = 0; i < named.size(); ++i) {
+      if (count[i] == 0 || named[i].second.dtype() != dtype) continue;
+      parameters.push_back(named[i].second);
+      elements += named[i].second.numel();
+    }
     if (parameters.empty()) continue;
-    const Tensor sum({elements(parameters)}, dtype);
-    for_each_part(parameters, sum, [&](const Tensor& p, const Tensor& part) {
-      const Tensor grad = p.grad();
-      if (samples == 0 || !grad.defined()) return part.fill(0);
-      part.copy_from(grad);
+    const Tensor all({elements}, dtype);  // exchanged at once
+    const auto for_each_part = [&](const auto& f) {
+      int64_t at = 0;
+      for (const Tensor& p : parameters) {
+        f(p, view::reshape(view::slice(all, 0, at, at + p.numel()), p.shape()));
+        at += p.numel();
+      }
+    };
+    for_each_part([](const Tensor& p, const Tensor& part) {
+      if (const Tensor grad = p.grad(); grad.defined()) part.copy_from(grad);
+      else part.fill(0);
     });
-    const double weight = static_cast<double>(samples) / static_cast<double>(all);
+    me.all_reduce(all);
     dispatch_floating("average_gradients", dtype, [&]<class T>() {
-      T* value = sum.mutable_data<T>();
-      for (int64_t i = 0; i < sum.numel() && samples > 0; ++i) value[i] *= static_cast<T>(weight);
+      T* value = all.mutable_data<T>();
+      const T part = static_cast<T>(1.0 / me.size());
+      for (int64_t i = 0; i < elements; ++i) value[i] *= part;
     });
-    me.all_reduce(sum);
-    for_each_part(parameters, sum, [&](const Tensor& p, const Tensor& part) { p.set_grad(part.to(p.device())); });
+    for_each_part([](const Tensor& p, const Tensor& part) { p.set_grad(part.to(p.device())); });
   }
 }
 

@@ -11,8 +11,8 @@
 //       for (const data::Batch& batch : train) {
 //         optimizer.zero_grad();
 //         Tape tape;
-//         tape.backward(cross_entropy(net(batch.images), batch.labels));
-//         nn::average_gradients(me, optimizer, batch.size());
+//         tape.backward(cross_entropy(net(batch.images), batch.labels) * batch.weight);
+//         nn::average_gradients(me, optimizer);
 //         optimizer.step();
 //         nn::average_populations(me, net);
 //       }
@@ -62,12 +62,12 @@ class Workers {
 // Parameters and buffers become those of worker 0.
 void broadcast(Communicator& me, Module& model);
 
-// Before optimizer.step(): each gradient becomes the mean over the workers' samples, sum n g / sum n, where a worker's
-// g is the mean over its own n. A worker without samples counts for nothing, whatever its gradients hold. A parameter
-// that has a gradient with some workers counts as 0 with the others; one that has none with any keeps none. Gradients
-// that were accumulated in several sweeps are averaged once, behind the last: n is then the sum over the sweeps, each
-// of whose losses is to be weighed by its part of n. Errors: a negative n; no samples at all.
-void average_gradients(Communicator& me, const Optimizer& optimizer, int64_t samples);
+// Before optimizer.step(): each gradient becomes the mean over the workers. It is that over all samples where each
+// worker's loss, a mean over its share, was weighed by the share (data::Batch::weight) before the sweep: later would be
+// too late, since a norm across workers mixes their losses. A worker without samples weighs 0. Gradients that were
+// accumulated in several sweeps are averaged once, behind the last. A parameter that has no gradient with some workers
+// counts as 0 there; one that has none with any keeps none.
+void average_gradients(Communicator& me, const Optimizer& optimizer);
 
 // Behind optimizer.step(): the population of each norm becomes the mean over the workers whose share has moved it most
 // often, so that all replicas are the same again. It is what ghost batch norm, whose cells the shares then are, makes

@@ -82,9 +82,12 @@ DataLoader::Made DataLoader::make(Position at) {
   const auto upload = [&, count = end - begin](const Tensor& x) {
     return there.upload(count == n ? x : view::slice(x, 0, 0, count).clone());
   };
+  const int64_t workers = options_.worker.worker ? options_.worker.worker->size() : 1;
+  const double weight =
+      static_cast<double>((end - begin) * workers) / static_cast<double>(std::min(options_.batch, all - first));
   return [images = upload(to_float(apply_transforms(options_.transforms, images, keys), *options_.normalize)),
-          labels = upload(labels), indices = view::slice(indices, 0, 0, end - begin)] {
-    return Batch{images(), labels(), indices};
+          labels = upload(labels), indices = view::slice(indices, 0, 0, end - begin), weight] {
+    return Batch{images(), labels(), indices, weight};
   };
 }
 

@@ -34,6 +34,9 @@ struct Batch {
   Tensor images;   // f32 [B, H, W, C], transformed and normalized
   Tensor labels;   // i64 [B]
   Tensor indices;  // i64 [B], on the CPU whatever the device: which samples of the data set these are
+  // How much a mean over this share counts, so that the average over the workers is that over the whole batch's
+  // samples: B workers / samples of the whole batch. 1 for one worker, and where all have as many.
+  double weight = 1;
   int64_t size() const { return labels.numel(); }
 };
 

@@ -153,8 +153,8 @@ Trained train(int processes, int workers, const Make& make, int steps = 5, int64
         if (step++ == steps) break;
         optimizer.zero_grad();
         Tape tape;
-        tape.backward(cross_entropy(net(batch.images), batch.labels));
-        average_gradients(me, optimizer, batch.size());
+        tape.backward(cross_entropy(net(batch.images), batch.labels) * batch.weight);
+        average_gradients(me, optimizer);
         optimizer.step();
         average_populations(me, net);
         check_replicas(me, net);
@@ -220,23 +220,44 @@ TEST(WorkersTrainThreads, ABatchOfFewerSamplesThanWorkersIsNoTrouble) {
   }
 }
 
-TEST(AverageGradientsThreads, WeighBySamples) {
+TEST(AverageGradientsThreads, AreTheMeanOverTheWorkers) {
   run_workers({.count = 3}, [](Communicator& me) {
     Parameter a(zeros({2})), b(zeros({1})), unused(zeros({1})), wide(zeros({2}, f64));
     SGD optimizer(NamedTensors{{"a", a}, {"b", b}, {"unused", unused}, {"wide", wide}}, {.lr = 1});
-    const std::vector<int64_t> samples = {1, 0, 3};
-    const float r = static_cast<float>(me.rank());
-    a.set_grad(me.rank() == 1 ? full({2}, NAN) : tensor<float>({r, 4}, {2}));
-    if (me.rank() == 2) b.set_grad(full({1}, 8));
+    a.set_grad(tensor<float>({3.f * static_cast<float>(me.rank()), 12}, {2}));
+    if (me.rank() == 2) b.set_grad(full({1}, 12));
     wide.set_grad(full({2}, 1. / 3, f64));
-    average_gradients(me, optimizer, samples[static_cast<size_t>(me.rank())]);
-    EXPECT_EQ(a.grad().to_vector<double>(), (std::vector<double>{1.5, 4}));
-    EXPECT_EQ(b.grad().item(), 6);
+    average_gradients(me, optimizer);
+    EXPECT_TRUE(close(a.grad(), tensor<float>({3, 12}, {2}), 1e-7));
+    EXPECT_NEAR(b.grad().item(), 4, 1e-6);
     EXPECT_FALSE(unused.grad().defined());
     EXPECT_NEAR(wide.grad().to_vector<double>()[1], 1. / 3, 1e-15);
-    expect_error([&] { average_gradients(me, optimizer, 0); }, "no worker has a sample");
-    expect_error([&] { average_gradients(me, optimizer, -1); }, "of -1 samples");
   });
+}
+
+// Accumulated over three batches of 9, 9 and 5 samples, the last of them no multiple of anything.
+TEST(AverageGradientsThreads, OfAccumulatedSweepsAreThoseOfAllSamples) {
+  const data::ImageDataset set = pictures(23);
+  const auto gradient = [&](Communicator& me, const Make& make) {
+    manual_seed(6);
+    Net net([&](int64_t c) { return make(me, c); });
+    broadcast(me, net);
+    SGD optimizer(net, {.lr = 1});
+    data::DataLoader loader(set, {.batch = 9, .worker = me});
+    for (const data::Batch& batch : loader) {
+      Tape tape;
+      tape.backward(cross_entropy(net(batch.images), batch.labels) * batch.weight);
+    }
+    average_gradients(me, optimizer);
+    return net.fc.weight.grad();
+  };
+  for (const size_t norm : {size_t{1}, size_t{3}}) {  // that depend on no share
+    Tensor want;
+    run_workers({}, [&](Communicator& me) { want = gradient(me, kNorms[norm].second); });
+    for (const int workers : {2, 4, 7})
+      run_workers({.count = workers},
+                  [&](Communicator& me) { EXPECT_TRUE(close(gradient(me, kNorms[norm].second), want, 1e-5)); });
+  }
 }
 
 TEST(AveragePopulationsThreads, AreTheMeanOverThoseThatMoved) {
