@@ -17,7 +17,7 @@
 // What the linker is asked for by name, so that it takes this file, which sets connect_processes.
 extern "C" const int norma_mpi_is_linked = 1;
 
-namespace norma {
+namespace norma::mpi {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -138,4 +138,4 @@ std::unique_ptr<Transport> connect(int argc, char** argv) {
 const bool registered = (connect_processes = connect) != nullptr;
 
 }  // namespace
-}  // namespace norma
+}  // namespace norma::mpi
