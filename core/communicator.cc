@@ -3,9 +3,11 @@
 namespace norma {
 namespace {
 
-// Calls f with x, or with a contiguous copy on the CPU that is then copied back.
+// Calls f with x, or with a contiguous copy on the CPU that is then copied back. Where x must not be written to, that
+// is an error of this worker alone, before it meets the others.
 template <class F>
 void on_host(const Tensor& x, F&& f) {
+  dispatch(x.dtype(), [&]<class T>() { x.mutable_data_or_null<T>(); });
   const Tensor host = x.to(cpu_device).contiguous();
   f(host);
   if (host.identity() != x.identity()) x.copy_from(host);
@@ -31,10 +33,7 @@ void Communicator::all_reduce(const Tensor& x) {
 
 void Communicator::broadcast(const Tensor& x, int root) {
   check(root >= 0 && root < size(), "broadcast", "from worker {} of {}", root, size());
-  on_host(x, [&](const Tensor& host) {
-    dispatch(host.dtype(), [&]<class T>() { host.mutable_data<T>(); });  // an error where it must not be written to
-    spread(host, root);
-  });
+  on_host(x, [&](const Tensor& host) { spread(host, root); });
 }
 
 void Communicator::barrier() { gather(Tensor({0}, u8), Tensor({size(), 0}, u8)); }

@@ -114,7 +114,7 @@ struct Call {
 };
 
 // The workers of one communicator that are in this process. The last of them to come does the work for all.
-class Group : public std::enable_shared_from_this<Group> {
+class Group {
  public:
   // Ranks [bounds[i], bounds[i + 1]) are in process processes[i].
   Group(Team& team, int tag, std::vector<int> processes, std::vector<int> bounds)
