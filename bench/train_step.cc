@@ -12,15 +12,17 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "bench/noise.h"
 #include "examples/common/resnet.h"
 #include "examples/mnist/model.h"
 
 namespace {
 
 using namespace norma;
+using bench::draw, bench::Batch, bench::kClasses;
 using Clock = std::chrono::steady_clock;
 
-constexpr int64_t kClasses = 10, kBatches = 8, kWarmup = 5;
+constexpr int64_t kBatches = 8, kWarmup = 5;
 constexpr int64_t kTogether = 10;  // steps on a GPU that are timed as one: the host waits for it behind the last
 
 // Bytes of this process, by /proc/self/status: VmRSS now, VmHWM at most.
@@ -29,29 +31,6 @@ int64_t memory(const std::string& field) {
   for (std::string line; std::getline(status, line);)
     if (line.rfind(field + ":", 0) == 0) return std::stoll(line.substr(field.size() + 1)) * 1024;
   return 0;
-}
-
-// Pseudo-random 32 bits of i, such that numpy can compute them too.
-uint32_t mix(uint32_t i) {
-  i *= 0x9E3779B1u;
-  i = (i ^ (i >> 16)) * 0x85EBCA6Bu;
-  i = (i ^ (i >> 13)) * 0xC2B2AE35u;
-  return i ^ (i >> 16);
-}
-
-struct Batch {
-  Tensor images, labels;
-};
-
-// Batch b of noise: images uniform in [-1, 1), element i of all batches from mix(i); labels from mix(2^31 + i).
-Batch draw(int64_t b, const Shape& image, int64_t size) {
-  Batch batch = {Tensor({size, image[0], image[1], image[2]}), Tensor({size}, i64)};
-  float* x = batch.images.mutable_data<float>();
-  const int64_t n = batch.images.numel();
-  for (int64_t i = 0; i < n; ++i) x[i] = static_cast<float>(mix(static_cast<uint32_t>(b * n + i)) >> 8) * 0x1p-23f - 1;
-  for (int64_t i = 0; i < size; ++i)
-    batch.labels.mutable_data<int64_t>()[i] = mix(0x80000000u + static_cast<uint32_t>(b * size + i)) % kClasses;
-  return batch;
 }
 
 struct Options {
