@@ -47,6 +47,7 @@ class MpiTransport final : public Transport {
   // are then ended by mpirun, when this process has.
   ~MpiTransport() override {
     if (std::uncaught_exceptions() == 0) MPI_Finalize();
+    else let_process_0_speak(2);
   }
 
   int process() const override { return process_; }
@@ -92,6 +93,7 @@ class MpiTransport final : public Transport {
   }
 
   void abort(const std::string& why) noexcept override {
+    let_process_0_speak(0.3);
     const std::lock_guard lock(mutex_);
     std::fflush(stdout);
     std::fprintf(stderr, "error: %s\n", why.c_str());
@@ -101,6 +103,12 @@ class MpiTransport final : public Transport {
   }
 
  private:
+  // What all processes find wrong, as a file that is not there, should be said once: process 0 ends the others before
+  // they do.
+  void let_process_0_speak(double seconds) const {
+    if (process_ > 0) std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
+  }
+
   template <class F>
   static void for_each_piece(const Message& message, F&& f) {
     size_t at = 0;
