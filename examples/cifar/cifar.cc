@@ -4,6 +4,7 @@
 //   cifar --model resnet56 --norm gn:8          another depth, another norm (--help lists them)
 //   cifar --resume run --plot run.svg           keeps a checkpoint, also on Ctrl-C, and goes on from it; draws curves
 //   cifar --ema 0.995 --tta                     tests the average of the weights, on mirror images too
+//   mpirun -n 4 cifar --norm sync:2             four replicas, one a process; batch norm over two of them each
 #include <norma/norma.h>
 
 #include "examples/cifar/augment.h"
@@ -15,6 +16,7 @@
 #include "examples/common/program.h"
 #include "examples/common/progress.h"
 #include "examples/common/training.h"
+#include "examples/common/workers.h"
 
 namespace examples {
 namespace {
@@ -52,25 +54,24 @@ std::function<double(int64_t step)> make_schedule(const Options& options, int64_
   return [=](int64_t step) { return lr * (4 * step >= 3 * steps ? 0.01 : 2 * step >= steps ? 0.1 : 1); };
 }
 
-int run(Options& options) {
+// What each worker does.
+int train_and_test(const Options& options, const Data& data, const ChannelStats& stats, nn::Worker& me) {
   const TrainingOptions& training = options.training;
-  const Device device = training.start();
-
-  // Data
-  const Data data = find_data(options.data, {DataFormat::cifar10, DataFormat::cifar100});
-  const ChannelStats stats = channel_stats(data.train.images);
+  const Device device = Device::parse(training.device);
   const Shape image = data.train.images.shape().without(0);
   DataLoader train(data.train, {.batch = training.batch,
                                 .shuffle = true,
                                 .seed = training.seed,
                                 .transforms = augmentation(options, data.mirrors),
-                                .normalize = stats});
-  DataLoader test(data.test, {.batch = 500, .normalize = stats});
+                                .normalize = stats,
+                                .worker = me});
+  DataLoader test(data.test, {.batch = 500, .normalize = stats, .worker = me});
   // What populations are estimated from: pictures as they are, as those to be tested.
-  const DataLoader plain(data.train, {.batch = 500, .seed = training.seed, .prefetch = 0, .normalize = stats});
+  const DataLoader plain(data.train,
+                         {.batch = 500, .seed = training.seed, .prefetch = 0, .normalize = stats, .worker = me});
 
   // Model, optimizer, schedule
-  const NormChoice norm = parse_norm(options.norms.norm);
+  const NormChoice norm = parse_norm(options.norms.norm, &me);
   const auto build = [&] {
     std::unique_ptr<nn::Module> net = make_model(options.model, data.train.classes(), image[2], norm);
     options.norms.configure(*net);
@@ -78,7 +79,8 @@ int run(Options& options) {
     return net;
   };
   const std::unique_ptr<nn::Module> model = build();
-  if (!training.load.empty()) nn::load(*model, training.load);
+  if (!training.load.empty() && me.first()) nn::load(*model, training.load);
+  nn::broadcast(me, *model);
   nn::SGD optimizer(*model, {.lr = training.lr,
                              .momentum = options.momentum,
                              .nesterov = options.momentum > 0,
@@ -87,12 +89,14 @@ int run(Options& options) {
   const auto schedule = make_schedule(options, training.epochs * train.batches());
   std::optional<WeightAverage> average;
   if (options.ema > 0) average.emplace(*model, build(), options.ema);
-  fmt::print("data   {}: {} + {} pictures {}\n", data.origin, data.train.size(), data.test.size(), image);
-  fmt::print("model  {}, norm {}, {} parameters, on {} with {} threads\n", options.model, options.norms.norm,
-             count_parameters(*model), device, num_threads());
+  if (me.first()) {
+    fmt::print("data   {}: {} + {} pictures {}\n", data.origin, data.train.size(), data.test.size(), image);
+    fmt::print("model  {}, norm {}, {} parameters, on {}\n", options.model, options.norms.norm,
+               count_parameters(*model), training.place());
+  }
 
   // Training
-  nn::TrainingRun state{average ? average->state() : *model, optimizer, {}, training.fingerprint(data.train)};
+  nn::TrainingRun state{average ? average->state() : *model, optimizer, {}, training.fingerprint(data.train), &me};
   state.fingerprint.merge(options.norms.fingerprint());
   state.fingerprint.merge(std::map<std::string, std::string>{
       {"model", options.model},
@@ -111,7 +115,9 @@ int run(Options& options) {
     const Tensor logits = (*model)(batch.images.to(device));
     const Tensor loss = cross_entropy(logits, batch.labels.to(device), {.label_smoothing = options.smoothing});
     tape.backward(loss);
+    nn::average_gradients(me, optimizer, batch.size());
     optimizer.step();
+    nn::average_populations(me, *model);
     if (average) average->update(number + 1);
     return {loss, logits};
   };
@@ -127,6 +133,7 @@ int run(Options& options) {
   if (const int signal = trainer.run(step, evaluate_model)) return 128 + signal;
 
   // Result
+  if (!me.first()) return 0;
   if (data.test.classes() <= 20) fmt::print("\n{}", result.table.str());
   fmt::print("\ntest accuracy {:.4f} (loss {:.4f}) after {} epoch{} in {}\n", result.table.accuracy(), result.loss,
              training.epochs, training.epochs == 1 ? "" : "s", duration(trainer.seconds()));
@@ -135,6 +142,13 @@ int run(Options& options) {
       data.train.name, options.model,
       {{"norm", options.norms.norm}, {"batch", training.batch}, {"ema", options.ema}, {"tta", options.tta}});
   return 0;
+}
+
+int run(Options& options, int argc, char** argv) {
+  const nn::Workers workers = options.training.start(argc, argv);
+  const Data data = find_data(options.data, {DataFormat::cifar10, DataFormat::cifar100});
+  const ChannelStats stats = channel_stats(data.train.images);
+  return run_workers(workers, [&](nn::Worker& me) { return train_and_test(options, data, stats, me); });
 }
 
 }  // namespace
@@ -166,5 +180,5 @@ int main(int argc, char** argv) {
       ->check(CLI::PositiveNumber);
   app.add_flag("--tta", options.tta, "test by the mean of what is said to a picture and to its mirror image");
   options.norms.add_to(app);
-  return examples::run_program(app, argc, argv, [&] { return examples::run(options); });
+  return examples::run_program(app, argc, argv, [&] { return examples::run(options, argc, argv); });
 }

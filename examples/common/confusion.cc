@@ -13,6 +13,12 @@ void ConfusionTable::add(const norma::Tensor& labels, const norma::Tensor& predi
   for (size_t i = 0; i < truth.size(); ++i) ++counts_[truth[i] * std::ssize(names_) + guess[i]];
 }
 
+void ConfusionTable::add_workers(norma::Communicator& me) {
+  const norma::Tensor counts = norma::tensor(counts_, {std::ssize(counts_)});
+  me.all_reduce(counts);
+  counts_ = counts.to_vector<int64_t>();
+}
+
 int64_t ConfusionTable::total() const { return std::accumulate(counts_.begin(), counts_.end(), int64_t{0}); }
 
 double ConfusionTable::accuracy() const {

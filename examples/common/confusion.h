@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "norma/core/tensor.h"
+#include "norma/core/communicator.h"
 
 namespace examples {
 
@@ -13,6 +13,7 @@ class ConfusionTable {
   explicit ConfusionTable(std::vector<std::string> class_names);
 
   void add(const norma::Tensor& labels, const norma::Tensor& predictions);  // i64 [N] each
+  void add_workers(norma::Communicator& me);  // the counts become those of all workers, each of whom calls this
   int64_t total() const;
   double accuracy() const;  // 0 if nothing was added
   std::string str() const;  // a row for each true class, a column for each predicted one

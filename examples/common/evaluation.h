@@ -15,8 +15,8 @@ struct Evaluation {
 // x [N, H, W, C], its columns in the reverse order.
 norma::Tensor mirrored(const norma::Tensor& x);
 
-// In evaluation mode, over one epoch of the loader. flips: the mean of the logits of each picture and of its mirror
-// image.
+// In evaluation mode, over one epoch of the loader; if that serves a worker's share, all workers call this, and each
+// gets what all have found. flips: the mean of the logits of each picture and of its mirror image.
 Evaluation evaluate(norma::nn::Module& model, norma::data::DataLoader& loader, norma::Device device,
                     bool flips = false);
 

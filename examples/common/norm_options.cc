@@ -8,7 +8,7 @@ namespace {
 
 using namespace norma;
 
-constexpr const char* kNorms = "bn, bn:K, gn:G, ln, in, hin, rms, brn, frozen (before these: ws+), none";
+constexpr const char* kNorms = "bn, bn:K, gn:G, ln, in, hin, rms, brn, sync, sync:K, frozen (before these: ws+), none";
 
 // All of the text as a number of at least `least`.
 template <class T>
@@ -22,7 +22,7 @@ T number(const char* option, std::string_view text, T least, T most) {
 
 }  // namespace
 
-NormChoice parse_norm(std::string_view text) {
+NormChoice parse_norm(std::string_view text, Communicator* me) {
   static const std::map<std::string_view, nn::Norm (*)(int64_t c, int64_t n)> makers = {
       {"bn", [](int64_t c, int64_t) { return nn::BatchNorm(c); }},
       {"bn:", [](int64_t c, int64_t n) { return nn::BatchNorm(c, {.normalization_batch = n}); }},
@@ -32,6 +32,8 @@ NormChoice parse_norm(std::string_view text) {
       {"hin", [](int64_t c, int64_t) { return nn::HalfInstanceNorm(c); }},
       {"rms", [](int64_t c, int64_t) { return nn::RMSNorm(c); }},
       {"brn", [](int64_t c, int64_t) { return nn::BatchRenorm(c); }},
+      {"sync", [](int64_t c, int64_t) { return nn::BatchNorm(c); }},  // of one worker
+      {"sync:", [](int64_t c, int64_t) { return nn::BatchNorm(c); }},
       {"frozen", [](int64_t c, int64_t) { return nn::FrozenBatchNorm(c); }},
       {"none", [](int64_t c, int64_t) { return nn::Norm(c, {.identity = true}); }}};
   const size_t begin = text.starts_with("ws+") ? 3 : 0, digits = std::min(text.find_first_of("123456789"), text.size());
@@ -41,6 +43,10 @@ NormChoice parse_norm(std::string_view text) {
   const auto found = digits < begin ? makers.end() : makers.find(text.substr(begin, digits - begin));
   check(found != makers.end() && whole && found->first.ends_with(':') == (n > 0) && text != "ws+none", "parse_norm",
         "'{}' is none of {}", text, kNorms);
+  if (found->first.starts_with("sync") && me && me->size() > 1) {
+    Communicator* const group = n > 0 ? &me->split(me->rank() / n) : me;
+    return {begin > 0, [group](int64_t channels) { return nn::SyncBatchNorm(channels, *group); }};
+  }
   return {begin > 0, [make = found->second, n](int64_t channels) { return make(channels, n); }};
 }
 
@@ -52,15 +58,15 @@ void NormOptions::add_to(CLI::App& app) {
   app.add_option("--eval-stats", eval_stats, "what batch norms use in evaluation: population or minibatch");
 }
 
-void NormOptions::configure(nn::Module& model) {
+void NormOptions::configure(nn::Module& model) const {
   const std::string_view text = population;
-  const bool ema = text.starts_with("ema:"), precise = text.starts_with("precise:");
-  check(ema || precise || text == "cumulative" || text.empty(), "--population",
+  const bool ema = text.starts_with("ema:");
+  check(ema || text.starts_with("precise:") || text == "cumulative" || text.empty(), "--population",
         "'{}' is none of ema:M, cumulative, precise:N", text);
   check(eval_stats == "population" || eval_stats == "minibatch", "--eval-stats",
         "'{}' is neither population nor minibatch", eval_stats);
   const double momentum = ema ? number("--population", text.substr(4), 0.0, 1.0) : 0;
-  precise_samples_ = precise ? number<int64_t>("--population", text.substr(8), 1, INT64_MAX) : 0;
+  precise_samples();  // throws what there is to throw
   nn::for_each_norm(model, [&](const std::string&, nn::Norm& layer) {
     if (ema) layer.estimator = nn::Estimator::ema(momentum);
     if (text == "cumulative") layer.estimator = nn::Estimator::cumulative();
@@ -68,8 +74,13 @@ void NormOptions::configure(nn::Module& model) {
   });
 }
 
+int64_t NormOptions::precise_samples() const {
+  const std::string_view text = population;
+  return text.starts_with("precise:") ? number<int64_t>("--population", text.substr(8), 1, INT64_MAX) : 0;
+}
+
 void NormOptions::estimate(nn::Module& model, const data::DataLoader& train) const {
-  if (precise_samples_ > 0) nn::precise_bn(model, train, {.samples = precise_samples_});
+  if (const int64_t samples = precise_samples()) nn::precise_bn(model, train, {.samples = samples});
 }
 
 std::map<std::string, std::string> NormOptions::fingerprint() const {

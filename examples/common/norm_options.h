@@ -15,6 +15,7 @@ namespace examples {
 // A norm by its name:
 //   bn      batch norm                 ln      layer norm over the features    in    instance norm
 //   bn:16   in chunks of 16 samples    gn:8    group norm, 8 groups            hin   half instance norm
+//   sync    bn over all workers        sync:2  over two workers each: 0 and 1, 2 and 3, ...
 //   brn     batch renorm               rms     RMS norm                        none  the activation only
 //   frozen  an affine map by constants, mean 0 and variance 1
 // Before any but `none` may stand "ws+": convolutions with standardized weights.
@@ -22,20 +23,22 @@ struct NormChoice {
   bool standardized = false;                               // for nn::Conv2d::standardized
   std::function<norma::nn::Norm(int64_t channels)> layer;  // without an activation
 };
-NormChoice parse_norm(std::string_view text);  // error: anything else, with a list
+// Of several workers, each calls this with itself, and then no norm may outlive it; without, and for a single one, sync
+// is bn. Error: anything else, with a list.
+NormChoice parse_norm(std::string_view text, norma::Communicator* me = nullptr);
 
 struct NormOptions {
   std::string norm = "bn", population, eval_stats = "population";  // norm: for parse_norm
 
   void add_to(CLI::App& app);  // --norm, --population, --eval-stats
   // Puts the choices into the norms of a model. Error: options that say nothing sensible.
-  void configure(norma::nn::Module& model);
+  void configure(norma::nn::Module& model) const;
   // Before an evaluation, if the population is to be precise.
   void estimate(norma::nn::Module& model, const norma::data::DataLoader& train) const;
   std::map<std::string, std::string> fingerprint() const;
 
  private:
-  int64_t precise_samples_ = 0;
+  int64_t precise_samples() const;  // 0: the population is not to be precise
 };
 
 }  // namespace examples

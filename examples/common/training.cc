@@ -1,11 +1,15 @@
 #include "examples/common/training.h"
 
+#include <sched.h>
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
+#include <cstdlib>
 #include <filesystem>
 
-#include "examples/common/interrupt.h"
 #include "examples/common/plot.h"
 #include "examples/common/progress.h"
+#include "examples/common/workers.h"
 
 namespace examples {
 namespace {
@@ -25,6 +29,18 @@ std::string words(const Metrics& metrics) {
   return text;
 }
 
+// How many threads this process takes where neither the user nor $NORMA_NUM_THREADS says it: one for each core that it
+// is bound to. Several processes of a machine that are bound to nothing, or to the same socket, take no more in all
+// than there are cores for mpirun, their parent.
+int threads_of_process() {
+  const char* local = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
+  const int processes = local ? std::atoi(local) : 1;
+  cpu_set_t all;
+  if (processes <= 1 || std::getenv("NORMA_NUM_THREADS") || ::sched_getaffinity(::getppid(), sizeof all, &all) != 0)
+    return num_threads();
+  return std::clamp(CPU_COUNT(&all) / processes, 1, num_threads());
+}
+
 }  // namespace
 
 void TrainingOptions::add_to(CLI::App& app) {
@@ -32,7 +48,12 @@ void TrainingOptions::add_to(CLI::App& app) {
   app.add_option("--batch", batch, "pictures in a batch")->check(CLI::PositiveNumber);
   app.add_option("--lr", lr, "learning rate, the largest of the schedule")->check(CLI::PositiveNumber);
   app.add_option("--seed", seed, "of the weights, the order, the augmentation");
-  app.add_option("--threads", threads, "0: $NORMA_NUM_THREADS, or every core")->check(CLI::Range(0, 1024));
+  app.add_option("--threads", threads, "of each process; 0: $NORMA_NUM_THREADS, or every core, or its part of them")
+      ->check(CLI::Range(0, 1024));
+  app.add_option("--workers", workers, "replicas of the model that batches are divided among; 0: one a process")
+      ->check(CLI::Range(0, 65536));
+  app.add_option("--exchange-timeout", exchange_timeout, "seconds that a worker waits for the others")
+      ->check(CLI::PositiveNumber);
   app.add_option("--device", device, "cpu, cuda, cuda:1, ...");
   app.add_option("--save", save, "write the weights to this file (safetensors)");
   app.add_option("--load", load, "begin with the weights in this file");
@@ -48,21 +69,33 @@ void TrainingOptions::add_to(CLI::App& app) {
       });
 }
 
-Device TrainingOptions::start() const {
-  if (threads > 0) set_num_threads(threads);
+nn::Workers TrainingOptions::start(int argc, char** argv) {
+  nn::Workers joined(argc, argv, {.count = workers, .timeout = exchange_timeout});
+  set_num_threads(threads > 0 ? threads : threads_of_process());
+  threads = num_threads();
+  workers = joined.count();
+  processes = joined.processes();
   manual_seed(seed);
-  return Device::parse(device);
+  return joined;
+}
+
+std::string TrainingOptions::place() const {
+  std::string text = fmt::format("{} with {} threads", Device::parse(device), threads);
+  if (processes > 1) text += fmt::format(" in each of {} processes", processes);
+  return workers > 1 ? fmt::format("{}, by {} workers", text, workers) : text;
 }
 
 std::map<std::string, std::string> TrainingOptions::fingerprint(const data::ImageDataset& train) const {
-  return {{"data", train.name},
-          {"pictures", std::to_string(train.size())},
-          {"epochs", std::to_string(epochs)},
-          {"batch", std::to_string(batch)},
-          {"lr", fmt::format("{}", lr)},
-          {"seed", std::to_string(seed)},
-          {"load", load},
-          {"device", Device::parse(device).str()}};
+  std::map<std::string, std::string> result = {{"data", train.name},
+                                               {"pictures", std::to_string(train.size())},
+                                               {"epochs", std::to_string(epochs)},
+                                               {"batch", std::to_string(batch)},
+                                               {"lr", fmt::format("{}", lr)},
+                                               {"seed", std::to_string(seed)},
+                                               {"load", load},
+                                               {"device", Device::parse(device).str()}};
+  if (workers > 1) result["workers"] = std::to_string(workers);
+  return result;
 }
 
 int64_t count_parameters(nn::Module& model) {
@@ -71,12 +104,22 @@ int64_t count_parameters(nn::Module& model) {
   return count;
 }
 
-void Trainer::Meter::look(const StepResult& result, const Tensor& labels) {
-  loss_sum += result.loss.item();
+double Trainer::Meter::look(nn::Worker& me, const StepResult& result, const Tensor& labels) {
+  const bool classifies = result.logits.defined();
+  const double samples = static_cast<double>(labels.numel());
+  double loss = samples > 0 ? result.loss.item() : 0, accuracy = 0;
+  if (classifies && samples > 0)
+    accuracy = mean(eq(argmax(result.logits, -1), labels.to(result.logits.device())).to(f32)).item();
+  if (me.size() > 1) {
+    const std::vector<double> sums = sum_of_workers(me, {loss * samples, accuracy * samples, samples});
+    loss = sums[0] / sums[2];
+    accuracy = sums[1] / sums[2];
+  }
+  loss_sum += loss;
   ++looks;
-  if (!result.logits.defined()) return;
-  accuracy_sum += mean(eq(argmax(result.logits, -1), labels.to(result.logits.device())).to(f32)).item();
-  ++accuracies;
+  accuracy_sum += accuracy;
+  accuracies += classifies;
+  return loss;
 }
 
 Metrics Trainer::Meter::means() const {
@@ -87,10 +130,15 @@ Metrics Trainer::Meter::means() const {
 
 Trainer::Trainer(const TrainingOptions& options, std::string program, const nn::TrainingRun& run,
                  data::DataLoader& train)
-    : options_(options), program_(std::move(program)), run_(run), train_(train), log_(options.log) {
+    : options_(options),
+      program_(std::move(program)),
+      run_(run),
+      me_(*run.worker),
+      train_(train),
+      log_(me_.first() ? options.log : "") {
   if (options_.resume.empty()) return;
-  if (std::filesystem::exists(checkpoint(options_.resume))) resume();
-  else std::filesystem::create_directories(options_.resume);
+  if (first_says(me_, [&] { return std::filesystem::exists(checkpoint(options_.resume)); })) resume();
+  else if (me_.first()) std::filesystem::create_directories(options_.resume);
 }
 
 void Trainer::save(const std::string& folder) {
@@ -117,21 +165,28 @@ void Trainer::resume() {
     fail(program_, "'{}' does not hold the state of a trainer: {}", path, error.what());
   }
   train_.seek({progress_.epoch, progress_.batch});
+  if (!me_.first()) return;
   const std::string part = progress_.batch > 0 ? fmt::format(" and {} batches", progress_.batch) : "";
   fmt::print("resume {}, after epoch {} of {}{}\n", path, progress_.epoch, options_.epochs, part);
 }
 
 int Trainer::stop(int signal) {
-  std::string folder = options_.resume;
-  for (int i = 1; folder.empty() || (options_.resume.empty() && std::filesystem::exists(folder)); ++i)
+  std::string folder = options_.resume;  // which worker 0 writes to
+  for (int i = 1; me_.first() && (folder.empty() || (options_.resume.empty() && std::filesystem::exists(folder))); ++i)
     folder = i == 1 ? fmt::format("{}-stopped", program_) : fmt::format("{}-stopped-{}", program_, i);
-  std::filesystem::create_directories(folder);
+  if (me_.first()) std::filesystem::create_directories(folder);
   save(folder);
+  if (!me_.first()) return signal;
   draw();
   const std::string how = options_.resume.empty() ? fmt::format("with --resume {}", folder) : "again";
   fmt::print("stopped after step {}, in epoch {} of {}: {} is written. To go on, give the same command {}\n",
              progress_.step, progress_.epoch + 1, options_.epochs, checkpoint(folder), how);
   return signal;
+}
+
+Metrics Trainer::evaluate(const std::function<Metrics()>& how) {
+  if (me_.size() > 1) nn::check_replicas(me_, run_.model);
+  return how();
 }
 
 int Trainer::run(const std::function<StepResult(const data::Batch&, int64_t)>& step,
@@ -143,37 +198,38 @@ int Trainer::run(const std::function<StepResult(const data::Batch&, int64_t)>& s
     const Clock::time_point start = Clock::now();
     const double seconds_before = seconds_, epoch_before = epoch_seconds_;
     ProgressBar bar(label, size);
-    int64_t seen = std::min(progress_.batch * train_.options().batch, size);
     for (const data::Batch& batch : train_) {
       const StepResult result = step(batch, progress_.step);
-      seen += batch.size();
       progress_.batch = train_.position().batch;
+      const int64_t seen = std::min(progress_.batch * train_.options().batch, size);
       const double elapsed = std::chrono::duration<double>(Clock::now() - start).count();
       seconds_ = seconds_before + elapsed;
       epoch_seconds_ = epoch_before + elapsed;
       if (++progress_.step % options_.log_every == 0 || progress_.batch == train_.batches()) {
-        meter_.look(result, batch.labels);
+        const double loss = meter_.look(me_, result, batch.labels);
         const double speed = static_cast<double>(seen) / epoch_seconds_;
-        bar.update(seen, fmt::format("{}  {:.0f} images/s", words(meter_.means()), speed));
+        if (me_.first()) bar.update(seen, fmt::format("{}  {:.0f} images/s", words(meter_.means()), speed));
         log_.write({{"epoch", epoch},
                     {"step", progress_.step},
                     {"lr", run_.optimizer.lr()},
-                    {"loss", result.loss.item()},
+                    {"loss", loss},
                     {"images_per_second", speed}});
       }
-      if (interrupt.signal() == 0) continue;
+      const int signal = signal_of_workers(me_, interrupt);
+      if (signal == 0) continue;
       bar.clear();
-      return stop(interrupt.signal());
+      return stop(signal);
     }
 
     const double speed = static_cast<double>(size) / epoch_seconds_;
     Metrics metrics = meter_.means();
     if (epoch % options_.eval_every == 0 || epoch == options_.epochs) {
-      result_ = evaluate();
+      result_ = this->evaluate(evaluate);
       metrics.insert(metrics.end(), result_.begin(), result_.end());
     }
     bar.clear();
-    fmt::print("{}  {}  {:.0f} images/s  {}\n", label, words(metrics), speed, duration(epoch_seconds_));
+    if (me_.first())
+      fmt::print("{}  {}  {:.0f} images/s  {}\n", label, words(metrics), speed, duration(epoch_seconds_));
     std::fflush(stdout);
     Json line;
     line["epoch"] = epoch;
@@ -187,22 +243,24 @@ int Trainer::run(const std::function<StepResult(const data::Batch&, int64_t)>& s
     progress_.batch = 0;
     meter_ = {};
     epoch_seconds_ = 0;
-    if (interrupt.signal() != 0 && epoch < options_.epochs) return stop(interrupt.signal());
+    const int signal = epoch < options_.epochs ? signal_of_workers(me_, interrupt) : 0;
+    if (signal != 0) return stop(signal);
     if (options_.resume.empty()) continue;
     try {
       save(options_.resume);
     } catch (const Error& error) {
-      fmt::print(stderr, "warning: no checkpoint of this epoch, any older one is kept: {}\n", error.what());
+      if (me_.first())
+        fmt::print(stderr, "warning: no checkpoint of this epoch, any older one is kept: {}\n", error.what());
     }
   }
-  if (result_.empty()) result_ = evaluate();
+  if (result_.empty()) result_ = this->evaluate(evaluate);
   draw();
   return 0;
 }
 
 // A panel for each "train_x", "test_x" of the history.
 void Trainer::draw() const {
-  if (options_.plot.empty() || history_.empty()) return;
+  if (!me_.first() || options_.plot.empty() || history_.empty()) return;
   std::vector<Panel> panels;
   for (const Json& line : history_)
     for (const auto& [name, value] : line.items()) {
@@ -222,7 +280,7 @@ void Trainer::draw() const {
 }
 
 void Trainer::write_json(const std::string& dataset, const std::string& model, const Json& more) const {
-  if (options_.json.empty()) return;
+  if (!me_.first() || options_.json.empty()) return;
   const double images = static_cast<double>(progress_.epoch * train_.dataset().size());
   Json result = {{"program", program_}, {"dataset", dataset}, {"model", model}, {"epochs", options_.epochs}};
   for (const auto& [name, value] : result_) result[name] = value;
@@ -230,7 +288,11 @@ void Trainer::write_json(const std::string& dataset, const std::string& model, c
   result["images_per_second"] = seconds_ > 0 ? images / seconds_ : 0;
   result["peak_memory_bytes"] = peak_memory();
   result["device"] = Device::parse(options_.device).str();
-  result["threads"] = num_threads();
+  result["threads"] = options_.threads;
+  if (me_.size() > 1) {
+    result["workers"] = options_.workers;
+    result["processes"] = options_.processes;
+  }
   result["seed"] = options_.seed;
   result.update(more);
   write_file_atomic(options_.json, result.dump(2) + "\n");

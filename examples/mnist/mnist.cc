@@ -7,6 +7,7 @@
 //   mnist --plot run.svg                   draws the curves
 //   mnist --epochs 0 --load net.safetensors    tests only
 //   mnist --norm gn:8                      another norm (--help lists them); --population, --eval-stats as well
+//   mpirun -n 2 mnist --workers 4          four replicas of the net, in two processes
 #include <norma/norma.h>
 
 #include "examples/common/evaluation.h"
@@ -15,6 +16,7 @@
 #include "examples/common/program.h"
 #include "examples/common/progress.h"
 #include "examples/common/training.h"
+#include "examples/common/workers.h"
 #include "examples/mnist/model.h"
 
 namespace examples {
@@ -41,13 +43,10 @@ void save_model(nn::Module& model, const Data& data, const ChannelStats& stats, 
   save_safetensors(path, model.state_dict(), {{"layout", "norma"}, {"program", "mnist"}, {"about", about.dump()}});
 }
 
-int run(Options& options) {
+// What each worker does.
+int train_and_test(const Options& options, const Data& data, const ChannelStats& stats, nn::Worker& me) {
   const TrainingOptions& training = options.training;
-  const Device device = training.start();
-
-  // Data
-  const Data data = find_data(options.data, {DataFormat::mnist});
-  const ChannelStats stats = channel_stats(data.train.images);
+  const Device device = Device::parse(training.device);
   std::vector<Transform> transforms;  // no shifts: in so few epochs they cost more than they bring
   if (data.mirrors) transforms.push_back(random_horizontal_flip());
   DataLoader train(data.train, {.batch = training.batch,
@@ -55,24 +54,28 @@ int run(Options& options) {
                                 .seed = training.seed,
                                 .device = device,
                                 .transforms = transforms,
-                                .normalize = stats});
-  DataLoader test(data.test, {.batch = 500, .device = device, .normalize = stats});
+                                .normalize = stats,
+                                .worker = me});
+  DataLoader test(data.test, {.batch = 500, .device = device, .normalize = stats, .worker = me});
 
   // Model, optimizer, schedule
   const Shape image = data.train.images.shape().without(0);
-  const NormChoice norm = parse_norm(options.norms.norm);
+  const NormChoice norm = parse_norm(options.norms.norm, &me);
   SmallCnn model(image, data.train.classes(), norm.layer, norm.standardized);
   options.norms.configure(model);
   model.to(device);
-  if (!training.load.empty()) nn::load(model, training.load);
+  if (!training.load.empty() && me.first()) nn::load(model, training.load);
+  nn::broadcast(me, model);
   nn::AdamW optimizer(model, {.lr = training.lr, .weight_decay = 0.01, .decays = nn::decay_matrices});
   const nn::OneCycleLR schedule{.max_lr = training.lr, .steps = training.epochs * train.batches(), .up = 0.2};
-  fmt::print("data   {}: {} + {} pictures {}\n", data.origin, data.train.size(), data.test.size(), image);
-  fmt::print("model  small CNN, norm {}, {} parameters, on {} with {} threads\n", options.norms.norm,
-             count_parameters(model), device, num_threads());
+  if (me.first()) {
+    fmt::print("data   {}: {} + {} pictures {}\n", data.origin, data.train.size(), data.test.size(), image);
+    fmt::print("model  small CNN, norm {}, {} parameters, on {}\n", options.norms.norm, count_parameters(model),
+               training.place());
+  }
 
   // Training
-  nn::TrainingRun state{model, optimizer, {}, training.fingerprint(data.train)};
+  nn::TrainingRun state{model, optimizer, {}, training.fingerprint(data.train), &me};
   state.fingerprint.merge(options.norms.fingerprint());
   Trainer trainer(training, "mnist", state, train);
   const auto step = [&](const Batch& batch, int64_t number) -> StepResult {
@@ -82,7 +85,9 @@ int run(Options& options) {
     const Tensor logits = model(batch.images);
     const Tensor loss = cross_entropy(logits, batch.labels);
     tape.backward(loss);
+    nn::average_gradients(me, optimizer, batch.size());
     optimizer.step();
+    nn::average_populations(me, model);
     return {loss, logits};
   };
   Evaluation result;
@@ -94,12 +99,20 @@ int run(Options& options) {
   if (const int signal = trainer.run(step, evaluate_model)) return 128 + signal;
 
   // Result
+  if (!me.first()) return 0;
   fmt::print("\n{}\ntest accuracy {:.4f} (loss {:.4f}) after {} epoch{} in {}\n", result.table.str(),
              result.table.accuracy(), result.loss, training.epochs, training.epochs == 1 ? "" : "s",
              duration(trainer.seconds()));
   if (!training.save.empty()) save_model(model, data, stats, options.norms, training.save);
   trainer.write_json(data.train.name, "small-cnn", {{"norm", options.norms.norm}});
   return 0;
+}
+
+int run(Options& options, int argc, char** argv) {
+  const nn::Workers workers = options.training.start(argc, argv);
+  const Data data = find_data(options.data, {DataFormat::mnist});
+  const ChannelStats stats = channel_stats(data.train.images);
+  return run_workers(workers, [&](nn::Worker& me) { return train_and_test(options, data, stats, me); });
 }
 
 }  // namespace
@@ -112,5 +125,5 @@ int main(int argc, char** argv) {
   options.data.add_to(app);
   options.training.add_to(app);
   options.norms.add_to(app);
-  return examples::run_program(app, argc, argv, [&] { return examples::run(options); });
+  return examples::run_program(app, argc, argv, [&] { return examples::run(options, argc, argv); });
 }
