@@ -3,7 +3,10 @@
 // messages have come, and lets others speak in between, so none waits for what another thread still has to send.
 #include <mpi.h>
 
+#include <algorithm>
+#include <atomic>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -42,12 +45,13 @@ class MpiTransport final : public Transport {
     MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
     MPI_Comm_rank(comm_, &process_);
     MPI_Comm_size(comm_, &processes_);
+    before_abort_ = process_ > 0 ? 1.5 : 0;
   }
   // Not where an exception is on its way out: the other processes may not come to the end, which MPI waits for. They
   // are then ended by mpirun, when this process has.
   ~MpiTransport() override {
     if (std::uncaught_exceptions() == 0) MPI_Finalize();
-    else let_process_0_speak(2);
+    else let_others_speak(process_ > 0 ? 2 : 0);
   }
 
   int process() const override { return process_; }
@@ -93,7 +97,8 @@ class MpiTransport final : public Transport {
   }
 
   void abort(const std::string& why) noexcept override {
-    let_process_0_speak(0.3);
+    std::signal(SIGTERM, SIG_DFL);  // by which mpirun ends this process, if another has spoken
+    let_others_speak(before_abort_);
     const std::lock_guard lock(mutex_);
     std::fflush(stdout);
     std::fprintf(stderr, "error: %s\n", why.c_str());
@@ -103,11 +108,9 @@ class MpiTransport final : public Transport {
   }
 
  private:
-  // What all processes find wrong, as a file that is not there, should be said once: process 0 ends the others before
-  // they do.
-  void let_process_0_speak(double seconds) const {
-    if (process_ > 0) std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
-  }
+  // What several processes find wrong at the same time should be said once: the one with the most to say ends the
+  // others before they do. Of a file that is not there, say, this is process 0.
+  static void let_others_speak(double seconds) { std::this_thread::sleep_for(std::chrono::duration<double>(seconds)); }
 
   template <class F>
   static void for_each_piece(const Message& message, F&& f) {
@@ -122,8 +125,14 @@ class MpiTransport final : public Transport {
   [[noreturn]] void give_up(const char* op, double timeout, std::vector<MPI_Request>& requests,
                             const std::vector<std::pair<int, int>>& expected) {
     std::set<int> missing;
-    for (size_t i = 0; i < expected.size(); ++i)
-      if (requests[i] != MPI_REQUEST_NULL) missing.insert(expected[i].first);
+    for (size_t i = 0; i < expected.size(); ++i) {
+      int done = 0;
+      const std::lock_guard lock(mutex_);
+      MPI_Test(&requests[i], &done, MPI_STATUS_IGNORE);
+      if (!done) missing.insert(expected[i].first);
+    }
+    // Some of these may wait themselves, for one who has sent to this process and not to them: they know better.
+    before_abort_ = 0.3 * static_cast<double>(missing.size()) + 0.2 * std::min(process_, 10);
     std::string names;
     for (const int process : missing) names += fmt::format("{}{}", names.empty() ? "" : ", ", process);
     fail(op, "process {} has waited {} s for {}", process_, timeout,
@@ -132,7 +141,8 @@ class MpiTransport final : public Transport {
 
   MPI_Comm comm_ = MPI_COMM_NULL;
   int process_ = 0, processes_ = 1;
-  std::mutex mutex_;  // who speaks
+  std::atomic<double> before_abort_{0};  // seconds that others have for it
+  std::mutex mutex_;                     // who speaks
 };
 
 // Started by mpirun, srun or the like: by their variables, since MPI itself, once asked, has to be told that it is
