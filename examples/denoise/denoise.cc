@@ -57,8 +57,9 @@ Tensor with_noise_of_any(const Tensor& clean, const std::vector<double>& sigma, 
   return clean + randn(clean.shape(), random) * level;
 }
 
-// Minus the PSNR in dB, the mean over the pictures: the loss of HINet. [N, H, W, C] twice -> a scalar.
+// Minus the PSNR in dB, the mean over the pictures: the loss of HINet. [N, H, W, C] twice -> a scalar; of none 0.
 Tensor psnr_loss(const Tensor& restored, const Tensor& clean) {
+  if (restored.dim(0) == 0) return sum(restored);
   const Tensor squares = mean(square(restored - clean), {1, 2, 3});
   return mean(log(squares + 1e-8)) * (10 / std::numbers::ln10);
 }
