@@ -114,8 +114,8 @@ int train_and_test(const Options& options, const Data& data, const ChannelStats&
     Tape tape;
     const Tensor logits = (*model)(batch.images.to(device));
     const Tensor loss = cross_entropy(logits, batch.labels.to(device), {.label_smoothing = options.smoothing});
-    tape.backward(loss);
-    nn::average_gradients(me, optimizer, batch.size());
+    tape.backward(loss * batch.weight);
+    nn::average_gradients(me, optimizer);
     optimizer.step();
     nn::average_populations(me, *model);
     if (average) average->update(number + 1);

@@ -167,8 +167,8 @@ int train(UNet& model, const std::string& name, const TrainingOptions& training,
     optimizer.zero_grad();
     Tape tape;
     const Tensor loss = psnr_loss(model(noisy.to(device)), batch.images.to(device));
-    tape.backward(loss);
-    nn::average_gradients(me, optimizer, batch.size());
+    tape.backward(loss * batch.weight);
+    nn::average_gradients(me, optimizer);
     optimizer.step();
     nn::average_populations(me, model);
     check(batch.size() == 0 || std::isfinite(loss.item()), "denoise",

@@ -84,8 +84,8 @@ int train_and_test(const Options& options, const Data& data, const ChannelStats&
     Tape tape;
     const Tensor logits = model(batch.images);
     const Tensor loss = cross_entropy(logits, batch.labels);
-    tape.backward(loss);
-    nn::average_gradients(me, optimizer, batch.size());
+    tape.backward(loss * batch.weight);
+    nn::average_gradients(me, optimizer);
     optimizer.step();
     nn::average_populations(me, model);
     return {loss, logits};
