@@ -148,7 +148,7 @@ int run(Options& options, int argc, char** argv) {
   const nn::Workers workers = options.training.start(argc, argv);
   const Data data = find_data(options.data, {DataFormat::cifar10, DataFormat::cifar100});
   const ChannelStats stats = channel_stats(data.train.images);
-  return run_workers(workers, [&](nn::Worker& me) { return train_and_test(options, data, stats, me); });
+  return status_of_workers(workers, [&](nn::Worker& me) { return train_and_test(options, data, stats, me); });
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 // What the trainers say to each other where several workers train together. All workers call each of these but
-// run_workers.
+// status_of_workers.
 #pragma once
 
 #include <norma/norma.h>
@@ -10,7 +10,7 @@ namespace examples {
 
 // Runs f(me) for each worker of this process; returns what it returned, which is the same with all.
 template <class F>
-int run_workers(const norma::nn::Workers& workers, F&& f) {
+int status_of_workers(const norma::nn::Workers& workers, F&& f) {
   std::atomic<int> status{0};
   workers.run([&](norma::nn::Worker& me) { status = f(me); });
   return status;

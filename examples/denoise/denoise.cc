@@ -315,7 +315,7 @@ int run(Options& options, int argc, char** argv) {
   const nn::Workers workers = options.training.start(argc, argv);
   check_outputs(options);
   const Data data = find_data(options.data, {DataFormat::mnist});
-  return run_workers(workers, [&](nn::Worker& me) { return train_and_test(options, data, me); });
+  return status_of_workers(workers, [&](nn::Worker& me) { return train_and_test(options, data, me); });
 }
 
 }  // namespace

@@ -33,6 +33,26 @@ TEST(NormOptions, ANormIsMadeFromItsName) {
   expect_error([] { parse_norm("gn:3").layer(16); }, "[GroupNorm] 16 channels do not divide into 3 groups");
 }
 
+TEST(NormOptions, SyncSpansAllWorkersOrGroupsOfThem) {
+  EXPECT_EQ(parse_norm("sync").layer(4).type(), "BatchNorm");  // of one worker
+  EXPECT_EQ(parse_norm("sync:2").layer(4).type(), "BatchNorm");
+  for (const char* text : {"sync:", "sync:0", "sync:x", "sync2"})
+    expect_error([&] { parse_norm(text); }, fmt::format("[parse_norm] '{}' is none of", text));
+  run_workers({.count = 1}, [](Communicator& me) { EXPECT_EQ(parse_norm("sync", &me).layer(4).type(), "BatchNorm"); });
+  run_workers({.count = 5}, [](Communicator& me) {
+    const auto group = [&](const char* text) {
+      const Norm layer = parse_norm(text, &me).layer(4);
+      EXPECT_EQ(layer.type(), "SyncBatchNorm");
+      const Communicator& comm = *layer.grouping.samples.comm;
+      return std::pair(comm.size(), comm.rank());
+    };
+    EXPECT_EQ(group("sync"), std::pair(5, me.rank()));
+    EXPECT_EQ(group("sync:2"), std::pair(me.rank() < 4 ? 2 : 1, me.rank() % 2));  // 0 and 1, 2 and 3, 4
+    EXPECT_EQ(group("sync:9"), std::pair(5, me.rank()));
+    EXPECT_TRUE(parse_norm("ws+sync:3", &me).standardized);
+  });
+}
+
 TEST(NormOptions, ConfigureTheNormsOfAModel) {
   Sequential model(BatchNorm(4), GroupNorm(2, 4));
   auto& norm = dynamic_cast<Norm&>(model[0]);
