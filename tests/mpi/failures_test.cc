@@ -29,13 +29,21 @@ class Failures : public Mpirun {
     EXPECT_TRUE(comes([&] { return (found = children(program.pid())).size() >= processes; })) << program.output();
     return found;
   }
-  // The exit status; fails if it takes more than 10 s to end, or if any of these processes are left.
-  int ends(Program& program, const std::vector<pid_t>& processes) const {
+  // The exit status; fails if it takes more than 10 s to end, or if any of these processes are left by then. `early`:
+  // one of them was killed as it started. mpirun 4.1 then ends the others, says so, and may hang itself, where libpmix,
+  // which the process was about to join, waits for a mutex that it holds: it is killed, too.
+  int ends(Program& program, const std::vector<pid_t>& processes, bool early = false) const {
     const Clock::time_point start = Clock::now();
-    std::optional<int> status;
-    EXPECT_TRUE(comes([&] { return (status = program.ended()).has_value(); })) << program.output();
     EXPECT_TRUE(comes([&] { return std::none_of(processes.begin(), processes.end(), lives); })) << program.output();
+    std::optional<int> status;
+    const auto ended = [&] { return (status = program.ended()).has_value() || (early && seconds_since(start) > 8); };
+    EXPECT_TRUE(comes(ended)) << program.output();
     EXPECT_LT(seconds_since(start), 10);
+    if (!status && early) {
+      EXPECT_EQ(count(program.output(), "exited on signal 9"), 1u) << program.output();
+      program.kill();
+      return -SIGKILL;
+    }
     return status.value_or(0);
   }
   void goes_on(int processes) const {
@@ -59,7 +67,7 @@ TEST_F(Failures, KilledAtAnyMomentAllEndAndItGoesOn) {
     const std::vector<pid_t> processes = started(program, 4);
     EXPECT_TRUE(comes(moments[i].second)) << program.output();
     ::kill(processes[i], SIGKILL);
-    EXPECT_NE(ends(program, processes), 0) << program.output();
+    EXPECT_NE(ends(program, processes, i == 0), 0) << program.output();
     goes_on(2);
   }
 }
