@@ -7,6 +7,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <system_error>
 #include <thread>
 
 #include "norma/core/memory.h"
@@ -18,9 +19,12 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int64_t kSmall = 1 << 15;      // bytes that are sent to everybody at once, in place of a slice to each
-constexpr int64_t kBlock = 4096;         // elements that are added up at a time
-constexpr int kTagsOfProcess = 1 << 12;  // communicators that a process may give numbers to
+constexpr int64_t kSmall = 1 << 15;  // bytes that are sent to everybody at once, in place of a slice to each
+constexpr int64_t kBlock = 4096;     // elements that are added up at a time
+// A message's tag says which communicator it is of (so many may get their number from one process), and, in 8 bits,
+// which call: MPI has 31 bits.
+constexpr int kTagsOfProcess = 1 << 10, kCallBits = 8, kMostProcesses = 1 << 13;
+constexpr double kMostSeconds = 1e8;  // more are as good as for ever, and too many for a clock
 
 // ---- sums along the tree ----
 
@@ -89,9 +93,10 @@ void sum_all(Node node, int64_t count, const Known& known, const Put& put) {
 
 // What all communicators of a run share.
 struct Team {
-  const WorkerSettings settings;
-  std::atomic<bool> failed{false};
-  std::atomic<int> next_tag{1};  // 0 is that of all workers
+  WorkerSettings settings;
+  std::atomic<bool> failed{false};  // a worker has thrown
+  std::atomic<bool> broken{false};  // an exchange has failed: where all stand is not known any more
+  std::atomic<int> next_tag{1};     // 0 is that of all workers
 
   int process() const { return settings.transport ? settings.transport->process() : 0; }
   // Numbers for so many new communicators, which no other process gives away.
@@ -111,6 +116,12 @@ struct Call {
            root == other.root;
   }
   std::string str() const { return fmt::format("{} of {} {}, root {}", op, x.dtype(), x.shape(), root); }
+  // In kCallBits, of the call and how many came before: with another process that calls something else, messages do not
+  // match.
+  int hash(uint64_t before) const {
+    const size_t of = std::hash<std::string>()(fmt::format("{} {}", str(), before));
+    return static_cast<int>(of >> 7 & ((1 << kCallBits) - 1));
+  }
 };
 
 // The workers of one communicator that are in this process. The last of them to come does the work for all.
@@ -184,11 +195,12 @@ class Group {
     } else {
       try {
         for (const Call& other : calls_)
-          check(other == calls_[own], calls_[own].op, "the workers do not call the same: {} and {}", other.str(),
-                calls_[own].str());
+          if (!(other == calls_[own]))
+            fail(calls_[own].op, "the workers do not call the same: {} and {}", other.str(), calls_[own].str());
         lead();
       } catch (...) {
         error_ = std::current_exception();
+        team_.broken = true;
       }
       arrived_ = 0;
       for (Call& done : calls_) done.x = done.all = {};
@@ -207,6 +219,7 @@ class Group {
     while (!moved_.wait_for(lock, std::chrono::milliseconds(20), moved)) {
       check_others(calls_[own].op);
       if (Clock::now() < end) continue;
+      team_.broken = true;
       std::string missing;
       for (size_t i = 0; i < calls_.size(); ++i)
         if (!calls_[i].x.defined())
@@ -218,6 +231,7 @@ class Group {
 
   void check_others(const char* op) const {
     check(!team_.failed.load(std::memory_order_relaxed), op, "another worker has failed");
+    check(!team_.broken.load(std::memory_order_relaxed), op, "an exchange before this one has failed");
   }
 
   static std::span<std::byte> bytes_of(const Tensor& x) {
@@ -225,7 +239,8 @@ class Group {
             static_cast<size_t>(x.bytes())};
   }
   void exchange(std::span<const Transport::Message> send, std::span<const Transport::Message> receive) const {
-    team_.settings.transport->exchange(calls_[0].op, tag_, send, receive, team_.settings.timeout);
+    const int tag = tag_ << kCallBits | calls_[0].hash(meeting_.load(std::memory_order_relaxed));
+    team_.settings.transport->exchange(calls_[0].op, tag, send, receive, team_.settings.timeout);
   }
 
   void gather_all() {
@@ -357,7 +372,7 @@ class Member final : public Communicator {
   int size() const override { return group_->size(); }
 
   Communicator& split(int64_t color) override {
-    const std::vector<int64_t> colors = all_gather(full({}, static_cast<double>(color), i64)).to_vector<int64_t>();
+    const std::vector<int64_t> colors = all_gather(tensor<int64_t>({color}, {})).to_vector<int64_t>();
     std::map<int64_t, int64_t> count;
     int rank = 0;
     for (int r = 0; r < size(); ++r) {
@@ -401,6 +416,7 @@ void check_settings(const WorkerSettings& settings) {
   check(settings.count >= processes && settings.count <= 1 << 16, "workers",
         "{} workers in {} process{}: want {} ... {}", settings.count, processes, processes == 1 ? "" : "es", processes,
         1 << 16);
+  check(processes <= kMostProcesses, "workers", "{} processes: at most {}", processes, kMostProcesses);
   check(settings.timeout > 0, "workers", "a timeout of {} s: want more than 0", settings.timeout);
 }
 
@@ -411,6 +427,7 @@ void run_workers(const WorkerSettings& settings, const std::function<void(Commun
   check(!is_worker, "workers", "called by a worker");
 
   Team team{settings};
+  team.settings.timeout = std::min(settings.timeout, kMostSeconds);
   std::vector<int> numbers, bounds = {0};
   for (int i = 0; i < processes; ++i) {
     numbers.push_back(i);
@@ -418,7 +435,9 @@ void run_workers(const WorkerSettings& settings, const std::function<void(Commun
   }
   const auto world = std::make_shared<Group>(team, 0, numbers, bounds);
   const int begin = bounds[static_cast<size_t>(process)], local = bounds[static_cast<size_t>(process) + 1] - begin;
-  const Generator::State state = default_generator().state();
+  // So that the process's generator, and the workers of the next run, draw other numbers than these.
+  const Generator::State state =
+      settings.count > 1 ? default_generator().reserve(int64_t{1} << 40) : default_generator().state();
   const int threads = num_threads();
 
   std::mutex mutex;
@@ -453,13 +472,23 @@ void run_workers(const WorkerSettings& settings, const std::function<void(Commun
     return f(me);
   }
   std::vector<std::jthread> workers;
-  for (int i = 0; i < local && local > 1; ++i) workers.emplace_back(work, i);
-  if (local == 1) work(0);
+  for (int i = 0; i < local; ++i) {
+    try {
+      workers.emplace_back(work, i);
+    } catch (const std::system_error& error) {
+      const std::lock_guard lock(mutex);
+      if (!team.failed.exchange(true)) failure = fmt::format("worker {} gets no thread: {}", begin + i, error.what());
+      running -= local - i;
+      if (processes > 1) transport->abort(failure);
+      break;
+    }
+  }
 
   std::unique_lock lock(mutex);
   ended.wait(lock, [&] { return running == 0 || team.failed; });
   // A worker that neither ends nor exchanges anything cannot be ended without the process.
-  const bool all = ended.wait_for(lock, std::chrono::duration<double>(settings.timeout), [&] { return running == 0; });
+  const bool all =
+      ended.wait_for(lock, std::chrono::duration<double>(team.settings.timeout), [&] { return running == 0; });
   if (!all) {
     fmt::print(stderr, "error: {}\n(another worker does not end: the process does)\n", failure);
     std::_Exit(1);

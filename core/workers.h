@@ -23,8 +23,10 @@ void check_settings(const WorkerSettings& settings);
 // its own: core/random.h), and a share of this process's threads.
 //
 // Where f throws, the other workers end with an error when they next exchange something, or after the timeout. Of one
-// process, an Error then says which worker failed, and why; of several, this is printed and all processes end. Errors
-// besides: settings out of range; a call by a worker.
+// process, an Error then says which worker failed, and why; of several, this is printed and all processes end. So does
+// a process in which another worker exchanges nothing for that long, since a thread cannot be ended from outside. After
+// an exchange that has failed, all later ones are errors. One run at a time, of one transport. Errors besides: settings
+// out of range; a call by a worker. (A single worker runs on the calling thread, and what f throws passes through.)
 void run_workers(const WorkerSettings& settings, const std::function<void(Communicator& me)>& f);
 
 }  // namespace norma

@@ -1,11 +1,15 @@
 #include "norma/nn/workers.h"
 
+#include <cstdlib>
 #include <cstring>
 
 namespace norma::nn {
 
 Workers::Workers(int argc, char** argv, const WorkersOptions& options)
     : transport_(connect_processes ? connect_processes(argc, argv) : nullptr) {
+  const char* started = std::getenv("OMPI_COMM_WORLD_SIZE");
+  check(connect_processes || !started || std::atoi(started) <= 1, "workers",
+        "mpirun has started {} of this program, which is not linked with norma::mpi", started ? started : "");
   settings_ = {options.count != 0 ? options.count : processes(), options.timeout, transport_.get()};
   check_settings(settings_);
 }
@@ -77,33 +81,36 @@ void average_populations(Communicator& me, Module& model) {
   for_each_norm(model, [&](const std::string&, Norm& norm) {
     const Samples& samples = norm.grouping.samples;
     const bool synchronized = samples.kind == Samples::Kind::across && samples.comm->size() == me.size();
-    if (norm.has_population() && norm.running_mean.defined() && !synchronized) norms.push_back(&norm);
+    const bool moves = norm.has_population() && norm.source != Statistics::Source::given;
+    if (moves && norm.running_mean.defined() && !synchronized) norms.push_back(&norm);
   });
   std::vector<int64_t> steps;  // of each row of a population: a domain's, or the only one
   std::vector<double> values;  // of each row: 1 if it counts, else 0; and times that its means and variances
   for (const Norm* norm : norms)
     for (const int64_t count : norm->num_batches_tracked.to_vector<int64_t>()) steps.push_back(count);
   if (steps.empty()) return;
-  const Tensor total = tensor(steps, {std::ssize(steps)});
-  me.all_reduce(total);
-  // Replicas were the same before this step, which has moved a row or has not: where some have, they are above the
-  // mean.
-  const int64_t *row = steps.data(), *all = total.data<int64_t>();
+  const Tensor counts = me.all_gather(tensor(steps, {std::ssize(steps)}));
+  std::vector<int64_t> most = steps;
+  for (int64_t i = 0; i < counts.numel(); ++i) {
+    int64_t& row = most[static_cast<size_t>(i) % most.size()];
+    row = std::max(row, counts.data<int64_t>()[i]);
+  }
+  const int64_t *row = steps.data(), *all = most.data();
   for (const Norm* norm : norms) {
     const std::vector<double> mean = norm->running_mean.to_vector<double>(),
                               var = norm->running_var.to_vector<double>();
     const size_t rows = static_cast<size_t>(norm->num_batches_tracked.numel()), groups = mean.size() / rows;
     for (size_t r = 0; r < rows; ++r, ++row, ++all) {
-      const bool counts = *row * me.size() >= *all;
-      values.push_back(counts);
+      const bool moved = *row == *all;
+      values.push_back(moved);
       for (const auto* of : {&mean, &var})
-        for (size_t g = r * groups; g < (r + 1) * groups; ++g) values.push_back(counts ? (*of)[g] : 0);
+        for (size_t g = r * groups; g < (r + 1) * groups; ++g) values.push_back(moved ? (*of)[g] : 0);
     }
   }
   const Tensor sums = tensor(values, {std::ssize(values)});
   me.all_reduce(sums);
   const double* sum = sums.data<double>();
-  all = total.data<int64_t>();
+  all = most.data();
   for (const Norm* norm : norms) {
     const Shape shape = norm->running_mean.shape();
     const int64_t rows = norm->num_batches_tracked.numel(), groups = shape.numel() / rows;
@@ -112,7 +119,7 @@ void average_populations(Communicator& me, Module& model) {
       const double workers = *sum++;
       for (const Tensor& to : {mean, var})
         for (int64_t g = 0; g < groups; ++g) to.mutable_data<double>()[r * groups + g] = *sum++ / workers;
-      count.mutable_data<int64_t>()[r] = (*all + me.size() - 1) / me.size();
+      count.mutable_data<int64_t>()[r] = *all;
     }
     norm->running_mean.copy_from(view::reshape(mean, shape));
     norm->running_var.copy_from(view::reshape(var, shape));

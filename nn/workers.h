@@ -39,17 +39,18 @@ struct WorkersOptions {
 
 class Workers {
  public:
-  // argc, argv: main's, which MPI may read. Errors: fewer workers than processes, or more than 65,536; a timeout that
-  // is not above 0.
+  // argc, argv: main's, which MPI may read. Under mpirun a program makes one of these, once. Errors: a second one
+  // there; a program without norma::mpi that was started as several processes; fewer workers than processes, or more
+  // than 65,536; a timeout that is not above 0.
   Workers(int argc, char** argv, const WorkersOptions& options = {});
 
   int count() const { return settings_.count; }
   int processes() const { return transport_ ? transport_->processes() : 1; }
   int process() const { return transport_ ? transport_->process() : 0; }  // in [0, processes())
 
-  // Calls f(me) for each worker of this process, on threads of their own, and returns when all have. A worker's default
-  // generator goes on from that of the process, worker r's in a stream of its own. What f throws ends all workers: see
-  // run_workers in core/workers.h.
+  // Calls f(me) for each worker of this process, on threads of their own (a single worker on the caller's), and returns
+  // when all have. A worker's default generator goes on from that of the process, worker r's in a stream of its own;
+  // the process's has other numbers afterwards. What f throws ends all workers: see run_workers in core/workers.h.
   void run(const std::function<void(Worker& me)>& f) const { run_workers(settings_, f); }
 
  private:

@@ -9,6 +9,7 @@
 #include <thread>
 #include <tuple>
 
+#include "norma/core/random.h"
 #include "norma/core/workers.h"
 
 namespace norma::test {
@@ -69,11 +70,13 @@ inline std::vector<std::string> run_processes(int processes, int workers, const 
                                               double timeout = 60, Switchboard* board = nullptr) {
   Switchboard own(processes);
   std::vector<std::string> errors(static_cast<size_t>(processes));
+  const Generator::State state = default_generator().state();
   {
     std::vector<std::jthread> threads;
     for (int p = 0; p < processes; ++p)
       threads.emplace_back([&, p] {
         Switchboard::Line line(board ? *board : own, p);
+        const ThreadGenerator generator(state, 0);  // the process's
         try {
           run_workers({workers, timeout, processes > 1 ? &line : nullptr}, f);
         } catch (const Error& error) {

@@ -39,6 +39,9 @@ class MpiTransport final : public Transport {
  public:
   MpiTransport(int argc, char** argv) {
     int provided = 0;
+    int before = 0;
+    MPI_Initialized(&before);
+    check(!before, "workers", "MPI has been begun before: a program makes its Workers once");
     check_mpi("workers", MPI_Init_thread(&argc, &argv, MPI_THREAD_SERIALIZED, &provided));
     check(provided >= MPI_THREAD_SERIALIZED, "workers", "this MPI lets only one thread of a process speak");
     MPI_Comm_dup(MPI_COMM_WORLD, &comm_);
@@ -79,7 +82,9 @@ class MpiTransport final : public Transport {
       int done = 0;
       {
         const std::lock_guard lock(mutex_);
-        check_mpi(op, MPI_Testall(static_cast<int>(requests.size()), requests.data(), &done, status.data()));
+        const int code = MPI_Testall(static_cast<int>(requests.size()), requests.data(), &done, status.data());
+        check(code != MPI_ERR_IN_STATUS, op, "a message is not what was expected: do all workers call the same?");
+        check_mpi(op, code);
       }
       if (done) break;
       const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
@@ -128,7 +133,10 @@ class MpiTransport final : public Transport {
       int done = 0;
       const std::lock_guard lock(mutex_);
       MPI_Test(&requests[i], &done, MPI_STATUS_IGNORE);
-      if (!done) missing.insert(expected[i].first);
+      if (done) continue;
+      missing.insert(expected[i].first);
+      MPI_Cancel(&requests[i]);  // its memory is soon another's
+      MPI_Request_free(&requests[i]);
     }
     // Some of these may wait themselves, for one who has sent to this process and not to them: they know better.
     before_abort_ = 0.3 * static_cast<double>(missing.size()) + 0.2 * std::min(process_, 10);

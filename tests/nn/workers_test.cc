@@ -291,6 +291,25 @@ TEST(AveragePopulationsThreads, AreTheMeanOverThoseThatMoved) {
   });
 }
 
+// Several sweeps between two averages: what counts is who has moved a population most often.
+TEST(AveragePopulationsThreads, OfSeveralSweepsAreThoseOfWhoMovedMost) {
+  run_workers({.count = 4}, [](Communicator& me) {
+    Norm norm(5, {.estimator = Estimator::cumulative()}), frozen = FrozenBatchNorm(5);
+    const int64_t sweeps = std::vector{3, 2, 3, 0}[static_cast<size_t>(me.rank())];
+    for (int64_t i = 0; i < sweeps; ++i) {
+      Tape tape;
+      norm((random({6, 5}, 7) + static_cast<double>(me.rank())).to(f32).set_requires_grad());
+    }
+    const Tensor own = norm.running_mean.clone(), others = me.all_gather(own);
+    average_populations(me, norm);
+    EXPECT_EQ(norm.num_batches_tracked.item(), 3);
+    EXPECT_NEAR(norm.running_mean.at({2}), (others.at({0, 2}) + others.at({2, 2})) / 2, 1e-12);
+    frozen.running_mean.fill(0.1);
+    average_populations(me, frozen);
+    EXPECT_EQ(frozen.running_mean.at({0}), 0.1);
+  });
+}
+
 TEST(WorkersTrainThreads, ReplicasThatDifferAreNamed) {
   expect_error(
       [] {
