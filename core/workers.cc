@@ -21,9 +21,9 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int64_t kSmall = 1 << 15;  // bytes that are sent to everybody at once, in place of a slice to each
 constexpr int64_t kBlock = 4096;     // elements that are added up at a time
-// A message's tag says which communicator it is of (so many may get their number from one process), and, in 8 bits,
-// which call: MPI has 31 bits.
-constexpr int kTagsOfProcess = 1 << 10, kCallBits = 8, kMostProcesses = 1 << 13;
+// A message's tag says which communicator it is of, of so many that may get their number from one process, and, in
+// Transport::kCallBits, which call: MPI has 31 bits.
+constexpr int kTagsOfProcess = 1 << 10, kMostProcesses = 1 << 13;
 constexpr double kMostSeconds = 1e8;  // more are as good as for ever, and too many for a clock
 
 // ---- sums along the tree ----
@@ -116,11 +116,10 @@ struct Call {
            root == other.root;
   }
   std::string str() const { return fmt::format("{} of {} {}, root {}", op, x.dtype(), x.shape(), root); }
-  // In kCallBits, of the call and how many came before: with another process that calls something else, messages do not
-  // match.
+  // Of the call and how many came before: with another process that calls something else, messages do not match.
   int hash(uint64_t before) const {
     const size_t of = std::hash<std::string>()(fmt::format("{} {}", str(), before));
-    return static_cast<int>(of >> 7 & ((1 << kCallBits) - 1));
+    return static_cast<int>(of >> 7 & ((1 << Transport::kCallBits) - 1));
   }
 };
 
@@ -239,7 +238,7 @@ class Group {
             static_cast<size_t>(x.bytes())};
   }
   void exchange(std::span<const Transport::Message> send, std::span<const Transport::Message> receive) const {
-    const int tag = tag_ << kCallBits | calls_[0].hash(meeting_.load(std::memory_order_relaxed));
+    const int tag = tag_ << Transport::kCallBits | calls_[0].hash(meeting_.load(std::memory_order_relaxed));
     team_.settings.transport->exchange(calls_[0].op, tag, send, receive, team_.settings.timeout);
   }
 

@@ -89,8 +89,12 @@ class MpiTransport final : public Transport {
       if (done) break;
       const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
       if (seconds > timeout) give_up(op, timeout, requests, expected);
-      if (seconds < 2e-3) std::this_thread::yield();
-      else std::this_thread::sleep_for(std::chrono::microseconds(50));
+      if (seconds < 2e-3) {
+        std::this_thread::yield();
+        continue;
+      }
+      check_calls(op, tag, requests, expected);
+      std::this_thread::sleep_for(std::chrono::microseconds(50));
     }
     for (size_t i = 0; i < expected.size(); ++i) {
       int bytes = 0;
@@ -124,6 +128,21 @@ class MpiTransport final : public Transport {
       f(message.bytes.data() + at, static_cast<int>(bytes));
       at += bytes;
     } while (at < message.bytes.size());
+  }
+
+  // Throws where a process whose message has not come has sent one of another call.
+  void check_calls(const char* op, int tag, const std::vector<MPI_Request>& requests,
+                   const std::vector<std::pair<int, int>>& expected) {
+    const std::lock_guard lock(mutex_);
+    for (size_t i = 0; i < expected.size(); ++i) {
+      int done = 0, other = 0;
+      MPI_Status status;
+      MPI_Request_get_status(requests[i], &done, MPI_STATUS_IGNORE);
+      if (!done) MPI_Iprobe(expected[i].first, MPI_ANY_TAG, comm_, &other, &status);
+      if (!done && other && status.MPI_TAG != tag && status.MPI_TAG >> kCallBits == tag >> kCallBits)
+        fail(op, "process {} has called something else than process {}: do all workers call the same?",
+             expected[i].first, process_);
+    }
   }
 
   [[noreturn]] void give_up(const char* op, double timeout, std::vector<MPI_Request>& requests,
