@@ -142,6 +142,13 @@ TEST(Gradcheck, FailsWhatForgetsToRecord) {
   expect_failure(gradcheck(f, {random({3}), random({3})}), "analytic gradient 0, numeric ");
 }
 
+TEST(Gradcheck, AllowsAPartOfTheLargerGradient) {  // here the numeric one: the other is 0
+  const auto f = [](const std::vector<Tensor>& in) { return product(Mistake::none, in[0].detach(), in[1].detach()); };
+  const GradcheckResult result = gradcheck(f, {random({3}), random({3})}, {.relative = 2, .absolute = 0});
+  EXPECT_TRUE(result) << result.message;
+  EXPECT_EQ(result.worst, 0.5);
+}
+
 TEST(Gradcheck, KeepsAwayFromKinks) {
   const auto absolute = [](const std::vector<Tensor>& in) {
     const Op op("abs");
@@ -158,6 +165,15 @@ TEST(Gradcheck, KeepsAwayFromKinks) {
   expect_failure(gradcheck(absolute, {x}), "at [1]");
   const GradcheckResult moved = gradcheck(absolute, {x}, {.kinks = {0}});
   EXPECT_TRUE(moved) << moved.message;
+
+  // By the margin, and to the side where they are.
+  std::vector<double> seen;
+  const auto look = [&](const std::vector<Tensor>& in) {
+    if (seen.empty()) seen = in[0].to_vector<double>();
+    return product(Mistake::none, in[0], in[0]);
+  };
+  EXPECT_TRUE(gradcheck(look, {tensor({0.75, 1.0, 1.01, 0.99, 1.25})}, {.kinks = {1}, .margin = 0.125}));
+  EXPECT_EQ(seen, (std::vector<double>{0.75, 1.125, 1.125, 0.875, 1.25}));
 }
 
 TEST(Gradcheck, PassesOtherInputsOn) {

@@ -77,6 +77,15 @@ TEST_F(Report, ProfileCountsCallsTimeAndBytes) {
   EXPECT_EQ(tape.profile().at("mul").calls, 2);
 }
 
+TEST(TapeReport, ARowBeginsAtNothing) {
+  const Tape::ProfileRow row;
+  EXPECT_EQ(row.calls, 0);
+  EXPECT_EQ(row.forward_seconds, 0);
+  EXPECT_EQ(row.backward_seconds, 0);
+  EXPECT_EQ(row.bytes_moved, 0);
+  EXPECT_EQ(row.bytes_saved, 0);
+}
+
 TEST(TapeReport, TableIsSortedByTimeAndSummedUp) {
   const Tape::Profile profile = {{"relu", {3, 0.001, 0.002, 4'000'000, 1'000'000}},
                                  {"conv2d", {12, 0.5, 1.25, 123'456'789, 98'000'000}}};

@@ -57,6 +57,30 @@ TEST(TapeSweeps, SharedRecordsAreStillConsumed) {
   EXPECT_EQ(grad(w), Values{3});
 }
 
+// Whatever a tape that lives on has swept before: the numbers of its values grow, what it remembers of them does not.
+TEST(TapeSweeps, SharedRecordsAreStillConsumedOnATapeThatLivesOn) {
+  const Tensor x = leaf({3}), w = leaf({5});
+  Tape tape;
+  for (int step = 0; step < 5; ++step) {
+    Tensor y = x;
+    for (int i = 0; i < 7; ++i) y = neg(y);
+    tape.backward(y);
+    const Tensor u = square(x), a = exp(u), b = mul(u, w);
+    tape.backward(a);
+    expect_error([&] { tape.backward(b); }, "[backward] the gradient reaches an input of 'mul' (shape [1]) whose");
+    EXPECT_FALSE(w.grad().defined());
+  }
+}
+
+// The same where nothing else of the second loss is left.
+TEST(TapeSweeps, ALossOfNothingButAConsumedValue) {
+  const Tensor x = leaf({3});
+  Tape tape;
+  const Tensor u = square(x), a = exp(u), b = neg(u);
+  tape.backward(a);
+  expect_error([&] { tape.backward(b); }, "[backward] the gradient reaches an input of 'neg' (shape [1]) whose record");
+}
+
 // A branch of which nobody holds the end cannot be swept any more: it does not pile up on a tape that lives on.
 TEST(TapeSweeps, DropWhatNobodyCanReachAnyMore) {
   const Tensor x = leaf({3});
@@ -150,6 +174,20 @@ TEST(TapeSweeps, ARuleThatThrowsLeavesNoMemoryBehind) {
     x.set_grad({});
   }
   EXPECT_EQ(cpu_memory().stats().bytes_in_use, before);
+}
+
+// A gradient that nobody else holds becomes the leaf's as it is: a copy of each would be seen here.
+TEST(TapeSweeps, CopyNoGradientThatIsTheirOwn) {
+  constexpr int64_t kBytes = 1 << 20;
+  Tensor x = full({kBytes / 8}, 1, f64);
+  x.set_requires_grad();
+  Tape tape;
+  const Op op("own");
+  const Tensor y = op.record({x}, ones({1}, f64), [](const Tensor&, Sink& dx) { dx.into(0).grad.fill(3); });
+  cpu_memory().reset_peak();
+  const int64_t before = cpu_memory().stats().bytes_in_use;
+  tape.backward(y);
+  EXPECT_LE(cpu_memory().stats().peak_bytes, before + kBytes + (1 << 16));
 }
 
 TEST(TapeSweeps, NaNGradientsPass) {

@@ -351,6 +351,16 @@ TEST(Tape, CheckFiniteNamesTheOp) {
   EXPECT_TRUE(std::isinf(x.grad().at({0})));
 }
 
+TEST(Tape, CheckFinitePassesIntegers) {
+  const Tensor x = leaf({0, 1});
+  Tape tape({.check_finite = true});
+  const Op op("places");
+  const std::array<Tensor, 2> y = {x.clone(), arange(2)};  // values, and where they come from
+  op.record_all(std::span(&x, 1), y, [](std::span<const Tensor> dy, Sink& dx) { dx.give(0, dy[0]); });
+  tape.backward(sum(y[0]));
+  EXPECT_EQ(grad(x), (Values{1, 1}));
+}
+
 TEST(Tape, ARuleThatThrowsLeavesTheTapeUsable) {
   const Tensor x = leaf({2}), w = leaf({3});
   Tape tape;
