@@ -123,6 +123,15 @@ TEST(State, FindsTheLinearsOnEitherSideOfAnImage) {
   expect_same(other.state_dict(), before);
 }
 
+TEST(State, TheLastTensorIsTurnedToo) {
+  const StateOptions options{.layout = Layout::torch, .input = {5, 4, 2}};
+  Sequential a(Conv2d(2, 3, 2, {}, false)), b(Conv2d(2, 3, 2, {}, false));
+  const std::string path = temporary("last");
+  save(a, path, options);
+  load(b, path, options);
+  expect_same(b.state_dict(), a.state_dict());
+}
+
 TEST(State, RefusesToGuessTheOrder) {
   Sequential net = cnn();
   const std::string path = temporary("guess");

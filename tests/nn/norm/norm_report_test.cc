@@ -113,6 +113,23 @@ TEST_F(Report, SaysThatBatchesAreNotIid) {
   EXPECT_FALSE(norm_report(net, shuffled, {.domains = anything}).layers[1].not_iid());
 }
 
+TEST_F(Report, CountsTheStepsOfAPlainAverage) {
+  Norm norm(1, {.grouping = whole(), .estimator = Estimator::cumulative()});
+  norm.num_batches_tracked.fill(7);
+  const NormReport report = norm_report(norm, loader, {.samples = 256});
+  EXPECT_EQ(report.layers.at(0).effective_samples, 7 * 128);
+}
+
+TEST_F(Report, TellsOfFrozenLayersToo) {
+  Norm norm = FrozenBatchNorm(1);
+  norm.running_mean.fill(1);  // where the pictures, as they come from the loader, have a mean of 0 and a variance of 1
+  const NormReport report = norm_report(norm, loader, {.samples = 256});
+  const NormReport::Layer& layer = report.layers.at(0);
+  EXPECT_EQ(layer.effective_samples, 0);
+  EXPECT_NEAR(layer.kl, 0.5, 0.05);
+  EXPECT_EQ(layer.verdict(), "train and test inconsistent; population does not fit");
+}
+
 TEST_F(Report, ChangesNothing) {
   Sequential net = trained(0, 1);
   net[5].eval();
