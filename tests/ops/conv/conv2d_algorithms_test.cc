@@ -184,6 +184,30 @@ TEST(ConvAlgorithms, BitsDoNotDependOnThreads) {
   set_num_threads(before);
 }
 
+// The bytes that a convolution on one thread has in use at most, beside its arguments and its result.
+int64_t most_beside_result(const Tensor& x, const Tensor& w, const Conv2dOptions& options) {
+  const int before = num_threads();
+  set_num_threads(1);
+  const int64_t held = cpu_memory().stats().bytes_in_use;
+  cpu_memory().reset_peak();
+  const Tensor y = conv2d(x, w, {}, options);
+  set_num_threads(before);
+  return cpu_memory().stats().peak_bytes - held - y.bytes();
+}
+
+// The column matrix is made a block at a time; that of a 1x1 convolution is x itself.
+TEST(ConvAlgorithms, Im2colKeepsLittleOfTheColumnMatrix) {
+  const Tensor x = random({8, 32, 32, 16}, 1), pointwise = random({4, 1, 1, 16}, 2), w = random({4, 3, 3, 16}, 2);
+  EXPECT_LT(most_beside_result(x, pointwise, {.algorithm = ConvAlgorithm::im2col}), 1 << 14);
+  EXPECT_LT(most_beside_result(x, w, {.padding = 1, .algorithm = ConvAlgorithm::im2col}), 9 * x.bytes() / 8);
+}
+
+// Transformed they would take 36 / 9 of the weight's bytes at least, all at once.
+TEST(ConvAlgorithms, WinogradTransformsWideWeightsPartByPart) {
+  const Tensor x = random({5, 7, 7, 520}, 1).to(f32), w = random({512, 3, 3, 520}, 2).to(f32);
+  EXPECT_LT(most_beside_result(x, w, {.padding = 1, .algorithm = ConvAlgorithm::winograd}), 4 * w.bytes() / 6);
+}
+
 TEST(ConvAlgorithms, EmptyBatch) {
   const Case c = {{0, 4, 4, 2}, {3, 3, 3, 2}, {}};
   for (ConvAlgorithm algorithm : {ConvAlgorithm::direct, ConvAlgorithm::winograd, ConvAlgorithm::winograd2}) {

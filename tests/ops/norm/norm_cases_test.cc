@@ -167,6 +167,13 @@ TEST(NormCases, ReadsStridedInputs) {
         same_bits(norm(x, grouping, {}, gamma, beta), norm(x.contiguous(), grouping, {}, gamma.clone(), beta.clone())));
 }
 
+// A row is longer than what a tile holds of several.
+TEST(NormCases, NormalizesRowsOfAnyLength) {
+  const Tensor x = random({5, 16400}).to(f32), y = norm(x, whole(), {}, {}, {});
+  for (int64_t at : {0, 8190, 16390})
+    EXPECT_TRUE(close(view::slice(y, 1, at, at + 10), norm(view::slice(x, 1, at, at + 10), whole(), {}, {}, {}), 1e-6));
+}
+
 TEST(NormCases, TheResidualMayBeTheInputItself) {
   const auto f = [](const std::vector<Tensor>& in) {
     return norm(in[0], groups(2), {}, {}, {}, {.residual = {in[0]}});

@@ -143,6 +143,10 @@ TEST(NormMaxPool, IsMadeOfTheTwoOpsWhereItCannotBeOne) {
   large.make(2);
   EXPECT_FALSE(compare(large, {.kernel = 17}));
   EXPECT_TRUE(compare(large, {.kernel = 16}));
+  Case high{{2, 257, 1, 16}, {"", whole()}, Statistics::Source::batch, {}, false, f32, {}};  // places that fill a byte
+  high.make(3);
+  EXPECT_FALSE(compare(high, {.kernel = {257, 1}}));
+  EXPECT_TRUE(compare(high, {.kernel = {256, 1}}));
 }
 
 TEST(NormMaxPool, GivesMomentsAndOnlyTheGradientsThatAreWanted) {

@@ -203,6 +203,15 @@ TEST(Reduce, ReadsStridedInputs) {
   EXPECT_EQ(sum(view::expand(scalar(2, f64), {3, 5})).item(), 30);
 }
 
+// Partial sums take memory only where a sum is cut.
+TEST(Reduce, TakesNoMemoryBesideItsResult) {
+  const Tensor x = random({1 << 15, 3});
+  const int64_t before = cpu_memory().stats().bytes_in_use;
+  cpu_memory().reset_peak();
+  const Tensor y = sum(x, {1});
+  EXPECT_LT(cpu_memory().stats().peak_bytes - before, 2 * y.bytes());
+}
+
 TEST(Reduce, RejectsBadInput) {
   expect_error([] { sum(zeros({2, 3}), {2}); }, "[sum] axis 2 is out of range for shape [2, 3]");
   expect_error([] { mean(zeros({2, 3}), {1, -1}); }, "[mean] axis -1 stands twice in [1, -1]: shape [2, 3]");
