@@ -190,6 +190,12 @@ TEST(NormSettings, AreCheckedWhereTheConvolutionIsFused) {
   conv2d_norm(x, conv.weight, conv.bias, conv.options, whole(), given, {}, {}, {.eps = 0});
 }
 
+TEST(NormSettings, DomainsShareNothingUnlessToldTo) {
+  const Norm norm = DomainNorm(4, {.count = 3});
+  EXPECT_EQ(norm.weight.shape(), (Shape{3, 4}));
+  EXPECT_EQ(norm.running_mean.shape(), (Shape{3, 4}));
+}
+
 TEST(NormSettings, APopulationFollowsItsShape) {
   Norm norm = BatchNorm(4);
   const Tensor x = random({4, 3, 3, 4}, 1).to(f32);

@@ -60,6 +60,18 @@ TEST(Norm, AgreesWithTheComposedReferenceInF32) {
   for_each_combination(odd_shapes(), 3, f32, [](const Case& c) { compare(c, 1e-6, 1e-5); });
 }
 
+// More sets than there are slots for sums over several of them.
+TEST(Norm, ManyDomainsHaveParametersOfTheirOwn) {
+  const int64_t n = 3 * 70;
+  for (const Family& family : families(n, 3)) {
+    if (!family.per_set) continue;
+    Case c{{n, 2, 2, 3}, family, Statistics::Source::batch, Activation::none(), false, f64, {}};
+    ASSERT_TRUE(c.feasible());
+    c.make(1);
+    compare(c, 1e-12, 1e-12);
+  }
+}
+
 TEST(Norm, PassesGradcheck) {
   const std::vector<Shape> shapes = {{2, 3},       {7, 5},        {2, 3, 3, 4}, {7, 2, 1, 6},
                                      {3, 3, 2, 1}, {1, 3, 3, 15}, {6, 2, 2, 65}};
