@@ -61,9 +61,11 @@ template <bool with_product, class T, class F, class G>
   return {double{sum_of_lanes<lanes>(a + b)} + rest,
           with_product ? double{sum_of_lanes<lanes>(ag + bg)} + rest_g : 0.0};
 }
-// The same over [0, n). The sums of so many elements go on in double: next to an outlier what follows would be lost.
-template <bool with_product, class T, class F, class G>
+// The same over [0, n). In `parts` the sums of so many elements go on in double: next to an outlier what follows would
+// be lost. Shorter cells are not asked, since a row of 64 would notice.
+template <bool with_product, bool parts, class T, class F, class G>
 [[gnu::always_inline]] inline Sums sums_of(int64_t n, F f, G g) {
+  if constexpr (!parts) return sums_between<with_product, T>(0, n, f, g);
   Sums sums = {0, 0};
   for (int64_t i = 0; i < n; i += kCachedElements) {
     const Sums part = sums_between<with_product, T>(i, std::min(i + kCachedElements, n), f, g);
@@ -72,9 +74,9 @@ template <bool with_product, class T, class F, class G>
   }
   return sums;
 }
-template <class T, class F>
+template <bool parts, class T, class F>
 [[gnu::always_inline]] inline double sum_of(int64_t n, F f) {
-  return sums_of<false, T>(n, f, f).plain;
+  return sums_of<false, parts, T>(n, f, f).plain;
 }
 
 // A call of norm, made ready for both directions. Cell i is the `size` elements from i * size on, its first channel
@@ -108,17 +110,17 @@ struct RowSets {
 };
 
 // Means and M2 of n cells of `size` elements.
-template <class T>
-void measure_cells(const T* x, int64_t n, int64_t size, double* mean, double* m2) {
+template <bool parts, class T>
+void measure_cells_in(const T* x, int64_t n, int64_t size, double* mean, double* m2) {
   for (int64_t i = 0; i < n; ++i) {  // deviations from the first keep their digits where the mean is large
     const T *cell = x + i * size, first = cell[0];
-    mean[i] = sum_of<T>(size, [=](auto load, int64_t k) { return load(cell + k) - first; });
+    mean[i] = sum_of<parts, T>(size, [=](auto load, int64_t k) { return load(cell + k) - first; });
   }
   const double inverse = 1 / static_cast<double>(size);
   for (int64_t i = 0; i < n; ++i) mean[i] = mean[i] * inverse + x[i * size];
   for (int64_t i = 0; i < n; ++i) {
     const T *cell = x + i * size, high = static_cast<T>(mean[i]);
-    m2[i] = sum_of<T>(size, [=](auto load, int64_t k) {
+    m2[i] = sum_of<parts, T>(size, [=](auto load, int64_t k) {
       const auto d = load(cell + k) - high;
       return d * d;
     });
@@ -127,6 +129,12 @@ void measure_cells(const T* x, int64_t n, int64_t size, double* mean, double* m2
     const double low = low_part<T>(mean[i]), about = m2[i] - static_cast<double>(size) * low * low;
     m2[i] = about > 0 ? about : 0;
   }
+}
+
+template <class T>
+void measure_cells(const T* x, int64_t n, int64_t size, double* mean, double* m2) {
+  if (size > kCachedElements) measure_cells_in<true>(x, n, size, mean, m2);
+  else measure_cells_in<false>(x, n, size, mean, m2);
 }
 
 // y of one cell; w and b are its channels', normalized(x) is (x - mean) inv + offset.
@@ -260,13 +268,18 @@ struct SlotGradient {
   }
 
   void solve(const T* d, int64_t row, int64_t rows) {
+    if (sets.size > kCachedElements) solve_in<true>(d, row, rows);
+    else solve_in<false>(d, row, rows);
+  }
+  template <bool parts>
+  void solve_in(const T* d, int64_t row, int64_t rows) {
     const int64_t first = row * groups, n = rows * groups, size = sets.size;
     const CellArrays& known = sets.cells;
     const T* x = data.x + row * channels;
     sets.for_each_cell(n, [=, this](int64_t i, int64_t c) {
       const T high = static_cast<T>(known.mean[first + i]);
       const T *w = sets.weight + c, *own_d = d + i * size, *own_x = x + i * size;
-      const Sums sums = sums_of<true, T>(
+      const Sums sums = sums_of<true, parts, T>(
           size, [=](auto load, int64_t k) { return load(w + k) * load(own_d + k); },
           [=](auto load, int64_t k) { return load(own_x + k) - high; });
       sum[i] = sums.plain;
