@@ -69,6 +69,7 @@ NormReport norm_report(Module& model, const data::DataLoader& loader, const Norm
     std::map<Norm*, Stray> result;
     const CollectMoments add = [&](Norm& norm, const auto&, const Moments& cells) {
       Stray& of = result[&norm];
+      if (max(cells.count).item() == 0) return;  // a worker's empty share
       ++of.batches;
       for (const auto& [mean, target] : {std::pair(&of.kl, population_of(norm)), {&of.noise, precise[&norm]}}) {
         const Tensor kl = divergence(cells, target, norm.eps);
@@ -80,9 +81,12 @@ NormReport norm_report(Module& model, const data::DataLoader& loader, const Norm
     for_each_norm(model, [&](const std::string&, Norm& norm) {
       if (!worker.worker || !result.contains(&norm)) return;
       Stray& of = result[&norm];
-      for (const Tensor* mean : {&of.kl, &of.noise}) {
-        worker.worker->all_reduce(*mean);
-        mean->copy_from(*mean / worker.worker->size());
+      const Tensor batches = full({}, of.batches, f64);
+      worker.worker->all_reduce(batches);
+      for (Tensor* mean : {&of.kl, &of.noise}) {
+        const Tensor sum = mean->defined() ? *mean * of.batches : zeros({precise[&norm].mean.dim(1)}, f64);
+        worker.worker->all_reduce(sum);
+        *mean = sum / maximum(batches, 1);
       }
     });
     return result;

@@ -357,6 +357,24 @@ TEST(WorkersNormThreads, EstimatesAndReportsAreThoseOfAllWorkers) {
     }
 }
 
+// Of two samples for three workers the first gets none, and has nothing to say of how far cells stray.
+TEST(WorkersNormThreads, EmptySharesDoNotCountInAReport) {
+  const auto strays = [&](int workers) {
+    double kl = 0;
+    run_workers({.count = workers}, [&](Communicator& me) {
+      Net net([](int64_t c) { return BatchNorm(c); });
+      for (const Tensor& p : net.parameters()) p.copy_from(random(p.shape(), 8).to(f32));
+      data::DataLoader loader(pictures(46), {.batch = 2, .prefetch = 0, .worker = me});
+      const NormReport report = norm_report(net, loader);
+      if (me.first()) kl = report.layers[0].noise;
+    });
+    return kl;
+  };
+  const double two = strays(2);
+  EXPECT_GT(two, 0);
+  EXPECT_NEAR(strays(3) / two, 1, 1e-5);
+}
+
 TEST(WorkersNormThreads, DomainsAcrossWorkersAreThoseOfOneBatch) {
   const Tensor x = random({9, 2, 2, 4}) * 2 + 3, upstream = random(x.shape(), 2);
   const Tensor ids = tensor<int64_t>({0, 1, 1, 0, 2, 1, 0, 2, 1}, {9});
