@@ -23,9 +23,16 @@ namespace norma::nn {
 // What Linear and the convolutions have. They draw both as PyTorch does, from U(-b, b), b = 1 / sqrt(fan in).
 struct WeightedLayer : Module {
   Parameter weight, bias;
-  NORMA_VISIT(weight, bias)
+  // Of weight_norm and spectral_norm, else undefined.
+  Parameter weight_g;         // [out, 1, ...]
+  Buffer weight_u, weight_v;  // [out] and [numel / out]
+  NORMA_VISIT(weight, bias, weight_g, weight_u, weight_v)
+  bool uses_raw_weight() const { return !weight_g.defined() && !weight_u.defined(); }
 
  protected:
+  friend void spectral_norm(WeightedLayer& layer);
+  Tensor used_weight();     // as the two norms want it
+  void iterate(int steps);  // of power iteration, on weight_u and weight_v
   void initialize(const char* name, const Shape& weight_shape, int64_t outputs, bool with_bias);
   static void check_groups(const char* name, int64_t in, int64_t out, int64_t groups);
 };
@@ -33,7 +40,7 @@ struct WeightedLayer : Module {
 // y = x weight^T + bias: [..., in] -> [..., out]. weight: [out, in], bias: [out].
 struct Linear : WeightedLayer {
   Linear(int64_t in, int64_t out, bool with_bias = true) { initialize("Linear", {out, in}, out, with_bias); }
-  Tensor forward(const Tensor& x) override { return linear(x, weight, bias); }
+  Tensor forward(const Tensor& x) override { return linear(x, used_weight(), bias); }
 };
 
 // [N, H, W, in] -> [N, OH, OW, out]. The options default to stride 1, no padding, no dilation, one group; OH and OW are
@@ -49,10 +56,19 @@ struct Conv2d : WeightedLayer {
   // Weight standardization (Qiao et al. 2019): each output's filter is used with mean 0 and variance 1; `weight`
   // itself, which is trained and saved, is the raw one. The scale that this takes away a norm behind it has to give.
   bool standardized = false;
-  Tensor filters() const {  // the weight as it is used
-    return standardized ? norm(weight, norma::layer(), {}, {}, {}, {.eps = 1e-10}) : Tensor(weight);
+  Tensor filters() {  // the weight as it is used
+    return standardized ? norm(weight, norma::layer(), {}, {}, {}, {.eps = 1e-10}) : used_weight();
   }
 };
+
+// Other ways to use the weight of a Linear or a Conv2d, which stays the raw one. Not both, nor with another layer: an
+// error. After to(), before an optimizer is made.
+// Weight normalization (Salimans & Kingma 2016): weight_g * weight / |weight|, output by output; the lengths weight_g,
+// which begin as they are, are trained, too. Undefined where a weight is 0.
+// Spectral normalization (Miyato et al. 2018): weight / s, s its largest singular value as a matrix [out, numel / out].
+// The singular vectors weight_u and weight_v are kept; each training pass betters them by a step of power iteration.
+void weight_norm(WeightedLayer& layer);
+void spectral_norm(WeightedLayer& layer);
 
 // The transpose of a Conv2d(out, in, ...), used to upsample: [N, H, W, in] -> [N, OH, OW, out], larger by the stride.
 // Options, OH and OW: ops/conv/conv_transpose2d.h. weight: [in, KH, KW, out / groups], bias: [out]. Errors: groups that
@@ -106,11 +122,44 @@ struct Dropout : Module {
   double p;
   Generator* generator;  // not owned: it must outlive the layer
 
+ protected:
+  Tensor drop_whole(const Tensor& x, bool channels);  // the channels of a sample, or all of it
+
  private:
   void check_settings() const {
     check(p >= 0 && p < 1, "Dropout", "a probability of {}: want one in [0, 1)", p);
     check(generator != nullptr, "Dropout", "no generator");
   }
+};
+
+// Dropout of whole channels, [N, ..., C] (Tompson et al. 2015), and of whole samples, [N, ...] (stochastic depth, Huang
+// et al. 2016), for the branch beside a skip connection.
+struct Dropout2d : Dropout {
+  using Dropout::Dropout;
+  Tensor forward(const Tensor& x) override { return drop_whole(x, true); }
+};
+struct DropPath : Dropout {
+  using Dropout::Dropout;
+  Tensor forward(const Tensor& x) override { return drop_whole(x, false); }
+};
+
+// Row `id` of the weight [count, features], for each id: i64 [...] -> [..., features]. Drawn from N(0, 1). Errors:
+// sizes below 1; an id outside of [0, count).
+struct Embedding : Module {
+  Embedding(int64_t count, int64_t features);
+  Tensor forward(const Tensor& ids) override;
+  Parameter weight;
+  NORMA_VISIT(weight)
+};
+
+// Layer norm over the last axes, those of `shape` ([H, W, C] of an image), with a weight and a bias for each element of
+// them: x [..., shape]. PyTorch's LayerNorm of several axes; Layout::torch has them as [C, H, W].
+struct ShapedLayerNorm : Module {
+  explicit ShapedLayerNorm(const Shape& shape, double eps = 1e-5);
+  Tensor forward(const Tensor& x) override;
+  Parameter weight, bias;
+  NORMA_VISIT(weight, bias)
+  double eps;
 };
 
 // x where x > 0, else slope x. Any shape. Error, in forward: a slope that is not finite.

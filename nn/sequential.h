@@ -9,14 +9,29 @@
 
 namespace norma::nn {
 
+// A function of one tensor as a module, without parameters. Error: an empty function.
+struct Lambda : Module {
+  explicit Lambda(std::function<Tensor(const Tensor&)> f) : function(std::move(f)) {
+    check(function != nullptr, "Lambda", "an empty function");
+  }
+  Tensor forward(const Tensor& x) override { return function(x); }
+  std::function<Tensor(const Tensor&)> function;
+};
+
 class Sequential : public Module {
  public:
-  // Sequential net(Conv2d(1, 8, 3), ReLU(), ...). Owns the modules: one that is a variable has to be moved in.
+  // Sequential net(Conv2d(1, 8, 3), ReLU(), [](const Tensor& x) { return square(x); }, ...). Owns the modules: one that
+  // is a variable has to be moved in. A function becomes a Lambda.
   template <class... M>
-  requires(std::is_base_of_v<Module, M>&&...) explicit Sequential(M... modules) { (add(std::move(modules)), ...); }
+  requires((std::is_base_of_v<Module, M> || std::is_invocable_r_v<Tensor, M&, const Tensor&>)&&...)  //
+      explicit Sequential(M... modules) {
+    (add(std::move(modules)), ...);
+  }
 
+  template <class F>
+  requires(!std::is_base_of_v<Module, F>) Lambda& add(F function) { return add(Lambda(std::move(function))); }
   template <class M>
-  M& add(M module) {
+  requires(std::is_base_of_v<Module, M>) M& add(M module) {
     layers_.push_back(std::make_unique<M>(std::move(module)));
     auto& layer = static_cast<M&>(*layers_.back());
     ends_.push_back(&layer + 1);

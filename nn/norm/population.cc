@@ -152,8 +152,9 @@ Folded fold_norm(Module& model, const Tensor& example) {
   std::map<Norm*, std::vector<int64_t>> inputs_of;  // the inputs of all calls of a norm
   for (const auto& [_, p] : model.state_dict()) ++users[p.identity()];
   const Observer observer([&](Module& module, const Tensor&, const Tensor& y) {
+    auto* layer = dynamic_cast<WeightedLayer*>(&module);
     const bool conv = typeid(module) == typeid(Conv2d) && !static_cast<Conv2d&>(module).standardized;
-    if (conv || typeid(module) == typeid(Linear)) made_by[y.node().id] = static_cast<WeightedLayer*>(&module);
+    if (layer && (conv || typeid(module) == typeid(Linear)) && layer->uses_raw_weight()) made_by[y.node().id] = layer;
     ++users[&module];
   });
   const CollectMoments note = [&](Norm& norm, const auto& xs, const Moments&) {
