@@ -1,6 +1,7 @@
-# Run by ctest: cmake -DSOURCE=... -DBUILD=... -DWORK=... -DHOW=find_package|add_subdirectory|FetchContent -P run.cmake
+# Run by ctest: cmake -DSOURCE=... -DBUILD=... -DWORK=... -DHOW=find_package|add_subdirectory|FetchContent|package -P run.cmake
 # find_package: installs the library that was just built, then configures, builds and runs the consumer against it.
 # With CUDA, if the library has it; a GPU is not needed. With MPI, if it has that: then -DMPIRUN=... runs two processes.
+# package: the same from the Debian package that cpack makes, by CMake and by pkg-config.
 # The other two: without CUDA: configure, and compile the consumer's one file; that the library itself builds is known by now.
 
 function(run)
@@ -14,7 +15,20 @@ endfunction()
 file(REMOVE_RECURSE ${WORK})
 set(configure ${CMAKE_COMMAND} -S ${SOURCE}/tests/consumer -B ${WORK}/build -G Ninja -DCMAKE_BUILD_TYPE=Release
     -DNORMA_FROM=${HOW} -DNORMA_SOURCE=${SOURCE} -DNORMA_CUDA=OFF)
-if(HOW STREQUAL "find_package")
+if(HOW STREQUAL "package")
+  run(${CPACK} -G DEB --config ${BUILD}/CPackConfig.cmake -B ${WORK})
+  file(GLOB package ${WORK}/libnorma-dev_*.deb)
+  run(dpkg-deb -x ${package} ${WORK}/root)
+  run(${configure} -DNORMA_FROM=find_package -DCMAKE_PREFIX_PATH=${WORK}/root/usr)
+  run(${CMAKE_COMMAND} --build ${WORK}/build)
+  run(${WORK}/build/consumer)
+  set(ENV{PKG_CONFIG_PATH} ${WORK}/root/usr/lib/pkgconfig)
+  run(pkg-config --cflags --libs norma)
+  string(STRIP "${output}" flags)
+  separate_arguments(flags UNIX_COMMAND "${flags}")
+  run(c++ ${SOURCE}/tests/consumer/main.cc ${flags} -o ${WORK}/by_pkg_config)
+  run(${WORK}/by_pkg_config)
+elseif(HOW STREQUAL "find_package")
   run(${CMAKE_COMMAND} --install ${BUILD} --prefix ${WORK}/prefix)
   run(${configure} -DCMAKE_PREFIX_PATH=${WORK}/prefix)
   run(${CMAKE_COMMAND} --build ${WORK}/build)
