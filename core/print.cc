@@ -1,7 +1,9 @@
-// Tensor::str(): prints a tensor as numpy does - aligned columns, long axes shortened to their ends, long rows wrapped
+// Tensor::str() and operator<<: prints a tensor as numpy does - aligned columns, long axes shortened to their ends,
+// long rows wrapped
 // - with dtype and shape.
 #include <charconv>
 #include <cmath>
+#include <ostream>
 
 #include "norma/core/tensor.h"
 
@@ -136,5 +138,6 @@ std::string Tensor::str() const {
   if (!defined()) return "tensor(undefined)";
   return Printer(to(cpu_device)).run();
 }
+std::ostream& operator<<(std::ostream& out, const Tensor& x) { return out << x.str(); }
 
 }  // namespace norma

@@ -84,12 +84,19 @@ ThreadGenerator::~ThreadGenerator() {
   stream_of_thread = 0;
 }
 
-Tensor rand(const Shape& shape, Generator& generator, DType dtype) {
-  return generator.fill_uniform(empty(shape, dtype));
+Tensor rand(const Shape& shape, Generator& g, DType dtype) { return g.fill_uniform(empty(shape, dtype)); }
+Tensor randn(const Shape& shape, Generator& g, DType dtype) { return g.fill_normal(empty(shape, dtype)); }
+Tensor rand_like(const Tensor& x, Generator& generator) { return generator.fill_uniform(empty_like(x)); }
+Tensor randn_like(const Tensor& x, Generator& generator) { return generator.fill_normal(empty_like(x)); }
+
+Tensor randint(int64_t low, int64_t high, const Shape& shape, Generator& generator) {
+  int64_t count;
+  check(low < high && !__builtin_sub_overflow(high, low, &count), "randint", "no range: [{}, {})", low, high);
+  const Tensor x(shape, i64);
+  for (int64_t& value : std::span(x.mutable_data<int64_t>(), x.numel())) value = low + generator.below(count);
+  return x;
 }
 
-Tensor randn(const Shape& shape, Generator& generator, DType dtype) {
-  return generator.fill_normal(empty(shape, dtype));
-}
+Tensor randperm(int64_t n, Generator& generator) { return tensor(generator.permutation(n), n); }
 
 }  // namespace norma

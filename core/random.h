@@ -61,5 +61,11 @@ class ThreadGenerator {
 
 Tensor rand(const Shape& shape, Generator& generator = default_generator(), DType dtype = f32);   // U(0, 1)
 Tensor randn(const Shape& shape, Generator& generator = default_generator(), DType dtype = f32);  // N(0, 1)
+// The same of x's shape, dtype (a floating one) and device: on each device the same numbers.
+Tensor rand_like(const Tensor& x, Generator& generator = default_generator());
+Tensor randn_like(const Tensor& x, Generator& generator = default_generator());
+// Integers (i64) in [low, high), without bias; a block an element. Error: there is none, or 2^63 and more.
+Tensor randint(int64_t low, int64_t high, const Shape& shape, Generator& generator = default_generator());
+Tensor randperm(int64_t n, Generator& generator = default_generator());  // [n], i64: 0 ... n - 1, shuffled
 
 }  // namespace norma

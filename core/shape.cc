@@ -1,6 +1,7 @@
 #include "norma/core/shape.h"
 
 #include <algorithm>
+#include <ostream>
 
 namespace norma {
 
@@ -51,6 +52,7 @@ Shape Shape::index_of(int64_t place) const {
 }
 
 std::string Shape::str() const { return fmt::format("[{}]", fmt::join(begin(), end(), ", ")); }
+std::ostream& operator<<(std::ostream& out, const Shape& shape) { return out << shape.str(); }
 
 Shape contiguous_strides(const Shape& shape) {
   Shape strides = shape;

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <array>
+#include <concepts>
 #include <cstdint>
 #include <initializer_list>
+#include <iosfwd>
 #include <span>
 
 #include "norma/core/error.h"
@@ -17,6 +19,10 @@ class Shape {
   Shape() = default;
   Shape(std::initializer_list<int64_t> dims) : Shape(std::span(dims.begin(), dims.size())) {}
   explicit Shape(std::span<const int64_t> dims);
+  // One extent, or one axis where axes are wanted: zeros(3), sum(x, 1). Not of a truth value: in sum(x, true) the axes
+  // are missing.
+  template <std::integral Extent>
+  requires(!std::same_as<Extent, bool>) Shape(Extent extent) : Shape({static_cast<int64_t>(extent)}) {}
 
   int rank() const { return rank_; }
   int64_t numel() const;  // product of the extents; 1 for rank 0; an error if that is no int64_t
@@ -36,6 +42,7 @@ class Shape {
 
   bool operator==(const Shape&) const = default;
   std::string str() const;  // "[128, 28, 28, 1]"
+  friend std::ostream& operator<<(std::ostream& out, const Shape& shape);
 
  private:
   std::array<int64_t, kMaxRank> dims_{};  // 0 from rank_ on
@@ -52,6 +59,10 @@ constexpr int64_t saturating(int64_t n, int64_t factor, int64_t more) {
   const bool overflows = __builtin_mul_overflow(n, factor, &n) || __builtin_add_overflow(n, more, &n);
   return overflows ? INT64_MAX : n;
 }
+
+// The end of an axis, where a slice wants to know where to stop: behind the last entry or, for a negative step, before
+// the first.
+inline constexpr int64_t kEnd = INT64_MAX;
 
 // Height and width of a kernel, a stride, a padding: one number stands for both.
 struct Pair {

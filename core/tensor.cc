@@ -1,5 +1,6 @@
 #include "norma/core/tensor.h"
 
+#include <cmath>
 #include <numeric>
 
 #include "norma/core/backend.h"
@@ -10,7 +11,7 @@ namespace norma {
 Storage::Storage(size_t bytes, Device device)
     : data_(backend(device).memory().allocate(bytes)), bytes_(bytes), device_(device) {}
 
-Storage::~Storage() { backend(device_).memory().release(data_, bytes_); }
+Storage::~Storage() { release_ ? release_(data_) : backend(device_).memory().release(data_, bytes_); }
 
 namespace {
 
@@ -175,10 +176,31 @@ Tensor full(const Shape& shape, double value, DType dtype, Device device) {
   return x;
 }
 
-Tensor arange(int64_t n, DType dtype) {
-  const Tensor x({n}, i64);
-  std::iota(x.mutable_data<int64_t>(), x.mutable_data<int64_t>() + n, 0);
+// f(0), f(1), ... f(n - 1).
+static Tensor sequence(int64_t n, DType dtype, auto f) {
+  const Tensor x(n, f64);
+  for (int64_t i = 0; i < n; ++i) x.mutable_data<double>()[i] = f(static_cast<double>(i));
   return x.to(dtype);
+}
+
+Tensor arange(double start, double stop, double step, DType dtype) {
+  const double n = std::ceil((stop - start) / step);  // NaN, or infinite, where start or stop is or step is 0
+  check(n >= 0 && std::isfinite(n) && std::isfinite(step), "arange", "no steps of {} from {} to {}", step, start, stop);
+  return sequence(convert<int64_t>(n), dtype, [=](double i) { return start + i * step; });
+}
+
+Tensor linspace(double start, double stop, int64_t n, DType dtype) {
+  check(std::isfinite(start) && std::isfinite(stop), "linspace", "from {} to {}: want finite numbers", start, stop);
+  const auto last = static_cast<double>(std::max<int64_t>(n - 1, 1));
+  return sequence(n, dtype, [=](double i) { return std::lerp(start, stop, i / last); });
+}
+
+Tensor from_blob(void* data, const Shape& shape, DType dtype, std::function<void(void*)> deleter) {
+  const size_t bytes = bytes_of(shape, dtype);
+  check((data || bytes == 0) && reinterpret_cast<uintptr_t>(data) % size_of(dtype) == 0, "from_blob",
+        "at {} there are no elements of {}, whose addresses are multiples of {}", data, dtype, size_of(dtype));
+  if (!deleter) deleter = [](void*) {};
+  return Tensor(std::make_shared<Storage>(data, bytes, std::move(deleter)), shape, contiguous_strides(shape), 0, dtype);
 }
 
 namespace view {
@@ -224,12 +246,13 @@ Tensor slice(const Tensor& x, int64_t along, int64_t start, int64_t stop, int64_
   const int axis = x.shape().normalize_axis(along, "slice");
   const int64_t n = x.shape()[axis];
   check(step >= 1, "slice", "step {}: want at least 1", step);
-  check(start >= 0 && start <= stop && stop <= n, "slice", "[{}, {}) is out of range on axis {}: shape {}", start, stop,
-        axis, x.shape());
-  const int64_t count = start == stop ? 0 : (stop - start - 1) / step + 1;
+  const int64_t from = start < 0 ? start + n : start, to = stop == kEnd ? n : stop < 0 ? stop + n : stop;
+  check(from >= 0 && from <= to && to <= n, "slice", "[{}, {}) is out of range on axis {}: shape {}", start, stop, axis,
+        x.shape());
+  const int64_t count = from == to ? 0 : (to - from - 1) / step + 1;
   const int64_t stride = x.strides()[axis] * std::min(step, std::max<int64_t>(n, 1));
   return Tensor(x.storage(), x.shape().with(axis, count), x.strides().with(axis, stride),
-                x.offset() + start * x.strides()[axis], x.dtype());
+                x.offset() + from * x.strides()[axis], x.dtype());
 }
 
 Tensor expand(const Tensor& x, const Shape& shape) {

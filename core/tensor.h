@@ -1,6 +1,7 @@
 // Tensor: a shared handle to a strided array. Copying a Tensor copies the handle, not the data.
 // It is not the place of differentiable operations: those are free functions in ops/, recorded by the tape. The view
-// functions below (namespace view) and the members here move data without recording anything.
+// functions below (namespace view) and the members here move data without recording anything, but for operator[], which
+// C++ wants to be a member, and slice(), which is written as often.
 #pragma once
 
 #include <algorithm>
@@ -22,6 +23,9 @@ namespace norma {
 class Storage {
  public:
   Storage(size_t bytes, Device device);
+  // Memory of somebody else's, on the CPU.
+  Storage(void* data, size_t bytes, std::function<void(void*)> release)
+      : data_(data), bytes_(bytes), device_(cpu_device), release_(std::move(release)) {}
   ~Storage();
 
   void* data() const { return data_; }
@@ -49,6 +53,7 @@ class Storage {
   void* data_;
   size_t bytes_;
   Device device_;
+  std::function<void(void*)> release_{};  // null where the memory is the pool's
   std::atomic<int> pins_{0};
   std::atomic<const char*> pinned_by_{nullptr};
   std::atomic<bool> counting_{false};
@@ -60,6 +65,7 @@ class Tensor {
   Tensor() = default;  // undefined: no shape, no data
   // Uninitialised, contiguous.
   explicit Tensor(const Shape& shape, DType dtype = f32, Device device = cpu_device);
+  explicit Tensor(std::initializer_list<int64_t> shape) : Tensor(Shape(shape)) {}  // else {3} might be a Tensor, too
   // A view: shares `storage`, and stays inside of it. Offset and strides are counted in elements.
   Tensor(std::shared_ptr<Storage> storage, const Shape& shape, const Shape& strides, int64_t offset, DType dtype);
 
@@ -119,6 +125,11 @@ class Tensor {
   T* mutable_data_or_null() const {
     return defined() ? static_cast<T*>(raw(dtype_of<T>(), device().kind, true)) : nullptr;
   }
+  // The functions select and slice of ops/shape/views.h, recorded and with their gradients, and defined there; nothing
+  // in core calls them. x[i] is entry i of the first axis, x[-1] the last.
+  Tensor operator[](int64_t i) const;
+  Tensor slice(int64_t axis, int64_t start, int64_t stop = kEnd, int64_t step = 1) const;
+
   double item() const;  // the value of a one-element tensor, whatever its dtype
   double at(const Shape& index) const;
   template <class T>
@@ -160,6 +171,7 @@ class Tensor {
   std::weak_ptr<const void> handle() const { return impl_; }  // expires with the last of them
 
   std::string str() const;  // as numpy prints it, with dtype and shape
+  friend std::ostream& operator<<(std::ostream& out, const Tensor& x);
 
  private:
   struct Impl {
@@ -199,13 +211,31 @@ inline Tensor ones(const Shape& shape, DType dtype = f32, Device device = cpu_de
 inline Tensor zeros_like(const Tensor& x) { return zeros(x.shape(), x.dtype(), x.device()); }
 inline Tensor ones_like(const Tensor& x) { return ones(x.shape(), x.dtype(), x.device()); }
 inline Tensor scalar(double value, DType dtype = f32) { return full({}, value, dtype); }
-Tensor arange(int64_t n, DType dtype = i64);  // 0, 1, ... n-1
-// From values in row-major order; their number must be shape.numel().
+// start, start + step, ... before stop, computed in f64: integers are exact below 2^52. Errors: a step of 0, one that
+// leads away from stop, a number that is not finite, more elements than there is memory for.
+Tensor arange(double start, double stop, double step, DType dtype);
+inline Tensor arange(int64_t n, DType dtype = i64) { return arange(0, static_cast<double>(n), 1, dtype); }  // 0 ... n-1
+// i64 of integers, f32 where one of the three is a floating number.
+template <class A, class B, class C = int, class Sum = decltype(A() + B() + C())>
+Tensor arange(A start, B stop, C step = 1) {
+  return arange(double(start), double(stop), double(step), std::is_integral_v<Sum> ? i64 : f32);
+}
+// n numbers at equal distances, the first `start`, the last `stop`: of one, `start`. Error: a number that is not
+// finite.
+Tensor linspace(double start, double stop, int64_t n, DType dtype = f32);
+// A tensor over memory that is not norma's, on the CPU: shape.numel() elements, row by row; boolean ones are 0 or 1.
+// What is written into the one is in the other. With the last tensor that shares it goes deleter(data), which may hold
+// what `data` is a part of, a mapped file, say; without one, the memory is the caller's, and has to outlive the
+// tensors. Errors, after which it still is the caller's: no memory, or an address that is no multiple of an element's
+// size.
+Tensor from_blob(void* data, const Shape& shape, DType dtype = f32, std::function<void(void*)> deleter = {});
+// From values in row-major order; their number must be shape.numel(). Of int, the elements are i64.
 template <class T>
 Tensor tensor(std::span<const T> values, const Shape& shape) {
+  using Element = std::conditional_t<std::is_same_v<T, int>, int64_t, T>;
   check(static_cast<int64_t>(values.size()) == shape.numel(), "tensor", "{} values for shape {}", values.size(), shape);
-  const Tensor x(shape, dtype_of<T>());
-  std::copy(values.begin(), values.end(), x.mutable_data<T>());
+  const Tensor x(shape, dtype_of<Element>());
+  std::copy(values.begin(), values.end(), x.mutable_data<Element>());
   return x;
 }
 template <class T>
@@ -213,12 +243,22 @@ Tensor tensor(std::initializer_list<T> values, const Shape& shape) {
   return tensor(std::span<const T>(values.begin(), values.size()), shape);
 }
 template <class T>
-Tensor tensor(std::initializer_list<T> values) {
-  return tensor(values, {static_cast<int64_t>(values.size())});
-}
-template <class T>
 Tensor tensor(const std::vector<T>& values, const Shape& shape) {
   return tensor(std::span<const T>(values), shape);
+}
+// From a list, tensor({1., 2.}), of rows, tensor({{1., 2.}, {3., 4.}}), or of matrices. Rows of two lengths do not
+// compile.
+template <class T, size_t N>
+Tensor tensor(const T (&values)[N]) {
+  return tensor(std::span<const T>(values), N);
+}
+template <class T, size_t N, size_t M>
+Tensor tensor(const T (&rows)[N][M]) {
+  return tensor(std::span<const T>(rows[0], N * M), {N, M});
+}
+template <class T, size_t N, size_t M, size_t K>
+Tensor tensor(const T (&matrices)[N][M][K]) {
+  return tensor(std::span<const T>(matrices[0][0], N * M * K), {N, M, K});
 }
 
 // Views: the same storage under another shape, of any dtype, on any device. Nothing is copied (but see reshape) and
@@ -229,9 +269,10 @@ namespace view {
 Tensor reshape(const Tensor& x, const Shape& shape);
 // Axis i of the result is axis axes[i] of x. Errors: not every axis of x once.
 Tensor permute(const Tensor& x, const Shape& axes);
-// The entries start, start + step, ... below stop of an axis, which may be negative: that counts from the end. Errors:
-// unless 0 <= start <= stop <= extent and step >= 1.
-Tensor slice(const Tensor& x, int64_t axis, int64_t start, int64_t stop, int64_t step = 1);
+// The entries start, start + step, ... below stop of an axis. All but step may be negative: that counts from the end,
+// which kEnd is. Errors: unless 0 <= start <= stop <= extent, so counted, and step >= 1 (no stride is negative, so a
+// view runs forwards; slice of ops/shape/views.h runs backwards, too).
+Tensor slice(const Tensor& x, int64_t axis, int64_t start, int64_t stop = kEnd, int64_t step = 1);
 // x broadcast to `shape`, with strides of 0 along what is repeated. Error: it does not broadcast.
 Tensor expand(const Tensor& x, const Shape& shape);
 }  // namespace view

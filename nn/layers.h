@@ -156,6 +156,7 @@ struct Embedding : Module {
 // them: x [..., shape]. PyTorch's LayerNorm of several axes; Layout::torch has them as [C, H, W].
 struct ShapedLayerNorm : Module {
   explicit ShapedLayerNorm(const Shape& shape, double eps = 1e-5);
+  explicit ShapedLayerNorm(std::initializer_list<int64_t> shape) : ShapedLayerNorm(Shape(shape)) {}  // as Tensor's
   Tensor forward(const Tensor& x) override;
   Parameter weight, bias;
   NORMA_VISIT(weight, bias)

@@ -6,6 +6,7 @@
 #include "norma/autograd/op.h"
 #include "norma/core/backend.h"
 #include "norma/ops/elementwise/binary.h"
+#include "norma/ops/shape/index.h"
 
 namespace norma {
 namespace {
@@ -59,6 +60,13 @@ Tensor transpose(const Tensor& x, int64_t i, int64_t j) {
 Tensor slice(const Tensor& x, int64_t axis, int64_t start, int64_t stop, int64_t step) {
   const Op op("slice");
   const int a = op.axis(x, axis);
+  if (step < 0) {
+    const int64_t n = x.shape()[a], from = start < 0 ? start + n : start;
+    const int64_t before = stop == kEnd ? -1 : stop < 0 ? stop + n : stop;
+    op.check(-1 <= before && before <= from && from < n, "no way back from {} to {} on axis {}: shape {}", start, stop,
+             a, x.shape());
+    return index_select(x, a, arange(from, before, step).to(x.device()));
+  }
   return op.record({x}, view::slice(x, a, start, stop, step), [=](const Tensor& dy, Sink& dx) {
     const auto [grad, add] = dx.into(0);
     const Tensor part = view::slice(grad, a, start, stop, step);
@@ -66,6 +74,15 @@ Tensor slice(const Tensor& x, int64_t axis, int64_t start, int64_t stop, int64_t
     grad.fill(0);
     part.copy_from(dy);
   });
+}
+
+Tensor select(const Tensor& x, int64_t axis, int64_t i) {
+  return squeeze(slice(x, axis, i, i == -1 ? kEnd : saturating(i, 1, 1)), axis);
+}
+
+Tensor Tensor::operator[](int64_t i) const { return select(*this, 0, i); }
+Tensor Tensor::slice(int64_t axis, int64_t start, int64_t stop, int64_t step) const {
+  return norma::slice(*this, axis, start, stop, step);
 }
 
 Tensor expand(const Tensor& x, const Shape& shape) {

@@ -1,6 +1,7 @@
-// Views: the same data under another shape or order of axes, of any dtype. Nothing is copied (but see reshape); the
-// gradient is the view back. What shares storage also shares what is later written into it. An axis may be negative and
-// then counts from the end; one that is out of range is an error. core/tensor.h has these views unrecorded.
+// Views: the same data under another shape or order of axes, of any dtype. Nothing is copied (but see reshape and
+// slice); the gradient is the view back. What shares storage also shares what is later written into it. An axis may be
+// negative and then counts from the end; one that is out of range is an error. core/tensor.h has these views
+// unrecorded.
 #pragma once
 
 #include "norma/core/tensor.h"
@@ -14,8 +15,13 @@ Tensor flatten(const Tensor& x);  // [N, ...] -> [N, -1]; error: no axis
 // Axis i of the result is axis axes[i] of x. Error: not every axis of x once.
 Tensor permute(const Tensor& x, const Shape& axes);
 Tensor transpose(const Tensor& x, int64_t i, int64_t j);  // swaps two axes
-// The entries start, start + step, ... below stop of an axis. Errors: unless 0 <= start <= stop <= extent, step >= 1.
-Tensor slice(const Tensor& x, int64_t axis, int64_t start, int64_t stop, int64_t step = 1);
+// The entries start, start + step, ... before stop of an axis; start and stop may be negative, too. A negative step
+// runs backwards, and before entry 0 where stop is kEnd: a copy, since no stride is negative. Errors: start or stop out
+// of range or the wrong way round, a step of 0.
+Tensor slice(const Tensor& x, int64_t axis, int64_t start, int64_t stop = kEnd, int64_t step = 1);
+inline Tensor flip(const Tensor& x, int64_t axis) { return slice(x, axis, -1, kEnd, -1); }  // the axis in reverse
+// Entry i of an axis, without the axis; i may be negative. x[i] is select(x, 0, i). Error: there is none.
+Tensor select(const Tensor& x, int64_t axis, int64_t i);
 // x broadcast to `shape`; the gradient is summed over what was repeated. Error: it does not broadcast.
 Tensor expand(const Tensor& x, const Shape& shape);
 Tensor squeeze(const Tensor& x, int64_t axis);    // removes an axis of extent 1; error: another extent

@@ -14,7 +14,7 @@ using namespace norma::test;
 using Values = std::vector<double>;
 
 Tensor leaf(std::initializer_list<double> values) {
-  Tensor x = tensor(values);
+  Tensor x = tensor(values, values.size());
   x.set_requires_grad();
   return x;
 }

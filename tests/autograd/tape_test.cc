@@ -19,7 +19,7 @@ namespace {
 using namespace norma::test;
 
 Tensor leaf(std::initializer_list<double> values) {
-  Tensor x = tensor(values);
+  Tensor x = tensor(values, values.size());
   x.set_requires_grad();
   return x;
 }

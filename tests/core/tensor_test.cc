@@ -41,7 +41,7 @@ TEST(Tensor, MakersFill) {
   EXPECT_EQ(scalar(7, i64).item(), 7);
   EXPECT_EQ(scalar(7).rank(), 0);
   EXPECT_EQ(arange(4, f32).to_vector<float>(), (std::vector<float>{0, 1, 2, 3}));
-  expect_error([] { arange(-1); }, "[tensor] negative extent in shape [-1]");
+  expect_error([] { arange(-1); }, "[arange] no steps of 1 from 0 to -1");
 }
 
 TEST(Tensor, CopiesShareAndClonesDoNot) {
@@ -124,6 +124,10 @@ TEST(View, PermutesSlicesAndExpands) {
   EXPECT_EQ(s.offset(), 5);
   EXPECT_EQ(view::slice(x, 0, 2, 2).shape(), (Shape{0, 3, 4}));
   EXPECT_EQ(view::slice(x, 2, 0, 4, INT64_MAX).shape(), (Shape{2, 3, 1}));
+  // From the end, and to it.
+  EXPECT_EQ(view::slice(x, 2, -3, -1).to_vector<double>(), view::slice(x, 2, 1, 3).to_vector<double>());
+  EXPECT_EQ(view::slice(x, 0, -1).to_vector<double>(), view::slice(x, 0, 1, 2).to_vector<double>());
+  EXPECT_EQ(view::slice(x, 2, 4).shape(), (Shape{2, 3, 0}));
 
   const Tensor e = view::expand(view::slice(x, 1, 2, 3), {5, 2, 2, 4});
   EXPECT_EQ(e.strides(), (Shape{0, 12, 0, 1}));
@@ -162,6 +166,10 @@ TEST(View, RejectsBadArguments) {
   expect_error([&] { view::expand(x, {3}); }, "[expand] [2, 3] does not broadcast to [3]");
   expect_error([&] { view::permute(x, {0, 2}); }, "[permute] axis 2 is out of range for shape [2, 3]");
   expect_error([&] { view::slice(x, 1, 2, 1); }, "[slice] [2, 1) is out of range on axis 1: shape [2, 3]");
+  expect_error([&] { view::slice(x, 1, -4, 2); }, "[slice] [-4, 2) is out of range on axis 1: shape [2, 3]");
+  expect_error([&] { view::slice(x, 1, 0, -4); }, "[slice] [0, -4) is out of range on axis 1: shape [2, 3]");
+  expect_error([&] { view::slice(x, 1, kEnd); }, "is out of range on axis 1: shape [2, 3]");
+  expect_error([&] { view::slice(x, 1, 2, 0, -1); }, "[slice] step -1: want at least 1");
 }
 
 // The constructor is public: a view that reaches outside of its storage must not come to be.
