@@ -36,6 +36,7 @@
 #include "norma/ops/elementwise/binary.h"
 #include "norma/ops/elementwise/cast.h"
 #include "norma/ops/elementwise/dropout.h"
+#include "norma/ops/elementwise/in_place.h"
 #include "norma/ops/elementwise/unary.h"
 #include "norma/ops/elementwise/where.h"
 #include "norma/ops/linalg/attention.h"

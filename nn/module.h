@@ -19,6 +19,7 @@
 #include "norma/autograd/tape.h"
 #include "norma/core/random.h"
 #include "norma/core/serialize.h"
+#include "norma/ops/elementwise/in_place.h"
 
 namespace norma::nn {
 
@@ -47,13 +48,20 @@ class Member : public Tensor {
 // A tensor that is trained, and one that is saved and moved with the model but not trained. Both are handles, as every
 // Tensor is: a copy is the same tensor, and a parameter that two members hold is tied. An undefined one is absent, like
 // the bias of a layer without one.
+// `p = x` with a Tensor overwrites p (ops/elementwise/in_place.h): x's values go into the memory that p has, so that
+// whoever holds it, a tied layer or an optimizer, sees them, and whether p requires a gradient stays. An undefined p
+// becomes a clone of x. `p = q` with another Parameter ties the two: p becomes a handle of q's tensor.
 struct Parameter : Member {
   Parameter() = default;
   explicit Parameter(const Tensor& value) : Member(value.detach()) { set_requires_grad(); }
+  Parameter& operator=(const Tensor& x) {
+    return defined() ? overwrite(*this, x), *this : *this = Parameter(x.clone());
+  }
 };
 struct Buffer : Member {
   Buffer() = default;
   explicit Buffer(const Tensor& value) : Member(value.detach()) {}
+  Buffer& operator=(const Tensor& x) { return defined() ? overwrite(*this, x), *this : *this = Buffer(x.clone()); }
 };
 
 // What visit() fills in: the members of one module, each under its name. A member is a Parameter, a Buffer or a Module;

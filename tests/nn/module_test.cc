@@ -78,6 +78,68 @@ TEST(Module, ATiedParameterComesOnceButIsSavedTwice) {
   EXPECT_EQ(tied.b.weight.dtype(), f64);
 }
 
+template <class P>
+concept Clearable = requires(P p) {
+  p = {};
+};
+static_assert(!Clearable<nn::Parameter>);  // ambiguous: p = Parameter() makes it absent
+
+TEST(Parameter, TakesTheValuesOfATensor) {
+  nn::Parameter p(zeros({2}));
+  const nn::Parameter tied = p;
+  const Tensor held = p, values = tensor({1.f, 2.f});
+  p.set_grad(ones(2));
+  const void *identity = p.identity(), *memory = p.storage()->data();
+  p = values;
+  EXPECT_EQ(held.to_vector<float>(), (std::vector<float>{1, 2}));  // as an optimizer and a tied layer see it
+  EXPECT_EQ(p.identity(), identity);
+  EXPECT_EQ(p.storage()->data(), memory);
+  EXPECT_TRUE(p.requires_grad() && p.is_leaf() && p.grad().defined() && tied.requires_grad());
+  values.fill(9);
+  EXPECT_EQ(p.at(1), 2);  // a copy
+  p = p * 2;
+  p = p.grad();
+  p = Tensor(tied);
+  EXPECT_EQ(p.to_vector<float>(), (std::vector<float>{1, 1}));
+  p.set_requires_grad(false);
+  p = values;
+  EXPECT_FALSE(p.requires_grad());  // frozen as before
+
+  p = nn::Parameter(ones({3}));  // another Parameter: the handle
+  EXPECT_NE(p.identity(), identity);
+  EXPECT_EQ(held.at(0), 9);
+}
+
+TEST(Parameter, ThatIsAbsentBecomesAClone) {
+  nn::Parameter p;
+  nn::Buffer b;
+  const Tensor values = ones({2});
+  p = values, b = values;
+  EXPECT_TRUE(p.requires_grad() && !b.requires_grad());
+  b = zeros(2);
+  EXPECT_EQ(values.at(0), 1);
+  EXPECT_EQ(p.at(0), 1);
+  EXPECT_EQ(b.at(0), 0);
+  EXPECT_FALSE(b.requires_grad());
+  p = nn::Parameter();
+  EXPECT_FALSE(p.defined());
+}
+
+TEST(Parameter, RefusesWhatDoesNotFitAndWhatATapeFollows) {
+  nn::Parameter p(ones({2}));
+  expect_error([&] { p = zeros({2, 1}); }, "[overwrite] [2, 1] (f32) does not go into [2] (f32)");
+  expect_error([&] { p = zeros({2}, f64); }, "[overwrite] [2] (f64) does not go into [2] (f32)");
+  expect_error([&] { p = Tensor(); }, "an undefined tensor was used");
+  Tape tape;
+  const Tensor y = sum(p * p);
+  expect_error([&] { p = zeros({2}); }, "[overwrite] a tape follows this");
+  const NoGrad guard;
+  expect_error([&] { p = zeros({2}); }, "[copy_from] in-place write into a tensor that a pending tape entry has saved");
+  tape.backward(y);
+  p = zeros({2});
+  EXPECT_EQ(p.at(0), 0);
+}
+
 TEST(Module, DerivedModelsAddToTheirBase) {
   struct More : Block {
     Linear head{3, 1};
