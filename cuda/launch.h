@@ -175,13 +175,14 @@ void for_each_row(const char* op, int64_t rows, int64_t items, F f) {
 
 // Leaves an error for the host to throw; the first that is found. `op` and `what` are the host's.
 __device__ inline void report(DataError* error, const char* op, const char* what, int64_t value, int64_t at,
-                              int64_t bound) {
+                              int64_t bound, int64_t low = 0) {
   if (atomicCAS(&error->found, 0, 1) != 0) return;
   error->op = op;
   error->what = what;
   error->value = value;
   error->at = at;
   error->bound = bound;
+  error->low = low;
 }
 
 }  // namespace norma::cuda

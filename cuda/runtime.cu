@@ -75,7 +75,7 @@ void synchronize(const char* op, Context& at) {
     return;
   const DataError error = std::exchange(*at.error, {});
   check(error.bound >= 0, error.op, "{}", error.what);
-  fail(error.op, "{} {} at {} is outside of [0, {})", error.what, error.value, error.at, error.bound);
+  fail(error.op, "{} {} at {} is outside of [{}, {})", error.what, error.value, error.at, error.low, error.bound);
 }
 
 }  // namespace norma::cuda

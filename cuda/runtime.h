@@ -17,7 +17,7 @@ void check_cuda(const char* op, cudaError_t status);
 struct DataError {
   int found;  // 0: none
   const char *op, *what;
-  int64_t value, at, bound;  // the value at index `at` is outside of [0, bound); bound -1: `what` says it all
+  int64_t value, at, bound, low;  // the value at index `at` is outside of [low, bound); bound -1: `what` says it all
 };
 
 struct Context {

@@ -12,7 +12,8 @@ void pick(const Tensor& x, const Tensor& index, const Tensor& y) {
   const T* in = x.cuda_data<T>();
   T* out = y.mutable_cuda_data<T>();
   for_each("gather", y.numel(), [=] __device__(int64_t i) {
-    const int64_t k = i % inner, row = i / inner, o = row / m, pick = picks[o * s0 + row % m * s1 + k * s2];
+    const int64_t k = i % inner, row = i / inner, o = row / m;
+    const int64_t pick = entry_of(picks[o * s0 + row % m * s1 + k * s2], n);
     if (pick >= 0 && pick < n) out[i] = in[(o * n + pick) * inner + k];  // else check_index has reported it
   });
 }
@@ -28,7 +29,7 @@ void add_picked(const Tensor& dy, const Tensor& index, const Tensor& dx) {
   for_each("gather", dy.dim(0) * inner, [=] __device__(int64_t column) {
     const int64_t o = column / inner, k = column % inner;
     for (int64_t i = 0; i < m; ++i) {
-      const int64_t pick = picks[o * s0 + i * s1 + k * s2];
+      const int64_t pick = entry_of(picks[o * s0 + i * s1 + k * s2], n);
       if (pick >= 0 && pick < n) to[(o * n + pick) * inner + k] += from[(o * m + i) * inner + k];
     }
   });
@@ -36,12 +37,12 @@ void add_picked(const Tensor& dy, const Tensor& index, const Tensor& dx) {
 
 }  // namespace
 
-void check_index(const char* op, const Tensor& index, int64_t n) {
+void check_index(const char* op, const Tensor& index, int64_t low, int64_t n) {
   const int64_t* picks = index.cuda_data<int64_t>();
   DataError* error = context().error;
   const char* what = "index";
   for_each(op, index.numel(), [=] __device__(int64_t i) {
-    if (picks[i] < 0 || picks[i] >= n) report(error, op, what, picks[i], i, n);
+    if (picks[i] < low || picks[i] >= n) report(error, op, what, picks[i], i, n, low);
   });
 }
 
@@ -50,7 +51,7 @@ void gather(const Tensor& x, const Tensor& index, const Tensor& y) {
 }
 
 void gather_backward(const Tensor& dy, const Tensor& index, const Tensor& dx) {
-  dispatch_floating("gather", dy.dtype(), [&]<class T>() { add_picked<T>(dy, index, dx); });
+  dispatch(dy.dtype(), [&]<class T>() { add_picked<T>(dy, index, dx); });
 }
 
 }  // namespace norma::cuda

@@ -27,7 +27,7 @@ Tensor index_in_three(const Tensor& index, int axis, const Tensor& y) {
 Tensor pick(const Op& op, const Tensor& x, int axis, const Tensor& index, const Shape& shape) {
   op.check(index.device() == x.device(), "the index is on {}, the tensor on {}", index.device(), x.device());
   const Tensor picks = index.contiguous();
-  kernel::check_index(op.name(), picks, x.shape()[axis]);
+  kernel::check_index(op.name(), picks, -x.shape()[axis], x.shape()[axis]);
   const Tensor y(shape, x.dtype(), x.device());
   kernel::gather(in_three(x.contiguous(), axis), index_in_three(picks, axis, y), in_three(y, axis));
   return op.record({x}, y, [axis, saved = op.save(picks)](const Tensor& dy, Sink& dx) {
@@ -61,17 +61,17 @@ Tensor one_hot(const Tensor& index, int64_t classes, DType dtype) {
   op.check(index.dtype() == i64, "the index is {}, want i64: shape {}", index.dtype(), index.shape());
   op.check(classes >= 0, "{} classes", classes);
   const Tensor picks = index.contiguous();
-  kernel::check_index(op.name(), picks, classes);
+  kernel::check_index(op.name(), picks, 0, classes);
   return eq(unsqueeze(picks, -1), arange(classes).to(index.device())).to(dtype);
 }
 
 namespace cpu {
 
-void check_index(const char* op, const Tensor& index, int64_t n) {
+void check_index(const char* op, const Tensor& index, int64_t low, int64_t n) {
   const int64_t* picks = index.data<int64_t>();
   parallel_each(index.numel(), 1 << 15, [&](int64_t i) {
-    if (picks[i] < 0 || picks[i] >= n)
-      fail(op, "index {} at {} is outside of [0, {})", picks[i], index.shape().index_of(i), n);
+    if (picks[i] < low || picks[i] >= n)
+      fail(op, "index {} at {} is outside of [{}, {})", picks[i], index.shape().index_of(i), low, n);
   });
 }
 
@@ -86,9 +86,9 @@ void gather(const Tensor& x, const Tensor& index, const Tensor& y) {
       const int64_t* pick = picks + row / m * steps[0] + row % m * steps[1];
       const T* from = in + row / m * n * inner;
       T* to = out + row * inner;
-      if (steps[2] == 0) std::copy_n(from + *pick * inner, inner, to);
+      if (steps[2] == 0) std::copy_n(from + entry_of(*pick, n) * inner, inner, to);
       else
-        for (int64_t k = 0; k < inner; ++k) to[k] = from[pick[k * steps[2]] * inner + k];
+        for (int64_t k = 0; k < inner; ++k) to[k] = from[entry_of(pick[k * steps[2]], n) * inner + k];
     });
   });
 }
@@ -98,7 +98,7 @@ void gather_backward(const Tensor& dy, const Tensor& index, const Tensor& dx) {
   const int64_t n = dx.shape()[1], m = dy.shape()[1], inner = dy.shape()[2];
   const Shape steps = index.strides();
   const int64_t* picks = index.strided_data<int64_t>();
-  dispatch_floating("gather", dy.dtype(), [&]<class T>() {
+  dispatch(dy.dtype(), [&]<class T>() {
     const T* from = dy.data<T>();
     T* to = dx.mutable_data<T>();
     parallel_for(dy.shape()[0] * inner, std::max<int64_t>(16, 8192 / std::max<int64_t>(m, 1)),
@@ -109,7 +109,8 @@ void gather_backward(const Tensor& dy, const Tensor& index, const Tensor& dx) {
                      for (int64_t i = 0; i < m; ++i) {
                        const int64_t* pick = picks + o * steps[0] + i * steps[1];
                        const T* row = from + (o * m + i) * inner;
-                       for (int64_t k = first; k < last; ++k) to[(o * n + pick[k * steps[2]]) * inner + k] += row[k];
+                       for (int64_t k = first; k < last; ++k)
+                         to[(o * n + entry_of(pick[k * steps[2]], n)) * inner + k] += row[k];
                      }
                      begin += last - first;
                    }

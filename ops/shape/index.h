@@ -1,6 +1,6 @@
 // Elements chosen by an index tensor (i64), and its one-hot code. An index outside of the axis is an error that says
-// which and where (on CUDA it is thrown where the host next waits for the device); negative ones do not count from the
-// end. Other errors: an index that is not i64, of a shape that does not fit, or on another device than x.
+// which and where (on CUDA it is thrown where the host next waits for the device); a negative one counts from the end,
+// but for one_hot. Other errors: an index that is not i64, of a shape that does not fit, or on another device than x.
 #pragma once
 
 #include "norma/ops/kernel.h"
@@ -15,12 +15,14 @@ Tensor index_select(const Tensor& x, int64_t axis, const Tensor& index);
 // index [...] with values in [0, classes) -> [..., classes] of `dtype`, any: 1 at the index, else 0. Not recorded.
 Tensor one_hot(const Tensor& index, int64_t classes, DType dtype = f32);
 
-// Throws in the name of `op` where an element of index (any shape, contiguous) is outside of [0, n).
-NORMA_KERNEL(check_index, const char* op, const Tensor& index, int64_t n)
+// Throws in the name of `op` where an element of index (any shape, contiguous) is outside of [low, n).
+NORMA_KERNEL(check_index, const char* op, const Tensor& index, int64_t low, int64_t n)
+// The entry that an index stands for.
+NORMA_HOST_DEVICE inline int64_t entry_of(int64_t index, int64_t n) { return index < 0 ? index + n : index; }
 // y[o, i, k] = x[o, index[o, i, k], k].  x [outer, n, inner] and y [outer, m, inner] contiguous; index as y, any
 // strides (0 on outer and inner for index_select).
 NORMA_KERNEL(gather, const Tensor& x, const Tensor& index, const Tensor& y)
-// dx[o, index[o, i, k], k] += dy[o, i, k], i ascending; laid out as above.
+// dx[o, index[o, i, k], k] += dy[o, i, k], i ascending; laid out as above, of any dtype.
 NORMA_KERNEL(gather_backward, const Tensor& dy, const Tensor& index, const Tensor& dx)
 
 }  // namespace norma

@@ -82,6 +82,11 @@ Tensor integers(const Shape& shape, int64_t below, uint64_t seed = 6) {
   return x;
 }
 
+Tensor from_the_end(const Shape& shape, int64_t n) {  // integers of [-n, 0)
+  Generator generator(6);
+  return randint(-n, 0, shape, generator);
+}
+
 TEST_F(Parity, Unary) {
   const std::vector<std::pair<std::string, Tensor (*)(const Tensor&)>> functions = {
       {"neg", neg},         {"exp", exp},   {"log", log},       {"sqrt", sqrt},
@@ -148,6 +153,8 @@ TEST_F(Parity, Copies) {
                 {random({3, 7, 5}), integers({3, 9, 5}, 7)});
   expect_parity("index_select", [](const Inputs& in) { return index_select(in[0], 0, in[1]); },
                 {random({7, 5}), integers({11}, 7)});
+  expect_parity("gather from the end", [](const Inputs& in) { return gather(in[0], -1, in[1].slice(1, 0, 4)); },
+                {random({3, 7}), from_the_end({3, 9}, 7)});
   expect_parity("one_hot", [](const Inputs& in) { return one_hot(in[0], 7); }, {integers({3, 5}, 7)});
 }
 
@@ -402,7 +409,7 @@ TEST_F(Parity, DataErrorsAreThrownWhereTheHostWaits) {
       [&] {
         run([](const Inputs& in) { return index_select(in[0], 0, in[1]); }, {x, bad});
       },
-      "[index_select] index 7 at 1 is outside of [0, 3)");
+      "[index_select] index 7 at 1 is outside of [-3, 3)");
   expect_error([&] { run([](const Inputs& in) { return one_hot(in[0], 6); }, {bad}); },
                "index 7 at 1 is outside of [0, 6)");
   expect_error(

@@ -57,6 +57,30 @@ TEST(Index, TakesStridedInputsOfAnyDtype) {
             (std::vector<int64_t>{1, 0, 0, 1, 0, 1, 1, 0}));
 }
 
+// Indices of [-n, n): against PyTorch, which is given them modulo n.
+TEST(Index, NegativeOnesCountFromTheEnd) {
+  for_each_case("rearrange", "gather", [](const GoldenCase& c) {
+    const Tensor x = c.leaf("x");
+    check_case(c, [&] { return gather(x, c.attrs["axis"], c["index"]); }, {{"x", x}});
+  });
+  for_each_case("rearrange", "index_select", [](const GoldenCase& c) {
+    const Tensor x = c.leaf("x");
+    check_case(c, [&] { return index_select(x, c.attrs["axis"], c["index"]); }, {{"x", x}});
+  });
+}
+
+TEST(Index, MakersAgreeWithPyTorch) {
+  const auto dtype_named = [](const std::string& name) { return name == "i64" ? i64 : name == "f32" ? f32 : f64; };
+  for_each_case("rearrange", "arange", [&](const GoldenCase& c) {
+    const DType dtype = dtype_named(c.attrs["dtype"]);
+    const Tensor y = arange(c.attrs["start"], c.attrs["stop"], c.attrs["step"], dtype);
+    EXPECT_TRUE(close(y, *c.file->find(c.name + "/y"), dtype == f32 ? 1e-7 : 1e-15));
+  });
+  for_each_case("rearrange", "linspace", [](const GoldenCase& c) {
+    EXPECT_TRUE(close(linspace(c.attrs["start"], c.attrs["stop"], c.attrs["n"], c.dtype), c["y"]));
+  });
+}
+
 TEST(Index, TakesEmptyTensors) {
   const Tensor none({0}, i64);
   EXPECT_EQ(index_select(zeros({3, 2}), 0, none).shape(), (Shape{0, 2}));
@@ -87,13 +111,10 @@ TEST(Index, RejectsBadArguments) {
   const Tensor x = zeros({4, 10});
   Tensor index = zeros({4, 2}, i64);
   index.mutable_data<int64_t>()[6] = 12;
-  expect_error([&] { gather(x, 1, index); }, "[gather] index 12 at [3, 0] is outside of [0, 10)");
+  expect_error([&] { gather(x, 1, index); }, "[gather] index 12 at [3, 0] is outside of [-10, 10)");
   expect_error([&] { one_hot(index, 12); }, "[one_hot] index 12 at [3, 0] is outside of [0, 12)");
-  expect_error(
-      [&] {
-        index_select(x, 0, tensor<int64_t>({0, -1}));
-      },
-      "[index_select] index -1 at [1] is outside of [0, 4)");
+  expect_error([&] { index_select(x, 0, tensor({0, -5})); }, "[index_select] index -5 at [1] is outside of [-4, 4)");
+  expect_error([] { one_hot(tensor({0, -1}), 4); }, "[one_hot] index -1 at [1] is outside of [0, 4)");
   expect_error([&] { gather(x, 0, index); }, "[gather] the index [4, 2] differs from [4, 10] in another axis than 0");
   expect_error([&] { gather(x, 1, zeros({4, 2})); }, "[gather] the index is f32, want i64: shape [4, 2]");
   expect_error([&] { gather(x, 2, index); }, "[gather] axis 2 is out of range for shape [4, 10]");
