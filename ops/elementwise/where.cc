@@ -23,6 +23,11 @@ Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
   });
 }
 
+Tensor masked_fill(const Tensor& x, const Tensor& mask, double value) {
+  const Op op("masked_fill");
+  return where(mask, full({}, value, x.dtype(), x.device()), x);
+}
+
 void cpu::where(const Tensor& condition, const Tensor& a, const Tensor& b, const Tensor& y) {
   dispatch(y.dtype(), [&]<class T>() {
     const bool* c = condition.strided_data<bool>();

@@ -10,6 +10,9 @@ namespace norma {
 // is not boolean, two dtypes or devices, shapes that do not broadcast.
 Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b);
 
+// `value` where the mask is true, else x: where(mask, value, x).
+Tensor masked_fill(const Tensor& x, const Tensor& mask, double value);
+
 // condition, a, b broadcast to y's shape, any strides; y contiguous.
 NORMA_KERNEL(where, const Tensor& condition, const Tensor& a, const Tensor& b, const Tensor& y)
 

@@ -1,6 +1,7 @@
 #include "norma/ops/shape/concat.h"
 
 #include "norma/autograd/op.h"
+#include "norma/ops/shape/views.h"
 
 namespace norma {
 
@@ -32,6 +33,13 @@ Tensor concat(const std::vector<Tensor>& tensors, int64_t axis) {
     }
   });
   return y;
+}
+
+Tensor stack(const std::vector<Tensor>& tensors, int64_t axis) {
+  const Op op("stack");
+  std::vector<Tensor> entries;
+  for (const Tensor& x : tensors) entries.push_back(unsqueeze(x, axis));
+  return concat(entries, axis);
 }
 
 Tensor pad(const Tensor& x, const std::vector<std::pair<int64_t, int64_t>>& pads, double value) {

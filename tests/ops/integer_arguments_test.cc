@@ -46,6 +46,16 @@ Grouping grouping(Integers& draw) {
 const std::vector<IntegerCall> kShapeCalls = {
     {"empty", [](Integers& draw) { return std::vector{full(draw.shape(), 1, f64, test_device())}; }},
     {"arange", [](Integers& draw) { return std::vector{arange(draw())}; }},
+    {"arange", [](Integers& draw) { return std::vector{arange(draw(), draw(), draw.mostly(1))}; }},
+    {"linspace", [](Integers& draw) { return std::vector{linspace(0, 1, draw())}; }},
+    {"select",
+     [](Integers& draw) {
+       return std::vector{select(leaf({5, 4}), draw(), draw())};
+     }},
+    {"flip",
+     [](Integers& draw) {
+       return std::vector{flip(leaf({0, 5, 4}), draw())};
+     }},
     {"tensor",
      [](Integers& draw) {
        return std::vector{tensor({1.0, 2.0, 3.0, 4.0}, draw.shape())};

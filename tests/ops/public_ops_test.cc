@@ -58,6 +58,8 @@ TEST(PublicOps, SayTheirNameOfUndefinedTensors) {
       {"index_select", [&] { index_select(none, 0, labels); }},
       {"index_select", [&] { index_select(x, 0, none); }},
       {"one_hot", [&] { one_hot(none, 3); }},
+      {"slice", [&] { select(none, 0, 0); }},
+      {"masked_fill", [&] { masked_fill(none, condition, 0); }},
       {"matmul", [&] { matmul(none, x); }},
       {"matmul", [&] { matmul(x, none); }},
       {"linear", [&] { linear(none, x, {}); }},
@@ -109,6 +111,8 @@ TEST(PublicOps, ReturnRecordedValuesWhereNothingChanges) {
          return pad(in, {{0, 0}, {0, 0}, {0, 0}, {0, 0}});
        }},
       {"concat", [](const Tensor& in) { return concat({in}, 0); }},
+      {"masked_fill", [](const Tensor& in) { return masked_fill(in, lt(in, 0), 5); }},
+      {"flip", [](const Tensor& in) { return flip(in, 2); }},
       {"sum",
        [](const Tensor& in) {
          return sum(in, {2, 3}, true);

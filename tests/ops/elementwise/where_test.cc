@@ -33,6 +33,31 @@ TEST(Where, ChoosesAmongAnyDtypeAndStride) {
   EXPECT_EQ(where(full({}, 0, boolean), scalar(NAN), scalar(2)).item(), 2);
 }
 
+TEST(Where, MasksAgreeWithPyTorch) {
+  for_each_case("rearrange", "masked_fill", [](const GoldenCase& c) {
+    const Tensor x = c.leaf("x");
+    check_case(c, [&] { return masked_fill(x, c["mask"], c.attrs["value"]); }, {{"x", x}});
+  });
+}
+
+// What is masked sends and gets nothing, whatever is there.
+TEST(Where, MasksSelect) {
+  const Tensor x = there(tensor({{1., double{NAN}}, {double{INFINITY}, 4.}}));
+  const Tensor bad = there(tensor({{1., double{NAN}}, {2., double{INFINITY}}})),
+               mask = there(tensor({{false, true}, {true, false}}));
+  expect_values(masked_fill(x, mask, -1), {1, -1, -1, 4});
+  expect_values(gradient([&](const Tensor& in) { return masked_fill(in, mask, -1); }, x, bad), {1, 0, 0, INFINITY});
+  EXPECT_EQ(masked_fill(there(tensor({1, 2})), there(tensor({true, false})), 7).to_vector<int64_t>(),
+            (std::vector<int64_t>{7, 2}));
+}
+
+TEST(Where, RejectsBadMasks) {
+  const Tensor x = zeros({2});
+  expect_error([&] { masked_fill(x, x, 0); }, "[where] the condition is f32, not bool: shape [2]");
+  expect_error([&] { masked_fill(x, full({3}, 1, boolean), 0); }, "[where] shapes [3] and [2] do not broadcast");
+  expect_error([] { masked_fill(Tensor(), full({3}, 1, boolean), 0); }, "[masked_fill] an undefined tensor was used");
+}
+
 TEST(Where, RejectsBadInput) {
   const Tensor condition = full({2}, 1, boolean);
   expect_error([] { where(zeros({2}), zeros({2}), zeros({2})); }, "[where] the condition is f32, not bool: shape [2]");
