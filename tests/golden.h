@@ -129,6 +129,12 @@ inline void check_case(const GoldenCase& golden, const std::function<Tensor()>& 
     EXPECT_TRUE(close(leaf.grad(), golden["d" + name], tolerance)) << golden.name << " gradient of " << name;
 }
 
+inline Reduction reduction_named(const std::string& name) {  // by PyTorch, and by ONNX
+  check(name == "mean" || name == "sum" || name == "none", "golden", "no reduction is called {}", name);
+  return name == "mean" ? Reduction::mean : name == "sum" ? Reduction::sum : Reduction::none;
+}
+inline Reduction reduction_of(const GoldenCase& c) { return reduction_named(c.attrs.value("reduction", "mean")); }
+
 inline Tensor there(const Tensor& x) { return x.to(test_device()); }
 
 // A random f64 tensor for gradient checks.

@@ -2,100 +2,135 @@
 
 #include "norma/cuda/launch.h"
 #include "norma/ops/reduce/cross_entropy.h"
+#include "norma/ops/reduce/reduce.h"
 
 namespace norma::cuda {
 namespace {
 
-// Labels out of range are reported, and count for nothing.
+constexpr int64_t kFewRows = 1 << 16;  // that one block sums up
+
+const char* name_of_op(bool nll) { return nll ? "nll" : "cross_entropy"; }
+
+// Either `each`, the losses of rows, or losses [2, N]: the same, and what the rows count for in a mean. Labels out of
+// range are reported, and count for nothing.
 template <class T>
-void row_losses(const CrossEntropyOptions& options, const Tensor& logits, const Tensor& labels, const Tensor& lse,
-                double* losses) {
-  const int64_t classes = logits.dim(1), ignored = options.ignore_index;
+void row_losses(bool nll, const CrossEntropyOptions& options, const Tensor& logits, const Tensor& labels,
+                const Tensor& lse, T* each, double* losses) {
+  const int64_t rows = logits.dim(0), classes = logits.dim(1), ignored = options.ignore_index;
   const double smooth = options.label_smoothing;
-  const T* from = logits.cuda_data<T>();
+  const T *from = logits.cuda_data<T>(), *weight = options.weight.data_or_null<T>();
   const int64_t* label = labels.cuda_data<int64_t>();
   double* log_sum = lse.mutable_cuda_data<double>();
   DataError* error = context().error;
-  const char *op = "cross_entropy", *what = "label";
-  for_each_row(op, logits.dim(0), classes, [=] __device__(int64_t row, const Lane& lane) {
+  const char *op = name_of_op(nll), *what = "label";
+  for_each_row(op, rows, classes, [=] __device__(int64_t row, const Lane& lane) {
     const T* x = from + row * classes;
-    double largest = -std::numeric_limits<double>::infinity(), sum = 0, sum_x = 0;
+    double largest = -std::numeric_limits<double>::infinity(), sum = 0, sum_x = 0, weights = 0;
     for (int64_t c = lane.index; c < classes; c += lane.count) largest = Larger()(largest, static_cast<double>(x[c]));
     const T top = static_cast<T>(reduce_row(largest, lane, Larger()));
     for (int64_t c = lane.index; c < classes; c += lane.count) {
       sum += std::exp(x[c] - top);
-      sum_x += x[c];
+      if (weight) weights += weight[c];
+      sum_x += !weight ? double{x[c]} : weight[c] == 0 ? 0 : double{weight[c]} * x[c];
     }
     sum = reduce_row(sum, lane, Plus());
     sum_x = reduce_row(sum_x, lane, Plus());
+    weights = weight ? reduce_row(weights, lane, Plus()) : static_cast<double>(classes);
     if (lane.index != 0) return;
-    const double lse_of_row = top + std::log(sum), mean_x = sum_x / static_cast<double>(classes);
+    const double lse_of_row = nll ? 0 : top + std::log(sum), mean_x = sum_x / static_cast<double>(classes);
     const int64_t hit = label[row];
+    const bool valid = hit >= 0 && hit < classes, counts = valid && hit != ignored;
+    if (!valid && hit != ignored) report(error, op, what, hit, row, classes);
+    const double share = !counts ? 0 : weight ? weight[hit] : 1, mean_weight = weights / static_cast<double>(classes);
+    double loss = 0;
+    if (counts && !weight)
+      loss = lse_of_row - (smooth < 1 ? (1 - smooth) * x[hit] : 0) - (smooth > 0 ? smooth * mean_x : 0);
+    if (smooth < 1 && weight && share != 0) loss += (1 - smooth) * (share * (lse_of_row - x[hit]));
+    if (smooth > 0 && weight && counts && weights != 0) loss += smooth * (mean_weight * lse_of_row - mean_x);
     log_sum[row] = lse_of_row;
-    if (hit >= 0 && hit < classes) {
-      losses[row] = lse_of_row - (smooth < 1 ? (1 - smooth) * x[hit] : 0) - (smooth > 0 ? smooth * mean_x : 0);
-    } else {
-      losses[row] = 0;
-      if (hit != ignored) report(error, op, what, hit, row, classes);
-    }
+    if (each) each[row] = static_cast<T>(loss);
+    if (!losses) return;
+    losses[row] = loss;
+    losses[rows + row] = share;
   });
 }
 
 // One block, so that the sum has one order.
 template <class T>
-__global__ void mean_kernel(int64_t rows, int64_t ignored, const double* losses, const int64_t* label, T* loss,
-                            double* counted, DataError* error, const char* op, const char* what) {
+__global__ void total_kernel(int64_t rows, bool mean, const double* losses, T* loss, double* counted, DataError* error,
+                             const char* op, const char* what) {
   double sum = 0, count = 0;
   for (int64_t i = threadIdx.x; i < rows; i += blockDim.x) {
-    if (label[i] == ignored) continue;
     sum += losses[i];
-    count += 1;
+    count += losses[rows + i];
   }
   sum = reduce_block(sum, 1, Plus());
   count = reduce_block(count, 1, Plus());
   if (threadIdx.x != 0) return;
-  if (count == 0 && rows > 0) report(error, op, what, 0, 0, -1);
-  *counted = rows > 0 ? count : 1;
+  if (mean && count == 0 && rows > 0) report(error, op, what, 0, 0, -1);
+  *counted = mean && rows > 0 ? count : 1;
   *loss = static_cast<T>(sum / *counted);
 }
 
 template <class T>
-void gradient(const CrossEntropyOptions& options, const Tensor& dy, const Tensor& logits, const Tensor& labels,
-              const Tensor& lse, const Tensor& counted, const Tensor& dx, bool add) {
+void gradient(bool nll, const CrossEntropyOptions& options, const Tensor& dy, const Tensor& logits,
+              const Tensor& labels, const Tensor& lse, const Tensor& counted, const Tensor& dx, bool add) {
   const int64_t classes = logits.dim(1), ignored = options.ignore_index;
-  const T *from = logits.cuda_data<T>(), *upstream = dy.cuda_data<T>();
+  const T *from = logits.cuda_data<T>(), *upstream = dy.cuda_data<T>(), *weight = options.weight.data_or_null<T>();
   const int64_t* label = labels.cuda_data<int64_t>();
   const double *log_sum = lse.cuda_data<double>(), *count = counted.cuda_data<double>();
   T* to = dx.mutable_cuda_data<T>();
   const T rest = static_cast<T>(options.label_smoothing / static_cast<double>(classes));
   const T hit = static_cast<T>(1 - options.label_smoothing);
-  for_each("cross_entropy", logits.numel(), [=] __device__(int64_t i) {
-    const int64_t row = i / classes;
-    const T factor = static_cast<T>(*upstream / *count), probability = std::exp(static_cast<T>(from[i] - log_sum[row]));
-    const T share = factor * (probability - rest - (i % classes == label[row] ? hit : T(0)));
-    const T value = label[row] == ignored ? T(0) : share;  // whatever is in the row
+  const bool each = options.reduction == Reduction::none;
+  Tensor weights;  // their sum
+  if (weight) {
+    weights = Tensor({}, logits.dtype(), logits.device());
+    reduce(Reduce::sum, 1, view::reshape(options.weight, {1, classes, 1}), {}, {}, weights);
+  }
+  const T* sum_of_weights = weights.data_or_null<T>();
+  for_each(name_of_op(nll), logits.numel(), [=] __device__(int64_t i) {
+    const int64_t row = i / classes, c = i % classes, at = label[row];
+    const bool counts = at != ignored && at >= 0 && at < classes;
+    const T whole = !counts ? T(0) : weight ? rest * *sum_of_weights + hit * weight[at] : T(1);  // the target's sum
+    const T factor = static_cast<T>(upstream[each ? row : 0] / *count), of_class = weight ? weight[c] : T(1);
+    const T probability = nll ? T(0) : std::exp(static_cast<T>(from[i] - log_sum[row]));
+    const T spread = of_class * rest, own = c == at ? of_class * hit : T(0);
+    const T share = factor * (whole * probability - spread - own);
+    const bool constant = whole == 0 || (nll && spread == 0 && own == 0);
+    const T value = constant ? T(0) : share;  // whatever is in the row
     to[i] = add ? to[i] + value : value;
   });
 }
 
 }  // namespace
 
-void cross_entropy(const CrossEntropyOptions& options, const Tensor& logits, const Tensor& labels, const Tensor& loss,
-                   const Tensor& lse, const Tensor& counted) {
-  dispatch_floating("cross_entropy", logits.dtype(), [&]<class T>() {
-    const Tensor losses(lse.shape(), f64, lse.device());
-    row_losses<T>(options, logits, labels, lse, losses.mutable_cuda_data<double>());
-    launch("cross_entropy", 1, static_cast<unsigned>(lanes_for(logits.dim(0), 1)), mean_kernel<T>, logits.dim(0),
-           options.ignore_index, losses.cuda_data<double>(), labels.cuda_data<int64_t>(), loss.mutable_cuda_data<T>(),
-           counted.mutable_cuda_data<double>(), context().error, "cross_entropy", "every label is ignored");
+void cross_entropy(bool nll, const CrossEntropyOptions& options, const Tensor& logits, const Tensor& labels,
+                   const Tensor& loss, const Tensor& lse, const Tensor& counted) {
+  dispatch_floating(name_of_op(nll), logits.dtype(), [&]<class T>() {
+    if (options.reduction == Reduction::none) {
+      counted.fill(1);
+      return row_losses<T>(nll, options, logits, labels, lse, loss.mutable_cuda_data<T>(), nullptr);
+    }
+    const int64_t rows = logits.dim(0);
+    Tensor losses({2, rows, 1}, f64, lse.device());
+    row_losses<T>(nll, options, logits, labels, lse, nullptr, losses.mutable_cuda_data<double>());
+    if (rows > kFewRows) {
+      const Tensor totals({2, 1, 1}, f64, lse.device());
+      reduce(Reduce::sum, 1, losses, {}, {}, totals);
+      losses = totals;
+    }
+    launch(name_of_op(nll), 1, static_cast<unsigned>(lanes_for(losses.dim(1), 1)), total_kernel<T>, losses.dim(1),
+           options.reduction == Reduction::mean, losses.cuda_data<double>(), loss.mutable_cuda_data<T>(),
+           counted.mutable_cuda_data<double>(), context().error, name_of_op(nll), "every label is ignored");
   });
 }
 
-void cross_entropy_backward(const CrossEntropyOptions& options, const Tensor& dy, const Tensor& logits,
+void cross_entropy_backward(bool nll, const CrossEntropyOptions& options, const Tensor& dy, const Tensor& logits,
                             const Tensor& labels, const Tensor& lse, const Tensor& counted, const Tensor& dx,
                             bool add) {
-  dispatch_floating("cross_entropy", logits.dtype(),
-                    [&]<class T>() { gradient<T>(options, dy, logits, labels, lse, counted, dx, add); });
+  dispatch_floating(name_of_op(nll), logits.dtype(),
+                    [&]<class T>() { gradient<T>(nll, options, dy, logits, labels, lse, counted, dx, add); });
 }
 
 }  // namespace norma::cuda

@@ -7,15 +7,10 @@
 namespace norma {
 
 #define NORMA_EACH_BINARY(X) X(add) X(sub) X(mul) X(div) X(pow) X(minimum) X(maximum)
+#define NORMA_EACH_LOSS(X) X(mse) X(l1) X(bce_with_logits) X(bce) X(kl_div)  // ops/reduce/loss.h
 #define NORMA_NAME(name) name,
 // The last are parts of reductions; ops/elementwise/binary_functions.h has their formulas.
-enum class Binary : uint8_t {
-  NORMA_EACH_BINARY(NORMA_NAME) squared_difference,
-  bce_with_logits,
-  wins,
-  share,
-  exp_below
-};
+enum class Binary : uint8_t { NORMA_EACH_BINARY(NORMA_NAME) NORMA_EACH_LOSS(NORMA_NAME) wins, share, exp_below };
 #undef NORMA_NAME
 
 // f(a, b), recorded as `name`: what the functions below are, and what a loss of two tensors starts from. Of two tensors

@@ -29,6 +29,12 @@ NORMA_HOST_DEVICE inline T linear_loss(T a, T b) {
   return factor == 0 ? T(0) : product;
 }
 
+// A logarithm, or -100 for what is less: so the loss of a probability of 0 is finite.
+template <class T>
+NORMA_HOST_DEVICE inline T bounded(T logarithm) {
+  return logarithm < -100 ? T(-100) : logarithm;
+}
+
 NORMA_BINARY(add, a + b, d, d)
 NORMA_BINARY(sub, a - b, d, -d)
 NORMA_BINARY(mul, a* b, d* b, d* a)
@@ -41,10 +47,17 @@ NORMA_BINARY(minimum, a<b || a != a ? a : b, a> b ? T(0) : d*(T(1) - T(0.5) * T(
              b > a ? T(0) : d * (T(1) - T(0.5) * T(a == b)))
 NORMA_BINARY(maximum, a > b || a != a ? a : b, a < b ? T(0) : d * (T(1) - T(0.5) * T(a == b)),
              b < a ? T(0) : d * (T(1) - T(0.5) * T(a == b)))
-NORMA_BINARY(squared_difference, (a - b) * (a - b), d*(2 * (a - b)), d*(2 * (b - a)))
+NORMA_BINARY(mse, (a - b) * (a - b), d*(2 * (a - b)), d*(2 * (b - a)))
+NORMA_BINARY(l1, std::abs(a - b), a == b ? T(0) : a > b ? d : a < b ? -d : a - b, da(d, b, a))
 // -b log(sigmoid(a)) - (1 - b) log(1 - sigmoid(a)), with an exponential that cannot overflow.
 NORMA_BINARY(bce_with_logits, linear_loss(a, b) + std::log1p(std::exp(-std::abs(a))),
              d*(unary_functions::logistic(a) - b), d * -a)
+// -b log(a) - (1 - b) log(1 - a); its slope is (a - b) / ((1 - a) a).
+NORMA_BINARY(bce, (b - 1) * bounded(std::log1p(-a)) - b * bounded(std::log(a)),
+             d*((a - b) / ((1 - a) * a < T(1e-12) ? T(1e-12) : (1 - a) * a)),
+             d*(bounded(std::log1p(-a)) - bounded(std::log(a))))
+// b (log(b) - a), and of a target b of 0 nothing, whatever a is.
+NORMA_BINARY(kl_div, b == 0 ? T(0) : b * (std::log(b) - a), b == 0 ? T(0) : d * -b, d*(bounded(std::log(b)) + 1 - a))
 // Whether a is among the elements of which b is the largest or smallest: equal, or the NaN that made b one.
 NORMA_BINARY(wins, ((a == b) | (a != a)) ? T(1) : T(0), T(0), T(0))
 // a b, and of a weight a of 0 nothing, whatever b is.
@@ -61,7 +74,8 @@ void choose(Binary f, Use use) {
   case Binary::name: return use(name<T>{});
   switch (f) {
     NORMA_EACH_BINARY(NORMA_CASE)
-    NORMA_CASE(squared_difference) NORMA_CASE(bce_with_logits) NORMA_CASE(wins) NORMA_CASE(share) NORMA_CASE(exp_below)
+    NORMA_EACH_LOSS(NORMA_CASE)
+    NORMA_CASE(wins) NORMA_CASE(share) NORMA_CASE(exp_below)
   }
 #undef NORMA_CASE
 }

@@ -111,7 +111,7 @@ TEST_F(Parity, Binary) {
       {"pow", pow},
       {"minimum", minimum},
       {"maximum", maximum},
-      {"mse", [](const Tensor& a, const Tensor& b) { return elementwise("mse", Binary::squared_difference, a, b); }},
+      {"mse", [](const Tensor& a, const Tensor& b) { return elementwise("mse", Binary::mse, a, b); }},
       {"bce", [](const Tensor& a, const Tensor& b) { return elementwise("bce", Binary::bce_with_logits, a, b); }}};
   for (const auto& [name, f] : functions)
     for (const auto& [a, b] : std::vector<std::pair<Shape, Shape>>{
@@ -198,6 +198,14 @@ TEST_F(Parity, Softmax) {
                                            {.label_smoothing = smoothing, .ignore_index = shape[1] > 1 ? 1 : -100});
                     },
                     {random(shape), integers({shape[0]}, shape[1])});
+    for (Reduction reduction : {Reduction::mean, Reduction::sum, Reduction::none})
+      for (auto f : {cross_entropy, nll})
+        expect_parity("weighted loss",
+                      [=](const Inputs& in) {
+                        const Tensor weight = add(abs(in[2]), 0.1).detach();
+                        return f(in[0], in[1], {0.1, -100, weight, reduction});
+                      },
+                      {random(shape), integers({shape[0]}, shape[1]), random({shape[1]}, 3)});
   }
 }
 
@@ -417,6 +425,15 @@ TEST_F(Parity, DataErrorsAreThrownWhereTheHostWaits) {
         run([](const Inputs& in) { return cross_entropy(in[0], in[1]); }, {x, bad});
       },
       "[cross_entropy] label 7 at 1 is outside of [0, 5)");
+  expect_error(
+      [&] {
+        run(
+            [](const Inputs& in) {
+              return nll(in[0], in[1], {0.1, 2, abs(in[2]), Reduction::none});
+            },
+            {x, bad, random({5})});
+      },
+      "[nll] label 7 at 1 is outside of [0, 5)");
   expect_error(
       [&] {
         run([](const Inputs& in) { return cross_entropy(in[0], in[1]); }, {x, ignored});

@@ -268,24 +268,6 @@ def softmax():
         case("softmax", "log_softmax", x, lambda x: F.log_softmax(x, axis), axis=axis)
 
 
-def loss():
-    layouts = [(5, 3, 1, 0.0, -100, ()), (7, 17, 1, 0.1, -100, ()), (5, 7, 2, 0.0, -100, (1, 3)), (7, 5, 1, 0.2, -1, (0, 4, 6)),
-               (1, 2, 1, 0.0, -100, ()), (3, 10, 100, 0.05, -100, ()), (17, 3, 1, 0.1, 2, ())]
-    for n, c, scale, smoothing, ignore, ignored in layouts:
-        def labels(g):
-            t = torch.randint(c, (n,), generator=g)
-            t[list(ignored)] = ignore
-            return t
-        case("loss", "cross_entropy", dict(x=normal(n, c, scale=scale), labels=labels),
-             lambda x, labels: F.cross_entropy(x, labels, ignore_index=ignore, label_smoothing=smoothing),
-             label_smoothing=smoothing, ignore_index=ignore, reduction="mean")
-    for shape in [(5, 3), (1,), (2, 7, 5, 3)]:
-        case("loss", "mse", dict(a=normal(*shape), b=normal(*shape)), F.mse_loss, reduction="mean")
-    for shape, scale in [((5, 3), 1), ((17,), 50), ((2, 3, 1), 3)]:
-        case("loss", "bce_with_logits", dict(x=normal(*shape, scale=scale), target=uniform(*shape, lo=0, hi=1)),
-             F.binary_cross_entropy_with_logits, const=["target"], reduction="mean")
-
-
 def shape():
     for size, axes in [((3, 5), [1, 0]), ((2, 3, 5), [2, 0, 1]), ((2, 3, 1, 5), [0, 3, 1, 2]), ((2, 3, 5), [0, 1, 2])]:
         case("shape", "permute", dict(x=normal(*size)), lambda x: x.permute(axes), axes=axes)
@@ -435,8 +417,8 @@ def main():
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     DATA.mkdir(exist_ok=True)
-    for family in (binary, unary, where, reduce, matmul, linear, conv2d, conv_transpose2d, pool2d, upsample, softmax, loss, shape,
-                   index, norm, optim, schedule):
+    for family in (binary, unary, where, reduce, matmul, linear, conv2d, conv_transpose2d, pool2d, upsample, softmax, shape, index,
+                   norm, optim, schedule):
         family()
     for file, (tensors, metadata) in files.items():
         save(file, tensors, metadata)
