@@ -22,6 +22,7 @@ is of floating tensors only), of more than 4,096 elements, or of more than one n
   - what only asks a shape, makes a constant, or passes its input on.
 """
 import collections
+import importlib
 import json
 import pathlib
 import sys
@@ -33,7 +34,10 @@ from onnx.backend.test.loader import load_model_tests
 
 from onnx_ops import OPS, Skip
 
-PATH = pathlib.Path(__file__).parent / "data" / "onnx.safetensors"
+HERE = pathlib.Path(__file__).parent
+PATH = HERE / "data" / "onnx.safetensors"
+for module in sorted(HERE.glob("onnx_*.py")):
+    importlib.import_module(module.stem)  # enters its ops into OPS
 LARGEST = 4096  # elements of a tensor
 ROUGH = {"test_averagepool_2d_ceil_last_window_starts_on_pad"}  # ONNX has its results with four digits
 DTYPES = {"float32": "F32", "float64": "F64", "int64": "I64", "uint8": "U8", "bool": "BOOL"}

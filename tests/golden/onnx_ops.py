@@ -1,4 +1,4 @@
-"""How norma computes the ops of ONNX: for make_onnx.py, which says what this is."""
+"""How norma computes the ops of ONNX: for make_onnx.py, which says what this is. Each onnx_<family>.py beside it enters more."""
 import math
 
 import numpy as np
@@ -13,6 +13,7 @@ OPS = {}  # ONNX's name -> a function of the case, the name, and the inputs, tha
 
 def op(*names, floating=True):
     def enter(function):
+        assert not OPS.keys() & set(names), names
         OPS.update({name: (function, name, floating) for name in names})
         return function
     return enter
@@ -115,7 +116,7 @@ def dropout(c, _, x, *unused):
     return [c.do("dropout", x, p=0.0), c.do("eq", x, x)]
 
 
-# ---- reductions, softmax, losses -----------------------------------------------------------------------------------
+# ---- reductions, softmax -------------------------------------------------------------------------------------------
 
 REDUCTIONS = dict(ReduceSum="sum", ReduceMean="mean", ReduceMax="max", ReduceMin="min", ReduceLogSumExp="logsumexp",
                   ReduceL1="sum", ReduceL2="sum", ReduceLogSum="sum", ReduceSumSquare="sum")
@@ -155,44 +156,6 @@ def hardmax(c, _, x):
     y = c.do("one_hot", c.do("argmax", x, axis=axis, keepdim=False), classes=c.shape(x)[axis])
     others = list(range(rank - 1))
     return c.permute(y, others[:axis] + [rank - 1] + others[axis:])
-
-
-@op("LpNormalization")
-def lp_normalization(c, _, x):
-    first = c.attr("p", 2) == 1
-    length = c.do("sum", c.do("abs" if first else "square", x), axes=[c.attr("axis", -1)], keepdim=True)
-    length = length if first else c.do("sqrt", length)
-    return c.do("where", c.do("eq", length, 0.0), 0.0, c.do("div", x, length))
-
-
-@op("SoftmaxCrossEntropyLoss", "NegativeLogLikelihoodLoss")
-def loss_of_labels(c, name, x, labels, weight=None):
-    shape, kind, ignore = c.shape(x), c.attr("reduction", "mean"), c.attr("ignore_index")
-    log_prob = x if name.startswith("Neg") else c.do("log_softmax", x, axis=1)
-
-    def rows(x):
-        return c.reshape(c.permute(x, [0, *range(2, len(shape)), 1]), [-1, shape[1]])
-
-    index = c.reshape(labels, [-1])
-    if kind == "mean" and weight is None and not name.startswith("Neg"):
-        return [c.do("cross_entropy", rows(x), index, ignore_index=ignore), log_prob]
-    if ignore is not None:
-        ignored = c.do("eq", index, ignore)
-        index = c.do("where", ignored, 0, index)
-    y = c.do("neg", c.reshape(c.do("gather", rows(log_prob), c.do("unsqueeze", index, axis=1), axis=1), [-1]))
-    share = 1.0 if weight is None else c.do("index_select", weight, index, axis=0)
-    if weight is not None:
-        y = c.do("mul", y, share)
-    if ignore is not None:
-        y, share = c.do("where", ignored, 0.0, y), c.do("where", ignored, 0.0, share)
-    if kind == "none":
-        y = c.reshape(y, c.shape(labels))
-    elif kind == "mean" and share == 1.0:
-        y = c.do("mean", y, axes=[], keepdim=False)
-    else:
-        y = c.do("sum", y, axes=[], keepdim=False)
-        y = c.do("div", y, c.do("sum", share, axes=[], keepdim=False)) if kind == "mean" else y
-    return [y, log_prob]
 
 
 # ---- matrices ------------------------------------------------------------------------------------------------------

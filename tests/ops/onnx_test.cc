@@ -54,6 +54,12 @@ Pool2dOptions pool_options(const Call& c) {
   return {.kernel = c.pair("kernel"), .stride = c.pair("stride"), .padding = c.pair("padding")};
 }
 
+CrossEntropyOptions loss_options(const Call& c) {
+  return {.ignore_index = c.get("ignore_index", -100),
+          .weight = c[2],
+          .reduction = reduction_named(c.get<std::string>("reduction"))};
+}
+
 const std::map<std::string, std::function<Tensor(const Call&)>>& functions() {
 #define UNARY(name) {#name, [](const Call& c) { return name(c[0]); }},
 #define BINARY(name) {#name, [](const Call& c) { return name(c[0], c[1]); }},
@@ -66,7 +72,7 @@ const std::map<std::string, std::function<Tensor(const Call&)>>& functions() {
       BINARY(add) BINARY(sub) BINARY(mul) BINARY(div) BINARY(pow) BINARY(minimum) BINARY(maximum)
       BINARY(eq) BINARY(ne) BINARY(lt) BINARY(le) BINARY(gt) BINARY(ge) BINARY(matmul)
       REDUCTION(sum) REDUCTION(mean) REDUCTION(max) REDUCTION(min) REDUCTION(logsumexp)
-      WITH_AXIS(softmax) WITH_AXIS(log_softmax) WITH_AXIS(squeeze) WITH_AXIS(unsqueeze)
+      WITH_AXIS(softmax) WITH_AXIS(log_softmax) WITH_AXIS(l2_normalize) WITH_AXIS(squeeze) WITH_AXIS(unsqueeze)
       WITH_SHAPE(permute, "axes") WITH_SHAPE(reshape, "shape") WITH_SHAPE(expand, "shape")
       {"where", [](const Call& c) { return where(c[0], c[1], c[2]); }},
       {"clamp", [](const Call& c) { return clamp(c[0], c.get("low", -INFINITY), c.get("high", INFINITY)); }},
@@ -79,9 +85,8 @@ const std::map<std::string, std::function<Tensor(const Call&)>>& functions() {
          return var(c[0], c.shape("axes"), c.get("correction"), c.get<bool>("keepdim"));
        }},
       {"argmax", [](const Call& c) { return argmax(c[0], c.get("axis"), c.get<bool>("keepdim")); }},
-      {"cross_entropy", [](const Call& c) {
-         return cross_entropy(c[0], c[1], {.ignore_index = c.get<int64_t>("ignore_index", -100)});
-       }},
+      {"cross_entropy", [](const Call& c) { return cross_entropy(c[0], c[1], loss_options(c)); }},
+      {"nll", [](const Call& c) { return nll(c[0], c[1], loss_options(c)); }},
       {"linear", [](const Call& c) { return linear(c[0], c[1], c[2]); }},
       {"conv2d", [](const Call& c) {
          return conv2d(c[0], c[1], c[2], {.stride = c.pair("stride"), .padding = c.pair("padding"),
