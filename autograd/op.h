@@ -63,6 +63,7 @@ class Op {
   Op(const char* name, std::initializer_list<Tensor> floating) : Op(name) { check_same(floating); }
 
   const char* name() const { return name_; }
+  static const char* kept(std::string_view name);  // the same text, at one place for as long as the program runs
 
   template <class... Args>
   void check(bool ok, fmt::format_string<Args...> text, Args&&... args) const {
@@ -104,8 +105,6 @@ class Op {
   void record_all(std::span<const Tensor> inputs, std::span<const Tensor> outputs, Rule rule) const;
 
  private:
-  static const char* kept(std::string_view name);  // the same, for as long as the program runs
-
   const char *name_, *outer_;  // outer_: the op that calls this one
   std::chrono::steady_clock::time_point start_;
   mutable int64_t saved_ = 0;

@@ -40,12 +40,14 @@ class Sink {
  private:
   friend class Tape;
   Sink(const Tape::Entry& entry, Gradients& gradients) : entry_(entry), gradients_(gradients) {}
+  ~Sink() { running_module = outer_; }
   const Tape::Value& value(size_t input) const;
   bool taken(int64_t id) const;
   static void add(Tensor& target, const Tensor& grad);
   void flush();  // when the rule has run
 
   const Tape::Entry& entry_;
+  const char* const outer_ = std::exchange(running_module, entry_.module);  // while it lives, the rule runs
   Gradients& gradients_;
   std::vector<int64_t> taken_;  // ids of the values whose target into() has handed out
   // Where an op uses one value twice, its later contributions wait here until the rule has written the first.

@@ -69,21 +69,18 @@ void Tape::append(const char* op, std::span<const Tensor> inputs, std::span<cons
         "detach(), or compute it under NoGrad: shape {}",
         y.shape());
   }
-  Entry entry{op, {}, {}, std::move(rule), std::move(pins)};
-  ProfileRow& row = profile_[op];
+  Entry entry{op, running_module, {}, {}, std::move(rule), std::move(pins)};
   for (const Tensor& x : inputs) {
     entry.inputs.push_back(x.defined() ? Value{id_of(x), x.shape(), x.dtype(), x.device()} : Value{-1, {}, f32});
-    row.bytes_moved += x.bytes();
+    entry.bytes += x.bytes();
   }
   for (const Tensor& y : outputs) {
     entry.outputs.push_back({next_id_++, y.shape(), y.dtype(), y.device(), y.handle()});
-    row.bytes_moved += y.bytes();
+    entry.bytes += y.bytes();
   }
   for (size_t i = 0; i < outputs.size(); ++i) outputs[i].set_node({serial_, entry.outputs[i].id});
   entries_.push_back(std::move(entry));
-  ++row.calls;
-  row.forward_seconds += seconds_since(start);
-  row.bytes_saved += bytes_saved;
+  note(entries_.back(), {1, seconds_since(start), 0, entries_.back().bytes, bytes_saved});
   if (options_.check_finite) {
     for (const Tensor& y : outputs) check(all_finite(y), op, "output holds a NaN or an infinity: shape {}", y.shape());
   }
@@ -116,16 +113,17 @@ Tape::Reach Tape::reach(int64_t id) const {
     for (const Value& x : entry->inputs) {
       if (x.id < 0) continue;
       check(is_pending(x.id), "backward",
-            "the gradient reaches an input of '{}' (shape {}) whose record an earlier sweep consumed: pass "
+            "the gradient reaches an input of '{}'{} (shape {}) whose record an earlier sweep consumed: pass "
             "{{.retain = true}} to that sweep, and let optimizers step after both, or detach() the value",
-            entry->op, x.shape);
+            entry->op, in_module(entry->module), x.shape);
       reach[x.id] |= Reach::reached;
     }
     for (const Pin* pin = entry->pins.get(); pin; pin = pin->next.get())
-      check(!pin->loose || pin->storage->writes() == pin->writes, "backward",
-            "a tensor that '{}' has saved was written to after an earlier sweep had left its record behind: sweep this "
-            "loss before what writes (an optimizer's step), or record it anew",
-            entry->op);
+      check(
+          !pin->loose || pin->storage->writes() == pin->writes, "backward",
+          "a tensor that '{}'{} has saved was written to after an earlier sweep had left its record behind: sweep this "
+          "loss before what writes (an optimizer's step), or record it anew",
+          entry->op, in_module(entry->module));
   }
   return reach;
 }
@@ -212,7 +210,7 @@ void Tape::sweep(std::deque<Entry> entries, Gradients& gradients) {
       entry.rule(dy, sink);
       dy.clear();
       sink.flush();
-      profile_[entry.op].backward_seconds += seconds_since(start);
+      note(entry, {.backward_seconds = seconds_since(start)});
       for (const Value& x : entry.inputs) {
         if (options_.check_finite && x.id >= 0 && gradients[x.id].defined())
           check(all_finite(gradients[x.id]), entry.op, "gradient holds a NaN or an infinity: input of shape {}",

@@ -44,6 +44,8 @@ struct TapeOptions {
   bool check_finite = false;  // throw, naming the first op whose output or gradient holds a NaN or an infinity
 };
 
+enum class ProfileBy : uint8_t { op, module };  // module: a row for each op of each, "conv2d (in features.0)"
+
 struct BackwardOptions {
   Tensor seed{};        // the gradient of the loss; default 1 for a one-element loss
   bool retain = false;  // keep what is saved, for another sweep
@@ -66,16 +68,19 @@ class Tape {
     std::weak_ptr<const void> handle{};  // of an output: expired when nobody holds it any more
   };
   struct Entry {
-    const char* op;
+    const char *op, *module;  // module: the path of the one that ran the op, or ""; see nn::Module::Running
     PoolVector<Value> inputs, outputs;
     Rule rule;
     std::shared_ptr<Pin> pins;  // the first of a list: what the rule has saved
+    int64_t bytes = 0;          // of inputs and outputs
   };
   struct ProfileRow {
     int64_t calls = 0;
     double forward_seconds = 0, backward_seconds = 0;
     int64_t bytes_moved = 0;  // inputs and outputs of the forward pass
     int64_t bytes_saved = 0;  // kept alive for the gradient
+    double seconds() const { return forward_seconds + backward_seconds; }
+    void operator+=(const ProfileRow& other);
   };
   using Profile = std::map<std::string, ProfileRow>;
 
@@ -96,8 +101,8 @@ class Tape {
   const std::deque<Entry>& entries() const { return entries_; }  // those not yet consumed
   // The leaf's number on this tape, as entries name it; -1 if no pending entry uses it.
   int64_t leaf_id(const Tensor& leaf) const;
-  std::string dot() const;                      // the pending entries as a graph for Graphviz
-  Profile profile() const { return profile_; }  // by op, since the tape began
+  std::string dot() const;                              // the pending entries as a graph for Graphviz
+  Profile profile(ProfileBy by = ProfileBy::op) const;  // since the tape began
   static std::string table(const Profile& profile);
 
   static Tape* current();  // the one that records this thread's ops now, or null
@@ -110,6 +115,7 @@ class Tape {
     int64_t id;
   };
 
+  void note(const Entry& entry, const ProfileRow& cost) { profile_[{entry.op, entry.module}] += cost; }
   bool follows(const Tensor& x) const;  // x is a leaf that requires grad, or was recorded here
   int64_t id_of(const Tensor& x);       // -1 if not followed; makes a leaf's id at its first use
   void append(const char* op, std::span<const Tensor> inputs, std::span<const Tensor> outputs, Rule rule,
@@ -126,7 +132,7 @@ class Tape {
   std::deque<Entry> entries_;
   std::map<const void*, Leaf> leaves_;
   std::map<int64_t, Tensor> watched_;
-  Profile profile_;
+  std::map<std::pair<const char*, const char*>, ProfileRow> profile_;  // by op and module
 };
 
 // No op of this thread is recorded while it lives.

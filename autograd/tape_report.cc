@@ -16,7 +16,7 @@ std::string Tape::dot() const {
   for (const auto& [id, leaf] : leaves)
     box(id, "bold", fmt::format("leaf {}\\n{} {}", id, leaf->tensor.shape(), leaf->tensor.dtype()));
   for (size_t i = 0; i < entries_.size(); ++i) {
-    text += fmt::format("  e{} [shape=ellipse, label=\"{}\"];\n", i, entries_[i].op);
+    text += fmt::format("  e{} [shape=ellipse, label=\"{}{}\"];\n", i, entries_[i].op, in_module(entries_[i].module));
     for (const Value& x : entries_[i].inputs) {
       if (x.id < 0) continue;
       if (!source.contains(x.id)) box(x.id, "dashed", "consumed");
@@ -27,27 +27,33 @@ std::string Tape::dot() const {
   return text + "}\n";
 }
 
+void Tape::ProfileRow::operator+=(const ProfileRow& other) {
+  calls += other.calls;
+  forward_seconds += other.forward_seconds;
+  backward_seconds += other.backward_seconds;
+  bytes_moved += other.bytes_moved;
+  bytes_saved += other.bytes_saved;
+}
+
+Tape::Profile Tape::profile(ProfileBy by) const {
+  Profile result;
+  for (const auto& [key, row] : profile_) result[key.first + in_module(by == ProfileBy::op ? "" : key.second)] += row;
+  return result;
+}
+
 std::string Tape::table(const Profile& profile) {
   std::vector<std::pair<std::string, ProfileRow>> rows(profile.begin(), profile.end());
-  const auto time = [](const ProfileRow& row) { return row.forward_seconds + row.backward_seconds; };
-  std::sort(rows.begin(), rows.end(), [&](const auto& a, const auto& b) { return time(a.second) > time(b.second); });
-  std::string text = fmt::format("{:<20} {:>6} {:>12} {:>12} {:>11} {:>11}\n", "op", "calls", "forward ms",
+  std::ranges::sort(rows, std::greater(), [](const auto& row) { return row.second.seconds(); });
+  rows.emplace_back("sum", ProfileRow());
+  size_t width = 20;
+  for (const auto& [name, _] : profile) width = std::max(width, name.size());
+  for (const auto& [_, row] : profile) rows.back().second += row;
+  std::string text = fmt::format("{:<{}} {:>6} {:>12} {:>12} {:>11} {:>11}\n", "op", width, "calls", "forward ms",
                                  "backward ms", "moved MB", "saved MB");
-  ProfileRow sum;
-  const auto line = [&](const std::string& name, const ProfileRow& row) {
-    text += fmt::format("{:<20} {:>6} {:>12.3f} {:>12.3f} {:>11.2f} {:>11.2f}\n", name, row.calls,
+  for (const auto& [name, row] : rows)
+    text += fmt::format("{:<{}} {:>6} {:>12.3f} {:>12.3f} {:>11.2f} {:>11.2f}\n", name, width, row.calls,
                         1e3 * row.forward_seconds, 1e3 * row.backward_seconds,
                         1e-6 * static_cast<double>(row.bytes_moved), 1e-6 * static_cast<double>(row.bytes_saved));
-  };
-  for (const auto& [name, row] : rows) {
-    line(name, row);
-    sum.calls += row.calls;
-    sum.forward_seconds += row.forward_seconds;
-    sum.backward_seconds += row.backward_seconds;
-    sum.bytes_moved += row.bytes_moved;
-    sum.bytes_saved += row.bytes_saved;
-  }
-  line("sum", sum);
   return text;
 }
 

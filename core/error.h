@@ -1,5 +1,6 @@
 // The one exception norma throws, and the one helper that throws it.
-// Messages have one form: `[op] what is wrong, with the offending shapes`.
+// Messages have one form: `[op] what is wrong, with the offending shapes`, and inside a model also where it is:
+// `[conv2d] ... (in features.2.conv1)`.
 #pragma once
 
 #include <fmt/format.h>
@@ -15,6 +16,9 @@ namespace norma {
 // The op that this thread runs (autograd/op.h), or null: the name of errors that are found where nothing knows a
 // better.
 inline constinit thread_local const char* running_op = nullptr;
+// The path of the module that this thread runs (nn::Module::Running), or "": errors end with it.
+inline constinit thread_local const char* running_module = "";
+inline std::string in_module(const char* path) { return *path ? fmt::format(" (in {})", path) : ""; }
 
 class Error : public std::runtime_error {
  public:
@@ -23,7 +27,7 @@ class Error : public std::runtime_error {
 
 template <class... Args>
 [[noreturn]] void fail(std::string_view op, fmt::format_string<Args...> text, Args&&... args) {
-  throw Error(fmt::format("[{}] {}", op, fmt::format(text, std::forward<Args>(args)...)));
+  throw Error(fmt::format("[{}] {}{}", op, fmt::format(text, std::forward<Args>(args)...), in_module(running_module)));
 }
 
 // Throws unless `ok`. The message is only formatted when it is needed.

@@ -56,6 +56,7 @@ class ThreadPool {
       return;
     }
     function_ = &function;
+    module_ = running_module;
     error_ = nullptr;
     done_.store(0, std::memory_order_relaxed);
     const uint32_t number = region_.load(std::memory_order_relaxed) + 1;
@@ -96,6 +97,7 @@ class ThreadPool {
   }
 
   void call(int slot) {
+    running_module = module_;  // which errors name
     try {
       (*function_)(slot);
     } catch (...) {
@@ -126,6 +128,7 @@ class ThreadPool {
   std::mutex region_mutex_;  // one region at a time
 
   const std::function<void(int)>* function_ = nullptr;
+  const char* module_ = "";                      // the caller's running_module
   alignas(64) std::atomic<uint32_t> region_{0};  // what idle threads watch
   alignas(64) std::atomic<int> done_{0};
 

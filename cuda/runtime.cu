@@ -74,6 +74,7 @@ void synchronize(const char* op, Context& at) {
   if (at.error->found == 0) [[likely]]
     return;
   const DataError error = std::exchange(*at.error, {});
+  running_module = "";  // the kernel may be of another module than the one that waits
   check(error.bound >= 0, error.op, "{}", error.what);
   fail(error.op, "{} {} at {} is outside of [{}, {})", error.what, error.value, error.at, error.low, error.bound);
 }

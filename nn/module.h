@@ -8,7 +8,7 @@
 //     Tensor forward(const Tensor& x) override { return fc(flatten(relu(conv(x)))); }
 //   };
 //
-// A module of several inputs has an operator() of its own instead of forward.
+// A module of several inputs has an operator() of its own instead of forward (see Module::Running).
 #pragma once
 
 #include <functional>
@@ -117,14 +117,30 @@ class Visitor {
 class Module {
  public:
   Module() = default;
-  Module(Module&&) = default;
-  Module& operator=(Module&&) = default;
+  Module(Module&& other) noexcept : training_(other.training_) {}
+  Module& operator=(Module&& other) noexcept { return training_ = other.training_, *this; }
   virtual ~Module() = default;
 
   virtual void visit(Visitor&) {}
   virtual Tensor forward(const Tensor& x);  // throws, unless overridden
   // forward(x), and then the Observers of this thread. Error: forward returns an undefined tensor.
   Tensor operator()(const Tensor& x);
+
+  // While it lives, this thread runs the module. Errors, the tape, its profile and its trace then name the module by
+  // its path in the outermost one that runs, as of its first run there: "blocks.3.conv1". The outermost itself, and one
+  // that is not listed in it, have their type for a name. operator()(x) makes one; an operator() of several inputs may
+  // begin with it:   const Running here(*this);
+  class Running {
+   public:
+    explicit Running(Module& module);
+    ~Running() { running_module = outer_, outermost_ = root_; }
+    Running& operator=(Running&&) = delete;  // neither moved nor copied
+
+   private:
+    const char* const outer_;  // what ran before
+    Module* const root_;
+    static inline constinit thread_local Module* outermost_ = nullptr;
+  };
 
   // Names are paths, "features.0.weight"; the order is that of the lists of members, a module's own before those of the
   // modules in it. A tied parameter comes once, under its first name. Handles, not copies. Error: a member that holds
@@ -157,6 +173,9 @@ class Module {
 
  private:
   friend class EvalMode;
+  static inline std::atomic<uint32_t> serials_{0};
+  // Of this object alone, unlike an address: what is known of a module is not taken for that of a later one.
+  const uint32_t serial_ = ++serials_;
   bool training_ = true;
 };
 

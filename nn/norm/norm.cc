@@ -199,6 +199,7 @@ Tensor Norm::operator()(Conv2d& conv, const Tensor& x, const Tensor& residual) {
 
 std::vector<Tensor> Norm::forward(Conv2d* conv, std::vector<Tensor> xs, const Tensor& residual, const Activation& f,
                                   const std::optional<Pair>& pool) {
+  const Running here(*this);
   const NormOptions options{.eps = eps,
                             .activation = f,
                             .center = center,

@@ -125,5 +125,19 @@ TEST(Alloc, AnEpochOfTrainingTakesNothingLarge) {
   EXPECT_GT(sum, 0);
 }
 
+// Its path is looked up once.
+TEST(Alloc, AModuleThatRunsTakesNothing) {
+  examples::SmallCnn model({28, 28, 1}, 10);
+  const auto run = [&] {
+    const nn::Module::Running outer(model), inner(model.conv1);
+    use(const_cast<char*>(running_module));
+  };
+  EXPECT_GT(counted(run).small, 0);
+  const SystemAllocations found = counted([&] {
+    for (int i = 0; i < 100; ++i) run();
+  });
+  EXPECT_EQ(found.small + found.large, 0);
+}
+
 }  // namespace
 }  // namespace norma

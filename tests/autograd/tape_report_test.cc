@@ -77,6 +77,13 @@ TEST_F(Report, ProfileCountsCallsTimeAndBytes) {
   EXPECT_EQ(tape.profile().at("mul").calls, 2);
 }
 
+TEST(TapeReport, LongNamesWidenTheTable) {
+  EXPECT_EQ(Tape::table({{"conv2d (in features.2.conv1)", {1, 0.001, 0, 0, 0}}}),
+            "op                            calls   forward ms  backward ms    moved MB    saved MB\n"
+            "conv2d (in features.2.conv1)      1        1.000        0.000        0.00        0.00\n"
+            "sum                               1        1.000        0.000        0.00        0.00\n");
+}
+
 TEST(TapeReport, ARowBeginsAtNothing) {
   const Tape::ProfileRow row;
   EXPECT_EQ(row.calls, 0);

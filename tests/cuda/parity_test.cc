@@ -439,6 +439,16 @@ TEST_F(Parity, DataErrorsAreThrownWhereTheHostWaits) {
         run([](const Inputs& in) { return cross_entropy(in[0], in[1]); }, {x, ignored});
       },
       "[cross_entropy] every label is ignored");
+  struct Waits : nn::Module {  // for a kernel that is not its own: the error does not name it
+    Tensor forward(const Tensor& late) override { return late.to(cpu_device); }
+  } waits;
+  const Tensor late = index_select(x.to(kCuda), 0, bad.to(kCuda));
+  try {
+    waits(late);
+    ADD_FAILURE() << "no error";
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(), "[index_select] index 7 at 1 is outside of [0, 3)");
+  }
   run([](const Inputs& in) { return in[0] + 1; }, {x});  // an error is thrown once
 }
 
