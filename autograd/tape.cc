@@ -80,10 +80,15 @@ void Tape::append(const char* op, std::span<const Tensor> inputs, std::span<cons
   }
   for (size_t i = 0; i < outputs.size(); ++i) outputs[i].set_node({serial_, entry.outputs[i].id});
   entries_.push_back(std::move(entry));
-  note(entries_.back(), {1, seconds_since(start), 0, entries_.back().bytes, bytes_saved});
+  note(entries_.back(), start, {1, seconds_since(start), 0, entries_.back().bytes, bytes_saved});
   if (options_.check_finite) {
     for (const Tensor& y : outputs) check(all_finite(y), op, "output holds a NaN or an infinity: shape {}", y.shape());
   }
+}
+
+void Tape::note(const Entry& entry, std::chrono::steady_clock::time_point start, const ProfileRow& cost) {
+  profile_[{entry.op, entry.module}] += cost;
+  if (options_.trace) events_.push_back({entry.op, entry.module, entry.bytes, start, cost});
 }
 
 // Of each value, as bits: what made it is on the tape; the sweep reaches it; an entry that is left behind takes it.
@@ -210,7 +215,7 @@ void Tape::sweep(std::deque<Entry> entries, Gradients& gradients) {
       entry.rule(dy, sink);
       dy.clear();
       sink.flush();
-      note(entry, {.backward_seconds = seconds_since(start)});
+      note(entry, start, {.backward_seconds = seconds_since(start)});
       for (const Value& x : entry.inputs) {
         if (options_.check_finite && x.id >= 0 && gradients[x.id].defined())
           check(all_finite(gradients[x.id]), entry.op, "gradient holds a NaN or an infinity: input of shape {}",

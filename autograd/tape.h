@@ -42,6 +42,7 @@ using Rule = std::function<void(std::span<const Tensor> dy, Sink& dx)>;
 
 struct TapeOptions {
   bool check_finite = false;  // throw, naming the first op whose output or gradient holds a NaN or an infinity
+  bool trace = false;         // note when each op and each rule ran, for trace()
 };
 
 enum class ProfileBy : uint8_t { op, module };  // module: a row for each op of each, "conv2d (in features.0)"
@@ -104,6 +105,11 @@ class Tape {
   std::string dot() const;                              // the pending entries as a graph for Graphviz
   Profile profile(ProfileBy by = ProfileBy::op) const;  // since the tape began
   static std::string table(const Profile& profile);
+  // Writes what ran since the tape began to a file that Perfetto (ui.perfetto.dev) and chrome://tracing show: an event
+  // for each recorded op, of the category "forward" or "backward", with its time and thread, the path of its module,
+  // and the bytes of its inputs and outputs, or of as many gradients. On CUDA the times are those of queueing. Atomic.
+  // Error: the tape was made without {.trace = true}.
+  void trace(const std::string& file) const;
 
   static Tape* current();  // the one that records this thread's ops now, or null
 
@@ -114,8 +120,14 @@ class Tape {
     Tensor tensor;
     int64_t id;
   };
+  struct Event {  // an op has run, or its rule, whose cost counts no call
+    const char *op, *module;
+    int64_t bytes;
+    std::chrono::steady_clock::time_point start;
+    ProfileRow cost;
+  };
 
-  void note(const Entry& entry, const ProfileRow& cost) { profile_[{entry.op, entry.module}] += cost; }
+  void note(const Entry& entry, std::chrono::steady_clock::time_point start, const ProfileRow& cost);
   bool follows(const Tensor& x) const;  // x is a leaf that requires grad, or was recorded here
   int64_t id_of(const Tensor& x);       // -1 if not followed; makes a leaf's id at its first use
   void append(const char* op, std::span<const Tensor> inputs, std::span<const Tensor> outputs, Rule rule,
@@ -133,6 +145,7 @@ class Tape {
   std::map<const void*, Leaf> leaves_;
   std::map<int64_t, Tensor> watched_;
   std::map<std::pair<const char*, const char*>, ProfileRow> profile_;  // by op and module
+  std::vector<Event> events_;                                          // if options_.trace
 };
 
 // No op of this thread is recorded while it lives.

@@ -1,6 +1,11 @@
-// What a tape tells about itself: the graph and the profile. Not part of recording or of the sweep.
+// What a tape tells about itself: the graph, the profile and the trace. Not part of recording or of the sweep.
+
+#include <unistd.h>
+
+#include <nlohmann/json.hpp>
 
 #include "norma/autograd/tape.h"
+#include "norma/core/file.h"
 
 namespace norma {
 
@@ -55,6 +60,19 @@ std::string Tape::table(const Profile& profile) {
                         1e3 * row.forward_seconds, 1e3 * row.backward_seconds,
                         1e-6 * static_cast<double>(row.bytes_moved), 1e-6 * static_cast<double>(row.bytes_saved));
   return text;
+}
+
+void Tape::trace(const std::string& file) const {
+  check(options_.trace, "trace", "no times were noted: make the tape with {{.trace = true}}");
+  nlohmann::ordered_json events = nlohmann::ordered_json::array();
+  for (const Event& e : events_) {
+    const char* pass = e.cost.calls > 0 ? "forward" : "backward";
+    events.push_back({{"name", e.op}, {"cat", pass}, {"ph", "X"}, {"pid", ::getpid()}, {"tid", ::gettid()}});
+    events.back()["ts"] = std::chrono::duration<double, std::micro>(e.start.time_since_epoch()).count();
+    events.back().update({{"dur", 1e6 * e.cost.seconds()}, {"args", {{"module", e.module}, {"bytes", e.bytes}}}});
+  }
+  events = {{"traceEvents", events}};
+  write_file_atomic(file, events.dump(1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
 }  // namespace norma

@@ -1,4 +1,4 @@
-// Where errors, tapes and profiles say that they are in a model: the path of the module that runs.
+// Where errors, tapes, profiles and traces say that they are in a model: the path of the module that runs.
 #include <array>
 #include <sstream>
 #include <thread>
@@ -7,6 +7,7 @@
 #include "norma/nn/layers.h"
 #include "norma/nn/norm/norm.h"
 #include "norma/nn/sequential.h"
+#include "tests/files.h"
 #include "tests/golden.h"
 
 namespace norma::nn {
@@ -231,7 +232,7 @@ TEST(Running, TheBackwardPassNamesTheModuleThatRanTheOp) {
 
 TEST(Running, TapesNameModules) {
   Cnn net;
-  Tape tape;
+  Tape tape({.trace = true});
   const Tensor x = ones({2, 8, 8, 1}), loss = sum(net(x));
   std::vector<std::string> names;
   for (const auto& entry : tape.entries()) names.push_back(fmt::format("{} {}", entry.op, entry.module));
@@ -253,6 +254,36 @@ TEST(Running, TapesNameModules) {
   std::istringstream table(Tape::table(by_module));
   for (std::string line; std::getline(table, line);)
     EXPECT_EQ(line.size(), Tape::table(by_op).find('\n') + std::string("global_avg_pool (in Cnn)").size() - 20) << line;
+
+  const TemporaryFolder folder;
+  tape.trace(folder / "trace.json");
+  const Bytes bytes = read_file(folder / "trace.json");
+  const auto trace = nlohmann::json::parse(reinterpret_cast<const char*>(bytes.data()),
+                                           reinterpret_cast<const char*>(bytes.data()) + bytes.size());
+  const auto& events = trace.at("traceEvents");
+  ASSERT_EQ(events.size(), 2 * names.size());
+  double end = 0;
+  for (size_t i = 0; i < events.size(); ++i) {
+    const auto& event = events[i];
+    const bool forward = i < names.size();
+    const std::string name = event.at("name");
+    EXPECT_EQ(name + " " + event.at("args").at("module").get<std::string>(),
+              names[forward ? i : 2 * names.size() - 1 - i]);
+    EXPECT_EQ(event.at("cat"), forward ? "forward" : "backward");
+    EXPECT_EQ(event.at("ph"), "X");
+    EXPECT_EQ(event.at("tid"), events[0].at("tid"));
+    EXPECT_EQ(event.at("pid"), ::getpid());
+    EXPECT_GE(event.at("ts").get<double>(), end);  // none begins before the one before has ended
+    EXPECT_GT(event.at("dur"), 0);
+    end = event.at("ts").get<double>() + event.at("dur").get<double>() - 1e-3;
+  }
+  EXPECT_EQ(events[0].at("args").at("bytes"), 4 * (2 * 8 * 8 + 4 * 9 + 4 + 2 * 6 * 6 * 4));
+  EXPECT_LT(end - events[0].at("ts").get<double>(), 60e6);
+  expect_error([&] { Tape().trace(folder / "none"); },
+               "[trace] no times were noted: make the tape with {.trace = true}");
+  EXPECT_FALSE(std::filesystem::exists(folder / "none"));
+  Tape({.trace = true}).trace(folder / "empty");
+  EXPECT_EQ(read_file(folder / "empty").front(), std::byte{'{'});
 }
 
 // One model in several threads, at once whole and in parts.
