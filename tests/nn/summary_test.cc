@@ -43,5 +43,32 @@ TEST(Summary, IsATable) {
   EXPECT_TRUE(net.is_training());
 }
 
+// Of tokens and a mask, integers and bools, whose module has an operator() of its own.
+struct Tagger : Module {
+  Parameter table{ones({7, 4})};
+  Linear out{4, 3};
+  NORMA_VISIT(table, out)
+  Tensor operator()(const Tensor& ids, const Tensor& mask) { return out(index_select(table, 0, ids)) * mask.to(f32); }
+};
+
+TEST(Summary, TakesAPassOrAnyInputs) {
+  Tagger tagger;
+  const Tensor ids = zeros({5}, i64), mask = ones({5, 1}, boolean);
+  const std::string want =
+      "module   type    output  parameters\n"
+      "(model)  Tagger  -               28\n"
+      "out      Linear  [5, 3]          15\n"
+      "43 parameters, 43 of them trained, 172 bytes\n";
+  Tape tape;
+  EXPECT_EQ(summary(tagger, ids, mask), want);
+  EXPECT_EQ(summary(tagger, [&] { tagger(ids, mask); }), want);
+  EXPECT_TRUE(tape.entries().empty());
+  EXPECT_TRUE(tagger.out.is_training());
+  Net net;
+  EXPECT_EQ(summary(net, zeros({2, 8, 6, 1})), summary(net, {2, 8, 6, 1}));
+  expect_error([&] { summary(tagger, std::function<void()>()); }, "[summary] an empty function");
+  expect_error([&] { summary(tagger, Shape{5}); }, "[Tagger] has no forward(x) of one tensor");
+}
+
 }  // namespace
 }  // namespace norma::nn
