@@ -7,6 +7,7 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 
+#include "examples/common/program.h"
 #include "norma/core/file.h"
 #include "norma/norma.h"
 #include "norma/ops/conv/conv2d.h"
@@ -70,54 +71,56 @@ int main(int argc, char** argv) {
   app.add_option("--seconds", budget, "seconds for each shape");
   app.add_option("--only", only, "shapes whose name contains this");
   app.add_option("--algorithm", algorithm, "this one only (default: all)");
-  CLI11_PARSE(app, argc, argv);
-  if (threads > 0) set_num_threads(threads);
+  return examples::run_program(app, argc, argv, [&] {
+    if (threads > 0) set_num_threads(threads);
 
-  nlohmann::json rows = nlohmann::json::array();
-  fmt::print("GF/s, {} threads\n{:<28} {:<11} {:>8} {:>8} {:>8}\n", num_threads(), "", "algorithm", "forward", "input",
-             "weight");
-  for (const Case& shape : kCases) {
-    if (shape.name.find(only) == std::string::npos) continue;
-    const ConvGeometry g = shape.geometry(ConvAlgorithm::automatic);
-    Generator generator(1);
-    const Tensor x = randn({g.n, g.h, g.w, g.c}, generator), dy = randn({g.n, g.oh, g.ow, g.oc}, generator),
-                 w = randn({g.oc, g.kh, g.kw, g.c / g.groups}, generator);
-    const Tensor y = empty_like(dy), dx = empty_like(x), dw = empty_like(w);
-    const std::function<void(const ConvGeometry&)> directions[3] = {
-        [&](const ConvGeometry& by) { kernel::conv2d_forward(by, x, w, {}, y); },
-        [&](const ConvGeometry& by) { kernel::conv2d_backward_input(by, dy, w, dx, false); },
-        [&](const ConvGeometry& by) { kernel::conv2d_backward_weight(by, x, dy, dw, false); }};
+    nlohmann::json rows = nlohmann::json::array();
+    fmt::print("GF/s, {} threads\n{:<28} {:<11} {:>8} {:>8} {:>8}\n", num_threads(), "", "algorithm", "forward",
+               "input", "weight");
+    for (const Case& shape : kCases) {
+      if (shape.name.find(only) == std::string::npos) continue;
+      const ConvGeometry g = shape.geometry(ConvAlgorithm::automatic);
+      Generator generator(1);
+      const Tensor x = randn({g.n, g.h, g.w, g.c}, generator), dy = randn({g.n, g.oh, g.ow, g.oc}, generator),
+                   w = randn({g.oc, g.kh, g.kw, g.c / g.groups}, generator);
+      const Tensor y = empty_like(dy), dx = empty_like(x), dw = empty_like(w);
+      const std::function<void(const ConvGeometry&)> directions[3] = {
+          [&](const ConvGeometry& by) { kernel::conv2d_forward(by, x, w, {}, y); },
+          [&](const ConvGeometry& by) { kernel::conv2d_backward_input(by, dy, w, dx, false); },
+          [&](const ConvGeometry& by) { kernel::conv2d_backward_weight(by, x, dy, dw, false); }};
 
-    std::vector<Candidate> list;
-    for (const auto& [name, value] : kAlgorithms) {
-      if (!algorithm.empty() && name != algorithm) continue;
-      try {  // those that cannot do it say so
-        conv2d(view::slice(x, 0, 0, 1), w, {}, {shape.stride, shape.padding, 1, shape.groups, value});
-        list.push_back({name, shape.geometry(value), {}});
-      } catch (const Error&) {
+      std::vector<Candidate> list;
+      for (const auto& [name, value] : kAlgorithms) {
+        if (!algorithm.empty() && name != algorithm) continue;
+        try {  // those that cannot do it say so
+          conv2d(view::slice(x, 0, 0, 1), w, {}, {shape.stride, shape.padding, 1, shape.groups, value});
+          list.push_back({name, shape.geometry(value), {}});
+        } catch (const Error&) {
+        }
+      }
+      Clock::time_point start = Clock::now();
+      for (int round = 0; round < 5 || std::chrono::duration<double>(Clock::now() - start).count() < budget; ++round) {
+        for (Candidate& candidate : list)
+          for (int i = 0; i < 3; ++i) {
+            const Clock::time_point begin = Clock::now();
+            directions[i](candidate.geometry);
+            if (round >= 2)  // the first two are to warm up
+              candidate.seconds[i].push_back(std::chrono::duration<double>(Clock::now() - begin).count());
+          }
+        if (round == 1) start = Clock::now();
+      }
+
+      const double flops = 2e-9 * static_cast<double>(dy.numel() * w.numel() / g.oc);
+      for (const Candidate& candidate : list) {
+        double speed[3];
+        for (int i = 0; i < 3; ++i) speed[i] = flops / median(candidate.seconds[i]);
+        fmt::print("{:<28} {:<11} {:>8.1f} {:>8.1f} {:>8.1f}\n", &candidate == list.data() ? shape.name : "",
+                   candidate.name, speed[0], speed[1], speed[2]);
+        rows.push_back({{"shape", shape.name}, {"algorithm", candidate.name}, {"gflops", speed}});
       }
     }
-    Clock::time_point start = Clock::now();
-    for (int round = 0; round < 5 || std::chrono::duration<double>(Clock::now() - start).count() < budget; ++round) {
-      for (Candidate& candidate : list)
-        for (int i = 0; i < 3; ++i) {
-          const Clock::time_point begin = Clock::now();
-          directions[i](candidate.geometry);
-          if (round >= 2)  // the first two are to warm up
-            candidate.seconds[i].push_back(std::chrono::duration<double>(Clock::now() - begin).count());
-        }
-      if (round == 1) start = Clock::now();
-    }
-
-    const double flops = 2e-9 * static_cast<double>(dy.numel() * w.numel() / g.oc);
-    for (const Candidate& candidate : list) {
-      double speed[3];
-      for (int i = 0; i < 3; ++i) speed[i] = flops / median(candidate.seconds[i]);
-      fmt::print("{:<28} {:<11} {:>8.1f} {:>8.1f} {:>8.1f}\n", &candidate == list.data() ? shape.name : "",
-                 candidate.name, speed[0], speed[1], speed[2]);
-      rows.push_back({{"shape", shape.name}, {"algorithm", candidate.name}, {"gflops", speed}});
-    }
-  }
-  if (!json_file.empty())
-    write_file_atomic(json_file, nlohmann::json{{"threads", num_threads()}, {"rows", rows}}.dump(2) + "\n");
+    if (!json_file.empty())
+      write_file_atomic(json_file, nlohmann::json{{"threads", num_threads()}, {"rows", rows}}.dump(2) + "\n");
+    return 0;
+  });
 }

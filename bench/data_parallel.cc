@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "bench/noise.h"
+#include "examples/common/program.h"
 #include "examples/common/resnet.h"
 
 namespace {
@@ -177,20 +178,17 @@ int main(int argc, char** argv) {
   app.add_option("--norm", options.norm)->check(CLI::IsMember({"bn", "sync"}));
   app.add_option("--workers", options.workers, "in all processes; 0: one in each")->check(CLI::Range(0, 1 << 16));
   app.add_option("--threads", options.threads, "of each process; 0: all cores")->check(CLI::Range(0, 1024));
-  app.add_option("--batch", options.batch, "of all workers together")->check(CLI::PositiveNumber);
-  app.add_option("--steps", options.steps, "to be timed")->check(CLI::PositiveNumber);
+  app.add_option("--batch", options.batch, "of all workers together")->check(examples::at_least(1));
+  app.add_option("--steps", options.steps, "to be timed")->check(examples::at_least(1));
   app.add_option("--weights", options.weights, "begin with these, as train_step --save-weights writes them");
   app.add_flag("--layers", options.layers, "what each synchronized norm exchanges");
   app.add_option("--json", options.json, "write the result to this file");
-  CLI11_PARSE(app, argc, argv);
-  try {
+  return examples::run_program(app, argc, argv, [&] {
     if (options.threads > 0) set_num_threads(options.threads);
     options.threads = num_threads();
     manual_seed(1);
     const nn::Workers workers(argc, argv, {.count = options.workers});
     workers.run([&](nn::Worker& me) { work(me, options, workers.processes()); });
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "error: {}\n", error.what());
-    return 1;
-  }
+    return 0;
+  });
 }

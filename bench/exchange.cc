@@ -12,6 +12,8 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 
+#include "examples/common/program.h"
+
 namespace {
 
 using namespace norma;
@@ -89,11 +91,5 @@ int main(int argc, char** argv) {
   std::string json;
   CLI::App app("Times exchanges between processes.");
   app.add_option("--json", json, "write the result to this file");
-  CLI11_PARSE(app, argc, argv);
-  try {
-    return run(argc, argv, json);
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "error: {}\n", error.what());
-    return 1;
-  }
+  return examples::run_program(app, argc, argv, [&] { return run(argc, argv, json); });
 }

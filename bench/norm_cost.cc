@@ -10,6 +10,7 @@
 #include <numeric>
 #include <random>
 
+#include "examples/common/program.h"
 #include "norma/core/file.h"
 #include "norma/norma.h"
 #include "norma/ops/norm/norm.h"
@@ -143,62 +144,65 @@ int main(int argc, char** argv) {
   app.add_option("--device", device_name, "cpu, cuda, cuda:1, ...");
   app.add_option("--threads", threads, "threads (default: all cores)");
   app.add_option("--seconds", budget, "seconds for each shape");
-  CLI11_PARSE(app, argc, argv);
-  if (threads > 0) set_num_threads(threads);
+  return examples::run_program(app, argc, argv, [&] {
+    if (threads > 0) set_num_threads(threads);
 
-  const Device device = Device::parse(device_name);
-  std::vector<Shape> shapes = {{128, 32, 32, 16}, {128, 16, 16, 32}, {128, 8, 8, 64}, {32, 56, 56, 64}, {4096, 512}};
-  if (device.is_cuda()) shapes.push_back({128, 56, 56, 64});
+    const Device device = Device::parse(device_name);
+    std::vector<Shape> shapes = {{128, 32, 32, 16}, {128, 16, 16, 32}, {128, 8, 8, 64}, {32, 56, 56, 64}, {4096, 512}};
+    if (device.is_cuda()) shapes.push_back({128, 56, 56, 64});
 
-  nlohmann::json rows = nlohmann::json::array();
-  for (const Shape& shape : shapes) {
-    Generator generator(1);
-    Tensor x = randn(shape, generator).to(device), gamma = ones({shape.back()}, f32, device),
-           beta = zeros({shape.back()}, f32, device);
-    const Tensor dy = randn(shape, generator).to(device);
-    for (Tensor* leaf : {&x, &gamma, &beta}) leaf->set_requires_grad();
-    std::vector<Candidate> list = candidates(shape);
-    Timing limit;
-    std::vector<size_t> order(list.size() + 1);
-    std::iota(order.begin(), order.end(), size_t{0});
-    std::mt19937 shuffler(1);
-    const auto start = Clock::now();
-    for (int round = 0; round < 5 || seconds_since(start) < budget; ++round) {
-      if (round == 2) {  // the first two were to warm up
-        for (Candidate& candidate : list) candidate.timing = {};
-        limit = {};
+    nlohmann::json rows = nlohmann::json::array();
+    for (const Shape& shape : shapes) {
+      Generator generator(1);
+      Tensor x = randn(shape, generator).to(device), gamma = ones({shape.back()}, f32, device),
+             beta = zeros({shape.back()}, f32, device);
+      const Tensor dy = randn(shape, generator).to(device);
+      for (Tensor* leaf : {&x, &gamma, &beta}) leaf->set_requires_grad();
+      std::vector<Candidate> list = candidates(shape);
+      Timing limit;
+      std::vector<size_t> order(list.size() + 1);
+      std::iota(order.begin(), order.end(), size_t{0});
+      std::mt19937 shuffler(1);
+      const auto start = Clock::now();
+      for (int round = 0; round < 5 || seconds_since(start) < budget; ++round) {
+        if (round == 2) {  // the first two were to warm up
+          for (Candidate& candidate : list) candidate.timing = {};
+          limit = {};
+        }
+        std::shuffle(order.begin(), order.end(), shuffler);  // else each would always find the caches of the same other
+        for (size_t next : order) {
+          if (next == list.size()) ceiling(limit, x, dy);
+          else step(list[next], x, gamma, beta, dy);
+        }
       }
-      std::shuffle(order.begin(), order.end(), shuffler);  // else each would always find the caches of the same other
-      for (size_t next : order) {
-        if (next == list.size()) ceiling(limit, x, dy);
-        else step(list[next], x, gamma, beta, dy);
+      const double bytes = 4.0 * static_cast<double>(x.numel());
+      const double limit_forward = 3e-9 * bytes / median(limit.forward),
+                   limit_backward = 5e-9 * bytes / median(limit.backward);
+      fmt::print("\n{}  {:.1f} MB, {}, {} threads, {} rounds; plain loops: forward {:.0f} GB/s, backward {:.0f} GB/s\n",
+                 shape, 1e-6 * bytes, device, num_threads(), limit.forward.size(), limit_forward, limit_backward);
+      fmt::print("{:<26} {:>9} {:>10} {:>10} {:>8} {:>9} {:>9}\n", "norm", "elements", "forward us", "backward",
+                 "ratio", "fwd GB/s", "bwd GB/s");
+      for (const Candidate& candidate : list) {
+        const double f = median(candidate.timing.forward), b = median(candidate.timing.backward);
+        const double ratio = candidate.timing.total() / list[0].timing.total();
+        const int64_t elements = cell_elements(x, candidate.grouping);
+        fmt::print("{:<26} {:>9} {:>10.0f} {:>10.0f} {:>8.2f} {:>5.0f} {:>3.0f}% {:>4.0f} {:>3.0f}%\n", candidate.name,
+                   elements, 1e6 * f, 1e6 * b, ratio, 3e-9 * bytes / f, 100 * 3e-9 * bytes / f / limit_forward,
+                   5e-9 * bytes / b, 100 * 5e-9 * bytes / b / limit_backward);
+        rows.push_back({{"shape", std::vector<int64_t>(shape.begin(), shape.end())},
+                        {"norm", candidate.name},
+                        {"cell_elements", elements},
+                        {"forward_seconds", f},
+                        {"backward_seconds", b},
+                        {"ratio_to_batch", ratio},
+                        {"forward_of_ceiling", 3e-9 * bytes / f / limit_forward},
+                        {"backward_of_ceiling", 5e-9 * bytes / b / limit_backward}});
       }
     }
-    const double bytes = 4.0 * static_cast<double>(x.numel());
-    const double limit_forward = 3e-9 * bytes / median(limit.forward),
-                 limit_backward = 5e-9 * bytes / median(limit.backward);
-    fmt::print("\n{}  {:.1f} MB, {}, {} threads, {} rounds; plain loops: forward {:.0f} GB/s, backward {:.0f} GB/s\n",
-               shape, 1e-6 * bytes, device, num_threads(), limit.forward.size(), limit_forward, limit_backward);
-    fmt::print("{:<26} {:>9} {:>10} {:>10} {:>8} {:>9} {:>9}\n", "norm", "elements", "forward us", "backward", "ratio",
-               "fwd GB/s", "bwd GB/s");
-    for (const Candidate& candidate : list) {
-      const double f = median(candidate.timing.forward), b = median(candidate.timing.backward);
-      const double ratio = candidate.timing.total() / list[0].timing.total();
-      const int64_t elements = cell_elements(x, candidate.grouping);
-      fmt::print("{:<26} {:>9} {:>10.0f} {:>10.0f} {:>8.2f} {:>5.0f} {:>3.0f}% {:>4.0f} {:>3.0f}%\n", candidate.name,
-                 elements, 1e6 * f, 1e6 * b, ratio, 3e-9 * bytes / f, 100 * 3e-9 * bytes / f / limit_forward,
-                 5e-9 * bytes / b, 100 * 5e-9 * bytes / b / limit_backward);
-      rows.push_back({{"shape", std::vector<int64_t>(shape.begin(), shape.end())},
-                      {"norm", candidate.name},
-                      {"cell_elements", elements},
-                      {"forward_seconds", f},
-                      {"backward_seconds", b},
-                      {"ratio_to_batch", ratio},
-                      {"forward_of_ceiling", 3e-9 * bytes / f / limit_forward},
-                      {"backward_of_ceiling", 5e-9 * bytes / b / limit_backward}});
-    }
-  }
-  if (!json_file.empty())
-    write_file_atomic(
-        json_file, nlohmann::json{{"device", device.str()}, {"threads", num_threads()}, {"rows", rows}}.dump(2) + "\n");
+    if (!json_file.empty())
+      write_file_atomic(
+          json_file,
+          nlohmann::json{{"device", device.str()}, {"threads", num_threads()}, {"rows", rows}}.dump(2) + "\n");
+    return 0;
+  });
 }

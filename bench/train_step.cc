@@ -13,6 +13,7 @@
 #include <numeric>
 
 #include "bench/noise.h"
+#include "examples/common/program.h"
 #include "examples/common/resnet.h"
 #include "examples/mnist/model.h"
 
@@ -43,9 +44,7 @@ struct Options {
 // Where the time of `steps` went, by op, from what their tapes noted: in ms a step.
 void print_profile(const Tape::Profile& profile, double steps, double whole_ms) {
   std::vector<std::pair<std::string, Tape::ProfileRow>> rows(profile.begin(), profile.end());
-  const auto seconds = [](const Tape::ProfileRow& row) { return row.forward_seconds + row.backward_seconds; };
-  std::sort(rows.begin(), rows.end(),
-            [&](const auto& a, const auto& b) { return seconds(a.second) > seconds(b.second); });
+  std::ranges::sort(rows, std::greater(), [](const auto& row) { return row.second.seconds(); });
   fmt::print("{:<18}{:>7}{:>12}{:>13}{:>9}{:>11}\n", "op", "calls", "forward ms", "backward ms", "share", "saved MB");
   double known = 0;
   for (const auto& [op, row] : rows) {
@@ -106,14 +105,8 @@ int run(const Options& options, Clock::time_point start) {
       loss = cross_entropy((*model)(batch.images), batch.labels);
       tape.backward(loss);
       optimizer.step();
-      for (const auto& [op, row] : tape.profile()) {
-        if (!options.profile || step < kWarmup) continue;
-        Tape::ProfileRow& sum = profile[op];
-        sum.calls += row.calls;
-        sum.forward_seconds += row.forward_seconds;
-        sum.backward_seconds += row.backward_seconds;
-        sum.bytes_saved += row.bytes_saved;
-      }
+      if (options.profile && step >= kWarmup)
+        for (const auto& [op, row] : tape.profile()) profile[op] += row;
     }
     const bool last = step >= kWarmup && (step - kWarmup) % together == together - 1;
     if (device.is_cuda() && (step < kWarmup || last)) (options.infer ? sum(logits) : loss).item();
@@ -167,20 +160,14 @@ int main(int argc, char** argv) {
   app.option_defaults()->always_capture_default();
   app.add_option("--model", options.model)->check(CLI::IsMember({"resnet20", "mnist_cnn"}));
   app.add_option("--device", options.device, "cpu, cuda, cuda:1, ...");
-  app.add_option("--batch", options.batch)->check(CLI::PositiveNumber);
+  app.add_option("--batch", options.batch)->check(examples::at_least(1));
   app.add_option("--threads", options.threads, "0: all cores")->check(CLI::Range(0, 1024));
-  app.add_option("--steps", options.steps, "to be timed; 0: none, for --save-weights")->check(CLI::NonNegativeNumber);
+  app.add_option("--steps", options.steps, "to be timed; 0: none, for --save-weights")->check(examples::at_least(0));
   app.add_flag("--infer", options.infer, "the forward pass in evaluation mode");
   app.add_option("--conv", options.conv, "the convolution algorithm, as the environment variable NORMA_CONV");
   app.add_option("--weights", options.weights, "begin with these (safetensors, PyTorch's layout)");
   app.add_option("--save-weights", options.save_weights, "write the weights that the run begins with, in that layout");
   app.add_flag("--profile", options.profile, "of training: where the time goes, by op");
   app.add_option("--json", options.json, "write the result to this file");
-  CLI11_PARSE(app, argc, argv);
-  try {
-    return run(options, start);
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "error: {}\n", error.what());
-    return 1;
-  }
+  return examples::run_program(app, argc, argv, [&] { return run(options, start); });
 }

@@ -165,7 +165,7 @@ int main(int argc, char** argv) {
   app.add_option("--schedule", options.schedule, "of the learning rate: onecycle, cosine, or step (as He et al.)")
       ->check(CLI::IsMember({"onecycle", "cosine", "step"}));
   app.add_option("--momentum", options.momentum, "of SGD, after Nesterov")->check(CLI::Range(0.0, 0.9999));
-  app.add_option("--weight-decay", options.weight_decay, "not of norms and biases")->check(CLI::NonNegativeNumber);
+  app.add_option("--weight-decay", options.weight_decay, "not of norms and biases")->check(examples::at_least(0));
   app.add_option("--label-smoothing", options.smoothing, "share of the target spread over all classes")
       ->check(CLI::Range(0.0, 1.0));
   app.add_option("--crop", options.crop, "shift pictures by up to so many pixels")->check(CLI::Range(0, 32));
@@ -177,7 +177,7 @@ int main(int argc, char** argv) {
   app.add_option("--ema", options.ema, "test an average of the weights with this decay a step; 0: the weights")
       ->check(CLI::Range(0.0, 0.999999));
   app.add_option("--precise", options.precise, "pictures from which the average's populations are estimated")
-      ->check(CLI::PositiveNumber);
+      ->check(examples::at_least(1));
   app.add_flag("--tta", options.tta, "test by the mean of what is said to a picture and to its mirror image");
   options.norms.add_to(app);
   return examples::run_program(app, argc, argv, [&] { return examples::run(options, argc, argv); });

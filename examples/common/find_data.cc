@@ -10,6 +10,7 @@
 #include "examples/common/cifar.h"
 #include "examples/common/digits.h"
 #include "examples/common/idx.h"
+#include "examples/common/program.h"
 
 namespace examples {
 namespace {
@@ -62,7 +63,7 @@ void DataOptions::add_to(CLI::App& app) {
   CLI::Option* data = app.add_option("--data", folder, "folder of the data set; default: look in $NORMA_DATA");
   app.add_flag("--synthetic", synthetic, "drawn digits, without any file")->excludes(data);
   app.add_option("--limit", limit, "use the first so many pictures only, of both parts")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least(1))
       ->default_str("all");
 }
 

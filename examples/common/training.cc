@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "examples/common/plot.h"
+#include "examples/common/program.h"
 #include "examples/common/progress.h"
 #include "examples/common/workers.h"
 
@@ -44,24 +45,24 @@ int threads_of_process() {
 }  // namespace
 
 void TrainingOptions::add_to(CLI::App& app) {
-  app.add_option("--epochs", epochs)->check(CLI::NonNegativeNumber);
-  app.add_option("--batch", batch, "pictures in a batch")->check(CLI::PositiveNumber);
-  app.add_option("--lr", lr, "learning rate, the largest of the schedule")->check(CLI::PositiveNumber);
+  app.add_option("--epochs", epochs)->check(at_least(0));
+  app.add_option("--batch", batch, "pictures in a batch")->check(at_least(1));
+  app.add_option("--lr", lr, "learning rate, the largest of the schedule")->check(at_least(0));
   app.add_option("--seed", seed, "of the weights, the order, the augmentation");
   app.add_option("--threads", threads, "of each process; 0: $NORMA_NUM_THREADS, or every core, or its part of them")
       ->check(CLI::Range(0, 1024));
   app.add_option("--workers", workers, "replicas of the model that batches are divided among; 0: one a process")
       ->check(CLI::Range(0, 65536));
   app.add_option("--exchange-timeout", exchange_timeout, "seconds that a worker waits for the others")
-      ->check(CLI::PositiveNumber);
+      ->check(at_least(0.001));
   app.add_option("--device", device, "cpu, cuda, cuda:1, ...");
   app.add_option("--save", save, "write the weights to this file (safetensors)");
   app.add_option("--load", load, "begin with the weights in this file");
   app.add_option("--resume", resume, "keep a checkpoint in this folder, and go on from it if there is one");
   app.add_option("--log", log, "append a record of the run to this file (JSON lines)");
-  app.add_option("--log-every", log_every, "steps between two looks at the loss")->check(CLI::PositiveNumber);
+  app.add_option("--log-every", log_every, "steps between two looks at the loss")->check(at_least(1));
   app.add_option("--eval-every", eval_every, "epochs between two evaluations; the last is always evaluated")
-      ->check(CLI::PositiveNumber);
+      ->check(at_least(1));
   app.add_option("--json", json, "write the result to this file");
   app.add_option("--plot", plot, "draw the curves to this file, .svg or .png (by gnuplot), and write them to .csv")
       ->check([](const std::string& path) {

@@ -331,7 +331,7 @@ int main(int argc, char** argv) {
   options.norms.add_to(app);
   app.get_option("--norm")->description("none, bn, bn:K, in, hin, gn:G, ln, rms, brn; several as bn,in; or all");
   app.add_option("--seeds", options.seeds, "so many networks of each norm, from --seed, --seed + 1, ...")
-      ->check(CLI::PositiveNumber)
+      ->check(examples::at_least(1))
       ->default_str("1; of --norm all 3");
   app.add_option("--sigma", options.sigma, "levels of noise, as deviations in 255ths")
       ->delimiter(',')

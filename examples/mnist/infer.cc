@@ -82,8 +82,8 @@ int main(int argc, char** argv) {
   app.add_option("file", options.file, "weights, written by mnist --save")->required();
   app.add_option("--data", options.data, "folder of the data set; default: as mnist");
   app.add_flag("--synthetic", options.synthetic, "drawn digits")->excludes("--data");
-  app.add_option("--count", options.count, "pictures to show")->check(CLI::PositiveNumber);
-  app.add_option("--first", options.first, "number of the first test picture")->check(CLI::NonNegativeNumber);
+  app.add_option("--count", options.count, "pictures to show")->check(examples::at_least(1));
+  app.add_option("--first", options.first, "number of the first test picture")->check(examples::at_least(0));
   app.add_flag("--wrong", options.wrong, "only those it gets wrong");
   app.add_option("--png", options.png, "write them to this file as well");
   return examples::run_program(app, argc, argv, [&] { return examples::run(options); });

@@ -169,6 +169,6 @@ int main(int argc, char** argv) {
   return examples::run_program(app, argc, argv, [&] {
     if (!options.names.empty() || options.list) return examples::run(options);
     fmt::print(stderr, "{}", app.help());
-    return 2;
+    return 1;
   });
 }

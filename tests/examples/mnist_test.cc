@@ -295,13 +295,22 @@ TEST_F(Mnist, TakesOddSizes) {
 TEST_F(Mnist, RefusesOptionsThatMakeNoSense) {
   for (const Arguments& arguments : {Arguments{"--batch", "0"},
                                      {"--epochs", "-1"},
-                                     {"--lr", "0"},
+                                     {"--lr", "-1"},
                                      {"--nonsense"},
                                      {"--synthetic", "--data", "x"},
                                      {"--limit", "-3"}}) {
     Program program(NORMA_MNIST, arguments, file("output"));
-    EXPECT_GT(program.wait(), 1) << arguments[0];
+    EXPECT_EQ(program.wait(), 1) << arguments[0];
   }
+  refuses({"--lr", "-1"}, "--lr: want a number of at least 0, not -1\n");
+  refuses({"--lr", "nan"}, "--lr: want a number of at least 0, not nan\n");
+  refuses({"--lr", "1e999"}, "--lr: want a number of at least 0, not 1e999\n");
+  refuses({"--batch", "0"}, "--batch: want a number of at least 1, not 0\n");
+  refuses({"--batch", "1x"}, "--batch: want a number of at least 1, not 1x\n");
+  refuses({"--limit", "-3"}, "--limit: want a number of at least 1, not -3\n");
+  Program help(NORMA_MNIST, {"--help"}, file("output"));
+  EXPECT_EQ(help.wait(), 0);
+  EXPECT_EQ(infer({"--nonsense"}).first, 1);
   refuses({"--device", "gpu", "--synthetic"}, "gpu");
   refuses({"--device", "cuda-emulated", "--synthetic"}, "'cuda-emulated' is not a device");
 #ifndef NORMA_WITH_CUDA
