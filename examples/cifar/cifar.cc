@@ -62,10 +62,11 @@ int train_and_test(const Options& options, const Data& data, const ChannelStats&
   DataLoader train(data.train, {.batch = training.batch,
                                 .shuffle = true,
                                 .seed = training.seed,
+                                .device = device,
                                 .transforms = augmentation(options, data.mirrors),
                                 .normalize = stats,
                                 .worker = me});
-  DataLoader test(data.test, {.batch = 500, .normalize = stats, .worker = me});
+  DataLoader test(data.test, {.batch = 500, .device = device, .normalize = stats, .worker = me});
   // What populations are estimated from: pictures as they are, as those to be tested.
   const DataLoader plain(data.train,
                          {.batch = 500, .seed = training.seed, .prefetch = 0, .normalize = stats, .worker = me});
@@ -112,8 +113,8 @@ int train_and_test(const Options& options, const Data& data, const ChannelStats&
     optimizer.set_lr(schedule(number));
     optimizer.zero_grad();
     Tape tape;
-    const Tensor logits = (*model)(batch.images.to(device));
-    const Tensor loss = cross_entropy(logits, batch.labels.to(device), {.label_smoothing = options.smoothing});
+    const Tensor logits = (*model)(batch.images);
+    const Tensor loss = cross_entropy(logits, batch.labels, {.label_smoothing = options.smoothing});
     tape.backward(loss * batch.weight);
     nn::average_gradients(me, optimizer);
     optimizer.step();
