@@ -57,15 +57,10 @@ int run(const Options& options) {
   int64_t seen = 0, right = 0;
   for (int64_t i = options.first; i < test.size() && std::ssize(pictures) < options.count; ++i, ++seen) {
     const Tensor pixels = view::slice(test.images, 0, i, i + 1);
-    const Tensor probabilities = softmax(model(to_float(pixels, stats)));
-    const int64_t guess = static_cast<int64_t>(argmax(probabilities, -1).item());
-    const int64_t truth = test.labels.data<int64_t>()[i];
-    const auto name = [&](int64_t label) { return classes.at(static_cast<size_t>(label)); };
-    right += guess == truth;
-    if (options.wrong && guess == truth) continue;
-    std::string caption = fmt::format("{} {:.0f}%", name(guess), 100 * probabilities.at({0, guess}));
-    if (guess != truth) caption += fmt::format(" (is {})", name(truth));
-    pictures.push_back({view::reshape(pixels, image), caption, guess == truth});
+    const Picture picture =
+        labelled(pixels, model(to_float(pixels, stats)), view::slice(test.labels, 0, i, i + 1), classes)[0];
+    right += picture.good;
+    if (!options.wrong || !picture.good) pictures.push_back(picture);
   }
   fmt::print("{}\n\n{}{} of {} right\n", data.origin, draw(pictures), right, seen);
   if (!options.png.empty()) write_png(options.png, pictures);
@@ -85,6 +80,6 @@ int main(int argc, char** argv) {
   app.add_option("--count", options.count, "pictures to show")->check(examples::at_least(1));
   app.add_option("--first", options.first, "number of the first test picture")->check(examples::at_least(0));
   app.add_flag("--wrong", options.wrong, "only those it gets wrong");
-  app.add_option("--png", options.png, "write them to this file as well");
+  app.add_option("--png", options.png, "write them to this file as well, with what it says");
   return examples::run_program(app, argc, argv, [&] { return examples::run(options); });
 }
