@@ -12,21 +12,20 @@
 
 namespace examples {
 
-RunLog::RunLog(const std::string& path) : path_(path) {
+AppendedFile::AppendedFile(const std::string& path) : path_(path) {
   if (path.empty()) return;
   file_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
   norma::check(file_ >= 0, "log", "cannot open '{}': {}", path, std::strerror(errno));
 }
 
-RunLog::~RunLog() {
+AppendedFile::~AppendedFile() {
   if (file_ >= 0) ::close(file_);
 }
 
-void RunLog::write(const nlohmann::ordered_json& line) {
+void AppendedFile::write(std::string_view record) {
   if (file_ < 0) return;
-  const std::string text = line.dump() + "\n";
-  errno = ENOSPC;  // what else writes a part of a line
-  if (::write(file_, text.data(), text.size()) == static_cast<ssize_t>(text.size())) return;
+  errno = ENOSPC;  // what else writes a part of it
+  if (::write(file_, record.data(), record.size()) == static_cast<ssize_t>(record.size())) return;
   fmt::print(stderr, "warning: cannot write '{}': {}; the log ends here\n", path_, std::strerror(errno));
   ::close(std::exchange(file_, -1));
 }

@@ -63,6 +63,8 @@ void TrainingOptions::add_to(CLI::App& app) {
   app.add_option("--log-every", log_every, "steps between two looks at the loss")->check(at_least(1));
   app.add_option("--eval-every", eval_every, "epochs between two evaluations; the last is always evaluated")
       ->check(at_least(1));
+  app.add_option("--tensorboard", tensorboard,
+                 "write curves, pictures and histograms of the weights to this folder, for TensorBoard");
   app.add_option("--json", json, "write the result to this file");
   app.add_option("--plot", plot, "draw the curves to this file, .svg or .png (by gnuplot), and write them to .csv")
       ->check([](const std::string& path) {
@@ -137,9 +139,12 @@ Trainer::Trainer(const TrainingOptions& options, std::string program, const nn::
       me_(*run.worker),
       train_(train),
       log_(me_.first() ? options.log : "") {
-  if (options_.resume.empty()) return;
-  if (first_says(me_, [&] { return std::filesystem::exists(checkpoint(options_.resume)); })) resume();
-  else if (me_.first()) std::filesystem::create_directories(options_.resume);
+  if (!options_.resume.empty()) {
+    if (first_says(me_, [&] { return std::filesystem::exists(checkpoint(options_.resume)); })) resume();
+    else if (me_.first()) std::filesystem::create_directories(options_.resume);
+  }
+  if (me_.first() && !options_.tensorboard.empty())
+    events_.emplace(options_.tensorboard + "/" + program_, options_.resume.empty() ? 0 : progress_.step + 1);
 }
 
 void Trainer::save(const std::string& folder) {
@@ -215,6 +220,12 @@ int Trainer::run(const std::function<StepResult(const data::Batch&, int64_t)>& s
                     {"lr", run_.optimizer.lr()},
                     {"loss", loss},
                     {"images_per_second", speed}});
+        if (events_) {
+          events_->scalar("step/loss", progress_.step, loss);
+          events_->scalar("step/lr", progress_.step, run_.optimizer.lr());
+          events_->scalar("step/images_per_second", progress_.step, speed);
+          if (progress_.batch == train_.batches()) show(batch, result);
+        }
       }
       const int signal = signal_of_workers(me_, interrupt);
       if (signal == 0) continue;
@@ -239,6 +250,8 @@ int Trainer::run(const std::function<StepResult(const data::Batch&, int64_t)>& s
     line["images_per_second"] = speed;
     log_.write(line);
     history_.push_back(line);
+    for (const auto& [name, value] : metrics)
+      if (events_) events_->scalar("epoch/" + name, progress_.step, value);
 
     progress_.epoch = epoch;
     progress_.batch = 0;
@@ -257,6 +270,28 @@ int Trainer::run(const std::function<StepResult(const data::Batch&, int64_t)>& s
   if (result_.empty()) result_ = this->evaluate(evaluate);
   draw();
   return 0;
+}
+
+// To TensorBoard, behind an epoch: pictures of its last batch as the model sees them, with what it says of them, and
+// histograms of the weights and of the populations of the norms.
+void Trainer::show(const data::Batch& batch, const StepResult& result) {
+  const int64_t count = std::min<int64_t>(batch.size(), 16);
+  if (const int64_t channels = batch.images.dim(-1); count > 0 && (channels == 1 || channels == 3)) {
+    const auto first = [&](const Tensor& x) { return view::slice(x.to(cpu_device), 0, 0, count); };
+    const auto& [mean, deviation] = train_.normalization();
+    const Tensor seen = first(batch.images).to(f64) * tensor(deviation, {channels}) + tensor(mean, {channels});
+    const Tensor pixels = (clamp(seen, 0, 1) * 255 + 0.5).to(u8);
+    std::vector<Picture> pictures;
+    if (result.logits.defined())
+      pictures = labelled(pixels, first(result.logits), first(batch.labels), train_.dataset().class_names);
+    for (int64_t i = 0; i < count && !result.logits.defined(); ++i)
+      pictures.push_back({view::reshape(view::slice(pixels, 0, i, i + 1), pixels.shape().without(0))});
+    events_->picture("pictures/train", progress_.step, encode_png(pictures));
+  }
+  for (const auto& [path, weight] : run_.model.named_parameters())
+    events_->histogram("weights/" + path, progress_.step, weight);
+  for (const auto& [path, buffer] : run_.model.named_buffers())
+    if (buffer.is_floating()) events_->histogram("statistics/" + path, progress_.step, buffer);
 }
 
 // A panel for each "train_x", "test_x" of the history.

@@ -1,5 +1,6 @@
 // What the trainers share: the options of their command lines, and Trainer, the loop over epochs with all that stands
-// around a training step: progress, log, checkpoints, resuming, Ctrl-C, curves. The step itself is the program's.
+// around a training step: progress, log, TensorBoard, checkpoints, resuming, Ctrl-C, curves. The step itself is the
+// program's.
 #pragma once
 
 #include <norma/norma.h>
@@ -7,6 +8,7 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 
+#include "examples/common/event_file.h"
 #include "examples/common/run_log.h"
 
 namespace CLI {
@@ -16,7 +18,7 @@ class App;
 namespace examples {
 
 struct TrainingOptions {
-  std::string device = "cpu", save{}, load{}, resume{}, log{}, json{}, plot{};
+  std::string device = "cpu", save{}, load{}, resume{}, log{}, json{}, plot{}, tensorboard{};
   int64_t epochs = 5, batch = 128, log_every = 20, eval_every = 1;
   int threads = 0, workers = 0, processes = 1;
   double lr = 0.1, exchange_timeout = 60;
@@ -76,6 +78,7 @@ class Trainer {
   Metrics evaluate(const std::function<Metrics()>& how);
   int stop(int signal);
   void draw() const;
+  void show(const norma::data::Batch& batch, const StepResult& result);
 
   const TrainingOptions options_;
   const std::string program_;
@@ -83,6 +86,7 @@ class Trainer {
   norma::nn::Worker& me_;
   norma::data::DataLoader& train_;
   RunLog log_;
+  std::optional<EventFile> events_;  // for TensorBoard
 
   // What a checkpoint keeps besides `run_`.
   norma::nn::Progress progress_;
