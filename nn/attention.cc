@@ -18,6 +18,7 @@ MultiheadAttention::MultiheadAttention(int64_t features, int64_t count, const Mu
 
 Tensor MultiheadAttention::operator()(const Tensor& query, const Tensor& key, const Tensor& value,
                                       AttentionOptions options) {
+  const Running here(*this);
   const int64_t e = in_proj_weight.dim(1);
   for (const Tensor& x : {query, key, value})
     check(x.rank() == 3 && x.dim(2) == e && x.dim(0) == query.dim(0), "MultiheadAttention",

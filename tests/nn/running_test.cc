@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "norma/core/parallel.h"
+#include "norma/nn/attention.h"
 #include "norma/nn/layers.h"
 #include "norma/nn/norm/norm.h"
 #include "norma/nn/sequential.h"
@@ -151,6 +152,19 @@ TEST(Running, ModulesOfSeveralInputsMaySayThatTheyRun) {
   says(ones({1}), ones({1}));
   EXPECT_EQ(silent.query.seen, "Probe");
   EXPECT_EQ(says.query.seen, "query");
+}
+
+TEST(Running, AttentionOverSeveralInputsIsNamed) {
+  struct Decoder : Module {
+    MultiheadAttention cross{4, 2};
+    NORMA_VISIT(cross)
+    Tensor forward(const Tensor& x) override { return cross(x, x * 2, x * 3); }
+  } decoder;
+  Tape tape;
+  decoder(ones({1, 3, 4}));
+  EXPECT_EQ(tape.profile(ProfileBy::module).count("linear (in cross)"), 1u);
+  EXPECT_EQ(tape.profile(ProfileBy::module).count("linear (in cross.out_proj)"), 1u);
+  expect_error([&] { decoder(ones({1, 3, 5})); }, "(in cross)");
 }
 
 struct Cnn : Module {
