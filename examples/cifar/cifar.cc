@@ -66,10 +66,11 @@ int train_and_test(const Options& options, const Data& data, const ChannelStats&
                                 .transforms = augmentation(options, data.mirrors),
                                 .normalize = stats,
                                 .worker = me});
-  DataLoader test(data.test, {.batch = 500, .device = device, .normalize = stats, .worker = me});
+  DataLoader test(data.test, {.batch = 500, .device = device, .normalize = train.normalization(), .worker = me});
   // What populations are estimated from: pictures as they are, as those to be tested.
-  const DataLoader plain(data.train,
-                         {.batch = 500, .seed = training.seed, .prefetch = 0, .normalize = stats, .worker = me});
+  const DataLoader plain(
+      data.train,
+      {.batch = 500, .seed = training.seed, .prefetch = 0, .device = device, .normalize = stats, .worker = me});
 
   // Model, optimizer, schedule
   const NormChoice norm = parse_norm(options.norms.norm, &me);

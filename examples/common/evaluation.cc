@@ -15,7 +15,7 @@ Tensor mirrored(const Tensor& x) {
 
 Evaluation evaluate(nn::Module& model, data::DataLoader& loader, Device device, bool flips) {
   const nn::EvalMode evaluation(model);
-  Evaluation result{ConfusionTable(loader.dataset().class_names)};
+  Evaluation result{ConfusionTable(dynamic_cast<const data::ImageDataset&>(loader.dataset()).class_names)};
   for (const data::Batch& batch : loader) {
     const Tensor images = batch.images.to(device), labels = batch.labels.to(device);
     const Tensor logits = flips ? (model(images) + model(mirrored(images))) * 0.5 : model(images);

@@ -16,7 +16,8 @@ struct Evaluation {
 norma::Tensor mirrored(const norma::Tensor& x);
 
 // In evaluation mode, over one epoch of the loader; if that serves a worker's share, all workers call this, and each
-// gets what all have found. flips: the mean of the logits of each picture and of its mirror image.
+// gets what all have found. The loader's data set is an ImageDataset. flips: the mean of the logits of each picture and
+// of its mirror image.
 Evaluation evaluate(norma::nn::Module& model, norma::data::DataLoader& loader, norma::Device device,
                     bool flips = false);
 

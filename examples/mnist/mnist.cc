@@ -56,7 +56,7 @@ int train_and_test(const Options& options, const Data& data, const ChannelStats&
                                 .transforms = transforms,
                                 .normalize = stats,
                                 .worker = me});
-  DataLoader test(data.test, {.batch = 500, .device = device, .normalize = stats, .worker = me});
+  DataLoader test(data.test, {.batch = 500, .device = device, .normalize = train.normalization(), .worker = me});
 
   // Model, optimizer, schedule
   const Shape image = data.train.images.shape().without(0);

@@ -1,8 +1,12 @@
-// DataLoader: serves a data set in batches, in another order each epoch. A thread of its own makes them ahead.
+// DataLoader: serves a data set in batches, in another order each epoch. Threads of its own make them ahead.
 //
-//   DataLoader loader(dataset, {.batch = 128, .shuffle = true, .transforms = {random_crop(2)}});
+//   DataLoader train(pictures, {.batch = 128, .shuffle = true, .transforms = {random_crop(2)}});
+//   DataLoader test(others, {.batch = 500, .normalize = train.normalization()});
 //   for (int epoch = 0; epoch < 5; ++epoch)
-//     for (const Batch& batch : loader) ...
+//     for (const Batch& batch : train) ...                                 // batch.images, batch.labels
+//
+//   DataLoader loader(TensorDataset({x, y, z}), {.batch = 32, .shuffle = true});
+//   for (const Batch& batch : loader) ...                                  // batch[0], batch[1], batch[2]
 //
 // What a batch holds is a function of the data set, the options and the batch's position: not of timing, the number of
 // threads, or what was read before. A run that keeps position() in its checkpoint can seek() there.
@@ -31,14 +35,28 @@ struct WorkerShare {
 };
 
 struct Batch {
-  Tensor images;   // f32 [B, H, W, C], transformed and normalized
-  Tensor labels;   // i64 [B]
-  Tensor indices;  // i64 [B], on the CPU whatever the device: which samples of the data set these are
+  Tensor images;     // field 0 [B, ...]. Pictures: f32 [B, H, W, C], transformed and normalized
+  Tensor labels{};   // field 1 [B, ...], undefined if there is none. Of an ImageDataset: i64 [B]
+  Tensor indices{};  // i64 [B], on the CPU whatever the device: which samples of the data set these are
   // How much a mean over this share counts, so that the average over the workers is that over the whole batch's
   // samples: B workers / samples of the whole batch. 1 for one worker, and where all have as many.
   double weight = 1;
-  int64_t size() const { return labels.numel(); }
+  Fields more{};  // fields 2, 3, ...
+  int64_t size() const { return indices.numel(); }
+  const Tensor& operator[](int64_t field) const {
+    check(field >= 0 && field < 2 + std::ssize(more), "batch", "there is no field {}", field);
+    return field == 0 ? images : field == 1 ? labels : more[static_cast<size_t>(field - 2)];
+  }
 };
+
+// The samples of an epoch, each in [0, size of the data set): as often as you like or not at all, as many in each
+// epoch. A function of the epoch alone, called by any thread at any time, several times for an epoch.
+using Sampler = std::function<std::vector<int64_t>(int64_t epoch)>;
+
+// Draws `count` samples an epoch (0: as many as there are weights), with replacement, each with a probability in
+// proportion to its weight. weights: [N] of any dtype, on any device. Errors: weights that are negative, not finite or
+// all 0; a count below 0 or above kMaxStep (2^31 - 1).
+Sampler weighted_sampler(const Tensor& weights, int64_t count = 0, uint64_t seed = 0);
 
 struct LoaderOptions {
   int64_t batch = 128;     // at most: an epoch of fewer samples is one batch
@@ -46,12 +64,20 @@ struct LoaderOptions {
   bool drop_last = false;  // leave out an epoch's last batch if it is smaller than the others
   uint64_t seed = 0;       // of the order and of the transforms
   int64_t prefetch = 2;    // batches made ahead, at most an epoch of them; 0: next() makes them, on the caller's thread
-  Device device{};         // of images and labels; default: CPU. Prefetched, they are copied there while it works
-  std::vector<Transform> transforms{};      // in this order
-  std::optional<ChannelStats> normalize{};  // mean and deviation of each channel; default: those of the data set
+  // That make batches ahead, each one of its own, and so call Dataset::get and transforms at the same time; more than
+  // one pays where these are slow, as decoding is. Each further thread makes another batch ahead.
+  int threads = 1;
+  Device device{};                      // of the fields; default: CPU. Prefetched, they are copied there while it works
+  std::vector<Transform> transforms{};  // in this order, of pictures and their masks (see transforms.h)
+  // Of pictures in field 0: mean and deviation of each channel. Default in training, which draws its samples at random
+  // (shuffle or sampler): Dataset::statistics. In order there is no default, since evaluation wants what training had:
+  // .normalize = train.normalization(). A set's own, for who wants them: .normalize = set.statistics(). ChannelStats{}
+  // leaves pictures as they are, u8.
+  std::optional<ChannelStats> normalize{};
   // A worker gets its share (Communicator::share) of each batch, by position, so that together they get what one would,
   // in the same order and with the same transforms. The share of a small batch may be empty.
   WorkerShare worker{};
+  Sampler sampler{};  // which samples an epoch has, in which order: in place of all of them, and of shuffle
 };
 
 class DataLoader {
@@ -61,20 +87,29 @@ class DataLoader {
     bool operator==(const Position&) const = default;
   };
 
-  // Errors: a data set that validate() rejects, options out of range, an epoch without a batch, a device that is not
-  // there.
-  DataLoader(ImageDataset dataset, LoaderOptions options);
+  // Errors: a data set that its validate() rejects; options out of range, an epoch without a batch, a device that is
+  // not there; normalization or transforms of samples that do not begin with a picture u8 [H, W, C], or pictures in
+  // order without `normalize`. Reads sample 0.
+  DataLoader(std::shared_ptr<const Dataset> dataset, LoaderOptions options);
+  template <std::derived_from<Dataset> D>
+  DataLoader(D dataset, LoaderOptions options)
+      : DataLoader(std::shared_ptr<const Dataset>(new D(std::move(dataset))), std::move(options)) {}
+  // The data set of another loader, served otherwise.
+  DataLoader(const DataLoader& other, LoaderOptions options) : DataLoader(other.dataset_, std::move(options)) {}
+  ~DataLoader() { stop(); }
 
   int64_t batches() const {  // in an epoch
-    const int64_t n = dataset_.size(), k = options_.batch;
+    const int64_t n = samples_, k = options_.batch;
     return n / k + (n % k != 0 && !options_.drop_last);
   }
-  const ImageDataset& dataset() const { return dataset_; }
-  const ChannelStats& normalization() const { return *options_.normalize; }
+  const Dataset& dataset() const { return *dataset_; }
+  // What another loader should normalize by, too; ChannelStats{} where there are no pictures.
+  ChannelStats normalization() const { return options_.normalize.value_or(ChannelStats{}); }
   const LoaderOptions& options() const { return options_; }
 
-  // The next batch; at an epoch's end once nothing, then the next epoch's first. What a transform threw while the batch
-  // was made is thrown here, by each call until seek(). next(), seek() and position() are for one thread at a time.
+  // The next batch; at an epoch's end once nothing, then the next epoch's first. What was thrown while the batch was
+  // made, by the data set, say, or a transform, is thrown here, by each call until seek(). next(), seek() and
+  // position() are for one thread at a time.
   std::optional<Batch> next();
   Position position() const { return position_; }
   void seek(Position position);  // error: batch not in [0, batches()], or epoch not in [0, 2^23)
@@ -94,24 +129,29 @@ class DataLoader {
   std::default_sentinel_t end() { return {}; }
 
  private:
-  // A batch that is made: gives it when it is on its device, or throws what a transform threw.
+  // A batch that is made: gives it when it is on its device, or throws what was thrown while it was made. Empty while a
+  // thread is at it.
   using Made = std::function<Batch()>;
-  Made make(Position at);
-  void work(const std::stop_token& stop, Position at);  // the thread's: makes batches ahead, from `at` on
+  Made make(Position at) const;
+  void work(const std::stop_token& stop);  // a thread's: makes batches ahead
+  void stop();
+  Tensor order(int64_t epoch) const;
 
-  const ImageDataset dataset_;
-  LoaderOptions options_;
+  std::shared_ptr<const Dataset> dataset_;
+  LoaderOptions options_;  // normalize: has a value where there are pictures
+  bool pictures_ = false;  // field 0 is
+  int64_t samples_ = 0;
   Position position_;
 
-  // The samples in the order of one epoch, i64. Belongs to whoever makes batches: the thread, or next() if there is
-  // none.
-  Tensor order_;
-  int64_t order_epoch_ = -1;
+  mutable std::mutex order_mutex_;
+  mutable int64_t order_epoch_ = -1;
+  mutable Tensor order_;  // that epoch's samples in their order, i64
 
-  std::mutex mutex_;  // guards the queue
+  std::mutex mutex_;  // guards what follows
   std::condition_variable_any wanted_, ready_;
-  std::deque<Made> queue_;  // batches made ahead, from position_ on
-  std::jthread thread_;     // the last member: it ends before what it works with
+  std::deque<Made> queue_;             // batches made ahead, from position_ on
+  Position ahead_;                     // of the next one to make
+  std::vector<std::jthread> threads_;  // none: next() makes what it returns
 };
 
 }  // namespace norma::data

@@ -83,32 +83,38 @@ Transform random_horizontal_flip(double p) {
 
 Transform cutout(int64_t side) {
   check(side >= 1, "cutout", "a square of side {}: want at least 1", side);
-  return each_image("cutout", [=](const uint8_t* from, uint8_t* to, Size size, Generator& random) {
+  const Transform transform = each_image("cutout", [=](const uint8_t* from, uint8_t* to, Size size, Generator& random) {
     std::copy_n(from, size.bytes(), to);
     const int64_t top = random.below(size.h) - side / 2, left = random.below(size.w) - side / 2;
     const int64_t begin = std::max<int64_t>(left, 0), end = std::min(left + side, size.w);
     for (int64_t y = std::max<int64_t>(top, 0); y < std::min(top + side, size.h); ++y)
       std::fill_n(to + (y * size.w + begin) * size.c, (end - begin) * size.c, 0);
   });
+  return [transform](const Tensor& x, const SampleKeys& keys) { return keys.field == 0 ? transform(x, keys) : x; };
 }
 
-Tensor apply_transforms(std::span<const Transform> transforms, Tensor images, SampleKeys keys) {
-  check_images("transforms", images);
-  check(std::ssize(keys.samples) == images.dim(0), "transforms", "{} samples for images {}", keys.samples.size(),
-        images.shape());
-  for (const Transform& transform : transforms) {
-    check(transform != nullptr, "transforms", "number {} of the list is an empty function", keys.place);
-    const Tensor made = transform(images, keys);
-    check(made.defined(), "transforms", "number {} of the list returned an undefined tensor for pictures {}",
-          keys.place, images.shape());
-    check(made.dtype() == u8 && made.rank() == 4 && made.numel() > 0 && made.dim(0) == images.dim(0) &&
-              made.device().is_cpu(),
-          "transforms", "number {} of the list returned {} ({}, {}) for pictures {}: want u8 [{}, H, W, C] on the CPU",
-          keys.place, made.shape(), made.dtype(), made.device(), images.shape(), images.dim(0));
-    images = made;
-    ++keys.place;
+void apply_transforms(std::span<const Transform> transforms, Fields& fields, SampleKeys keys) {
+  const Shape images = fields.empty() ? Shape{} : fields[0].shape();
+  for (; !transforms.empty() && keys.field < std::ssize(fields); ++keys.field) {
+    Tensor& x = fields[keys.field];
+    const bool fits = x.rank() >= 3 && x.dim(1) == images[1] && x.dim(2) == images[2];
+    const bool is_picture = x.dtype() == u8 && x.rank() == 4;
+    check(fits == is_picture, "transforms", "field {} is {} ({}) beside pictures {}: masks are u8 [{}, {}, {}, C]",
+          keys.field, x.shape(), x.dtype(), images, images[0], images[1], images[2]);
+    for (keys.place = 0; is_picture && keys.place < std::ssize(transforms); ++keys.place) {
+      const Transform& transform = transforms[keys.place];
+      check(transform != nullptr, "transforms", "number {} of the list is an empty function", keys.place);
+      const Tensor made = transform(x, keys);
+      check(made.defined(), "transforms", "number {} of the list returned an undefined tensor for pictures {}",
+            keys.place, x.shape());
+      check(made.dtype() == u8 && made.rank() == 4 && made.numel() > 0 && made.dim(0) == x.dim(0) &&
+                made.device().is_cpu(),
+            "transforms",
+            "number {} of the list returned {} ({}, {}) for pictures {}: want u8 [{}, H, W, C] on the CPU", keys.place,
+            made.shape(), made.dtype(), made.device(), x.shape(), x.dim(0));
+      x = made;
+    }
   }
-  return images;
 }
 
 Tensor to_float(const Tensor& images, const ChannelStats& stats) {

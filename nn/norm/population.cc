@@ -34,8 +34,8 @@ void run_batches(Module& model, const data::DataLoader& loader, int64_t samples,
   check(!domains.defined() || domains.shape() == Shape{all}, "population", "domains of shape {} for {} samples",
         domains.defined() ? domains.shape() : Shape{}, all);
   data::LoaderOptions options = loader.options();
-  options.batch = batch, options.shuffle = shuffle, options.drop_last = false;
-  data::DataLoader batches(loader.dataset(), options);
+  options.batch = batch, options.shuffle = shuffle, options.drop_last = false, options.sampler = {};
+  data::DataLoader batches(loader, options);
   const std::vector<Tensor> parameters = model.parameters();
   const Device device = parameters.empty() ? cpu_device : parameters[0].device();
   const NoGrad unrecorded;

@@ -82,7 +82,8 @@ void gather(const Tensor& x, const Tensor& index, const Tensor& y) {
   dispatch(x.dtype(), [&]<class T>() {
     const T* in = x.data<T>();
     T* out = y.mutable_data<T>();
-    parallel_each(y.shape()[0] * m, std::max<int64_t>(1, 8192 / std::max<int64_t>(inner, 1)), [&](int64_t row) {
+    // The grain is large, so that a loader that gathers a batch leaves the thread pool to the network.
+    parallel_each(y.shape()[0] * m, std::max<int64_t>(1, (1 << 18) / std::max<int64_t>(inner, 1)), [&](int64_t row) {
       const int64_t* pick = picks + row / m * steps[0] + row % m * steps[1];
       const T* from = in + row / m * n * inner;
       T* to = out + row * inner;

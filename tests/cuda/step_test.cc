@@ -13,7 +13,7 @@ const Device kCuda{Device::Kind::cuda, 0};
 
 void expect_no_waits(nn::Module& model, const std::function<Tensor(const data::Batch&)>& output) {
   model.to(kCuda);
-  data::DataLoader loader(examples::draw_digits(40, 1), {.batch = 4, .device = kCuda});
+  data::DataLoader loader(examples::draw_digits(40, 1), {.batch = 4, .shuffle = true, .device = kCuda});
   nn::SGD optimizer(model, {.lr = 1e-2, .momentum = 0.9});
   // How many batches there are at a time depends on how the loader's thread happens to run. Memory for the most, and
   // for what else of a step is of their size.

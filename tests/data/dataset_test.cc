@@ -52,9 +52,9 @@ TEST(Dataset, ValidateNamesWhatIsWrong) {
   bad.labels = arange(5);
   expect_error([&] { bad.validate(); }, "labels [5] (i64) of images [4, 28, 28, 1]");
   bad.labels = tensor<int64_t>({0, 1, 10, 2});
-  expect_error([&] { bad.validate(); }, "label 10 of sample 2, there are 10 classes");
+  expect_error([&] { bad.validate(); }, "[dataset 'drawn digits', labels] index 10 at [2] is outside of [0, 10)");
   bad.labels = tensor<int64_t>({0, 1, 2, -1});
-  expect_error([&] { bad.validate(); }, "label -1 of sample 3");
+  expect_error([&] { bad.validate(); }, "index -1 at [3]");
 }
 
 }  // namespace

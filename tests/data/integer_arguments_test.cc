@@ -75,8 +75,11 @@ const std::vector<IntegerCall> kLayerCalls = {
 const std::vector<IntegerCall> kDataCalls = {
     {"loader",
      [](Integers& draw) {
-       data::DataLoader loader(
-           set_of(7), {.batch = draw(), .shuffle = true, .drop_last = draw.below(2) == 0, .prefetch = draw.mostly(0)});
+       data::DataLoader loader(set_of(7), {.batch = draw(),
+                                           .shuffle = true,
+                                           .drop_last = draw.below(2) == 0,
+                                           .prefetch = draw.mostly(0),
+                                           .threads = static_cast<int>(draw.mostly(1) % 1500)});
        loader.seek({draw(), draw.mostly(0)});
        std::vector<Tensor> all;
        for (int i = 0; i < 3; ++i)
@@ -111,7 +114,7 @@ const std::vector<IntegerCall> kDataCalls = {
      }},
     {"precise_bn", [](Integers& draw) {
        nn::Norm layer = nn::BatchNorm(1);
-       const data::DataLoader loader(set_of(7), {.batch = 3, .prefetch = 0});
+       const data::DataLoader loader(set_of(7), {.batch = 3, .shuffle = true, .prefetch = 0});
        nn::precise_bn(layer, loader, {.samples = draw(), .batch = draw()});
        return std::vector<Tensor>{layer.running_mean};
      }}};
@@ -120,7 +123,7 @@ TEST(IntegerArguments, OfLayers) { fuzz_integers(kLayerCalls, 1500); }
 TEST(IntegerArguments, OfDataAndSchedules) { fuzz_integers(kDataCalls, 1500); }
 
 TEST(IntegerArguments, LoadersTakeAsManyAsYouLike) {
-  data::DataLoader loader(set_of(7), {.batch = INT64_MAX, .prefetch = INT64_MAX});
+  data::DataLoader loader(set_of(7), {.batch = INT64_MAX, .shuffle = true, .prefetch = INT64_MAX});
   EXPECT_EQ(loader.batches(), 1);
   EXPECT_EQ(loader.next()->size(), 7);
   EXPECT_FALSE(loader.next());

@@ -21,14 +21,22 @@ std::vector<int64_t> epoch_of(DataLoader& loader) {
   return samples;
 }
 
-class LoaderThreads : public ::testing::TestWithParam<int> {
+// On so many threads, which make so many batches ahead.
+struct Ahead {
+  int64_t prefetch;
+  int threads;
+};
+
+class LoaderThreads : public ::testing::TestWithParam<Ahead> {
  protected:
   LoaderOptions options(int64_t batch = 4) const {
-    return {.batch = batch, .shuffle = true, .seed = 3, .prefetch = GetParam()};
+    return {.batch = batch, .shuffle = true, .seed = 3, .prefetch = GetParam().prefetch, .threads = GetParam().threads};
   }
   ImageDataset set = draw_digits(18, 1);
 };
-INSTANTIATE_TEST_SUITE_P(Prefetch, LoaderThreads, ::testing::Values(0, 1, 2, 9));
+INSTANTIATE_TEST_SUITE_P(Prefetch, LoaderThreads,
+                         ::testing::Values(Ahead{0, 1}, Ahead{1, 1}, Ahead{2, 1}, Ahead{9, 1}, Ahead{1, 2},
+                                           Ahead{2, 4}));
 
 TEST_P(LoaderThreads, BatchesHoldTheSamplesTheyName) {
   LoaderOptions options = this->options();
@@ -71,6 +79,7 @@ TEST_P(LoaderThreads, AnEpochHasEachSampleOnceInAnOrderOfItsOwn) {
 TEST_P(LoaderThreads, UnshuffledIsTheOrderOfTheDataSet) {
   LoaderOptions options = this->options(5);
   options.shuffle = false;
+  options.normalize = set.statistics();
   options.drop_last = true;
   DataLoader loader(set, options);
   EXPECT_EQ(loader.batches(), 3);
@@ -134,6 +143,7 @@ TEST_P(LoaderThreads, SeekGoesOnAsIfNothingHadHappened) {
 TEST_P(LoaderThreads, EpochsDifferInTheirTransforms) {
   LoaderOptions options = this->options(18);
   options.shuffle = false;
+  options.normalize = set.statistics();
   options.transforms = {random_crop(4)};
   DataLoader loader(set, options);
   const Tensor first = loader.next()->images;
@@ -224,17 +234,28 @@ TEST(Loader, SaysWhatIsWrong) {
   const ImageDataset set = draw_digits(5, 1);
   expect_error([&] { DataLoader(set, {.batch = 0}); }, "[loader] batch 0");
   expect_error([&] { DataLoader(set, {.prefetch = -1}); }, "prefetch -1");
+  expect_error([&] { DataLoader(set, {.threads = 0}); }, "threads 0: out of range");
+  expect_error([&] { DataLoader(set, {.threads = 1025}); }, "threads 1025: out of range");
   expect_error([&] { DataLoader(set, {.batch = 8, .drop_last = true}); }, "drop_last leaves no batch: 5 samples");
   ImageDataset bad = set;
   bad.labels = arange(4);
   expect_error([&] { DataLoader(bad, {}); }, "labels [4] (i64) of images [5, 28, 28, 1]");
 }
 
-TEST(Loader, NormalisesByTheDataSetUnlessTold) {
-  const ImageDataset set = draw_digits(5, 1);
-  DataLoader loader(set, {.batch = 8});
-  EXPECT_EQ(loader.normalization().mean, channel_stats(set.images).mean);
-  EXPECT_TRUE(same_bits(loader.next()->images, to_float(set.images, channel_stats(set.images))));
+TEST(Loader, NormalisesByTheDataSetInTrainingUnlessTold) {
+  const ImageDataset set = draw_digits(5, 1), other = draw_digits(8, 2);
+  DataLoader train(set, {.batch = 8, .shuffle = true});
+  EXPECT_EQ(train.normalization().mean, channel_stats(set.images).mean);
+  const Batch batch = *train.next();
+  EXPECT_TRUE(same_bits(batch.images, to_float(set.gather({batch.indices.data<int64_t>(), 5})[0], set.statistics())));
+  // In order, as in evaluation, it has to be told: by what training has, or by its own.
+  expect_error([&] { DataLoader(other, {.batch = 8}); }, "As in training: .normalize = train.normalization()");
+  DataLoader test(other, {.batch = 8, .normalize = train.normalization()});
+  EXPECT_TRUE(same_bits(test.next()->images, to_float(other.images, set.statistics())));
+  DataLoader own(other, {.batch = 8, .normalize = other.statistics()});
+  EXPECT_TRUE(same_bits(own.next()->images, to_float(other.images, channel_stats(other.images))));
+  DataLoader bytes(other, {.batch = 8, .normalize = ChannelStats{}});
+  EXPECT_TRUE(same_bits(bytes.next()->images, other.images));
 }
 
 }  // namespace

@@ -21,13 +21,13 @@ TEST(Evaluation, IsSharedByTheWorkers) {
   const data::ImageDataset digits = draw_digits(25, 1);
   manual_seed(1);
   Net net;
-  data::DataLoader alone(digits, {.batch = 10});
+  data::DataLoader alone(digits, {.batch = 10, .normalize = digits.statistics()});
   const Evaluation want = evaluate(net, alone, cpu_device);
   for (const int workers : {2, 3, 8})
     run_workers({.count = workers}, [&](nn::Worker& me) {
       Net own;
       nn::assign("test", "net", own.state_dict(), net.state_dict());
-      data::DataLoader share(digits, {.batch = 10, .worker = me});
+      data::DataLoader share(digits, {.batch = 10, .normalize = digits.statistics(), .worker = me});
       const Evaluation got = evaluate(own, share, cpu_device);
       EXPECT_EQ(got.table.str(), want.table.str());
       EXPECT_EQ(got.table.total(), 25);

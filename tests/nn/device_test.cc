@@ -159,7 +159,7 @@ TEST(OnDevice, PopulationsAreEstimatedAndFolded) {
   };
   Sequential here = make(), there = make();
   there.to(test_device());
-  data::DataLoader loader(examples::draw_digits(40, 3), {.batch = 10});
+  data::DataLoader loader(examples::draw_digits(40, 3), {.batch = 10, .normalize = data::ChannelStats{{0.1}, {0.3}}});
   precise_bn(here, loader);
   precise_bn(there, loader);
   const auto same = [&] {

@@ -243,7 +243,7 @@ TEST(AverageGradientsThreads, OfAccumulatedSweepsAreThoseOfAllSamples) {
     Net net([&](int64_t c) { return make(me, c); });
     broadcast(me, net);
     SGD optimizer(net, {.lr = 1});
-    data::DataLoader loader(set, {.batch = 9, .worker = me});
+    data::DataLoader loader(set, {.batch = 9, .normalize = set.statistics(), .worker = me});
     for (const data::Batch& batch : loader) {
       Tape tape;
       tape.backward(cross_entropy(net(batch.images), batch.labels) * batch.weight);
@@ -364,7 +364,8 @@ TEST(WorkersNormThreads, EmptySharesDoNotCountInAReport) {
     run_workers({.count = workers}, [&](Communicator& me) {
       Net net([](int64_t c) { return BatchNorm(c); });
       for (const Tensor& p : net.parameters()) p.copy_from(random(p.shape(), 8).to(f32));
-      data::DataLoader loader(pictures(46), {.batch = 2, .prefetch = 0, .worker = me});
+      data::DataLoader loader(pictures(46),
+                              {.batch = 2, .prefetch = 0, .normalize = pictures(46).statistics(), .worker = me});
       const NormReport report = norm_report(net, loader);
       if (me.first()) kl = report.layers[0].noise;
     });

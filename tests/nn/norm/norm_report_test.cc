@@ -99,7 +99,8 @@ TEST_F(Report, SaysThatBatchesAreNotIid) {
   data::ImageDataset set = digits().first(1024);
   const Tensor is_dim = lt(arange(1024), 512.0);
   set.images = where(reshape(is_dim, {1024, 1, 1, 1}), (set.images.to(f32) * 0.5).to(u8), set.images);
-  const DataLoader in_order(set, {.batch = 64}), shuffled(set, {.batch = 64, .shuffle = true});
+  const DataLoader in_order(set, {.batch = 64, .normalize = set.statistics()}),
+      shuffled(set, {.batch = 64, .shuffle = true});
   const NormReport one = norm_report(net, in_order), other = norm_report(net, shuffled);
   EXPECT_TRUE(one.layers[1].not_iid()) << one.str();
   EXPECT_FALSE(other.layers[1].not_iid()) << other.str();

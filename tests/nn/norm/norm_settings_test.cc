@@ -80,7 +80,7 @@ TEST(NormWithoutCentering, IsReportedByItsMeanSquare) {
   Generator generator(1);
   for (uint8_t& pixel : std::span(set.images.mutable_data<uint8_t>(), size_t{512 * 50}))
     pixel = static_cast<uint8_t>(150 + generator.below(100));
-  data::DataLoader loader(set, {.batch = 128});
+  data::DataLoader loader(set, {.batch = 128, .normalize = set.statistics()});
   Sequential model(Norm(1, {.grouping = whole(), .center = false}));
   EXPECT_EQ(precise_bn(model, loader), 1);
   const NormReport report = norm_report(model, loader);
@@ -302,7 +302,7 @@ TEST(NormRowSets, GradientsOfTheParametersAreSummedInDouble) {
 TEST(NormPopulation, ALastSingleSampleIsLeftOut) {
   data::ImageDataset set{"two", Tensor({5, 2, 1, 1}, u8), zeros({5}, i64), {"none"}};
   for (int64_t i = 0; i < 10; ++i) set.images.mutable_data<uint8_t>()[i] = static_cast<uint8_t>(20 * i);
-  data::DataLoader loader(set, {.batch = 2});
+  data::DataLoader loader(set, {.batch = 2, .normalize = set.statistics()});
   Norm norm = BatchNorm(1);
   std::vector<int64_t> batches;
   norm.collect = [&](const std::vector<Tensor>& xs, const Moments&) { batches.push_back(xs[0].dim(0)); };

@@ -13,6 +13,8 @@ namespace {
 using namespace norma::test;
 using data::DataLoader;
 
+Tensor images_of(const DataLoader& loader) { return dynamic_cast<const data::ImageDataset&>(loader.dataset()).images; }
+
 // Batch norm on images and on rows, dropout, a norm that is called twice, and one without a population.
 struct Net : Module {
   Conv2d conv1{1, 4, 3, {.stride = 2}}, conv2{4, 6, 3, {.stride = 2}};
@@ -114,7 +116,7 @@ TEST_F(Population, ALoaderGivesItsDataInOtherBatchesAndKeepsItsPlace) {
   EXPECT_EQ(precise_bn(*net, loader, {.batch = 24}), 3);  // 17 + 17 + 16
   before.expect_same(*net);
   EXPECT_EQ(loader.position(), (DataLoader::Position{0, 1}));
-  const Tensor all = to_float(loader.dataset().images, loader.normalization());
+  const Tensor all = to_float(images_of(loader), loader.normalization());
   const Moments of_first = moments(net->conv1(all), whole());
   expect_close(net->bn1, of_first.mean, of_first.var());
 
@@ -134,7 +136,8 @@ TEST_F(Population, NothingChangesIfThePassFails) {
     check(++calls < 3, "transform", "broke");
     return images;
   };
-  const DataLoader loader(examples::draw_digits(50, 1), {.batch = 8, .prefetch = 0, .transforms = {breaks}});
+  const DataLoader loader(examples::draw_digits(50, 1),
+                          {.batch = 8, .shuffle = true, .prefetch = 0, .transforms = {breaks}});
   const Snapshot before(*net, true);
   expect_error([&] { precise_bn(*net, loader, {.batch = 10}); }, "[transform] broke");
   EXPECT_EQ(calls, 3);
@@ -152,7 +155,7 @@ TEST_F(Population, RunsInsideATapeWithoutBeingRecorded) {
 TEST_F(Population, AdaptsToAnotherDomainFrozenLayersToo) {
   EXPECT_EQ(freeze_bn(*net), 3);
   data::ImageDataset digits = examples::draw_digits(40, 1);
-  const DataLoader source(digits, {.batch = 8});
+  const DataLoader source(digits, {.batch = 8, .normalize = digits.statistics()});
   digits.images = (255 - digits.images.to(f32)).to(u8);
   const DataLoader target(digits, {.batch = 8, .normalize = source.normalization()});
   const Snapshot before(*net, true);
@@ -193,11 +196,11 @@ TEST(PopulationOfDomains, EachRowIsEstimatedFromItsSamples) {
     EXPECT_TRUE(close(shared.running_var, view::reshape(moments(x).var(), {4})));
   }
   Norm norm = DomainNorm(1, {.count = 2});
-  const DataLoader loader(examples::draw_digits(10, 1), {.batch = 4});
+  const DataLoader loader(examples::draw_digits(10, 1), {.batch = 4, .shuffle = true});
   expect_error([&] { precise_bn(norm, loader); }, "[DomainNorm(2)] wants the domain of each sample");
   precise_bn(norm, loader, {.domains = ids});
   EXPECT_TRUE(close(norm.running_mean,
-                    moments(to_float(loader.dataset().images, loader.normalization()), labels(ids, 2)).mean, 1e-6));
+                    moments(to_float(images_of(loader), loader.normalization()), labels(ids, 2)).mean, 1e-6));
   EXPECT_FALSE(norm.ids.defined());
   expect_error([&] { precise_bn(norm, loader, {.domains = zeros({3}, i64)}); }, "domains of shape [3] for 10 samples");
 }
