@@ -7,15 +7,16 @@
 #include <cstdlib>
 #include <filesystem>
 
-#include "examples/common/cifar.h"
 #include "examples/common/digits.h"
-#include "examples/common/idx.h"
 #include "examples/common/program.h"
+#include "norma/datasets/cifar.h"
+#include "norma/datasets/idx.h"
 
 namespace examples {
 namespace {
 
 using namespace norma::data;
+using namespace norma::datasets;
 
 constexpr DataFormat kFormats[] = {DataFormat::mnist, DataFormat::cifar10, DataFormat::cifar100};
 

@@ -3,7 +3,19 @@
 
 #include <cstdio>
 
+#ifdef WITH_DATASETS
+#include <norma/datasets/image_folder.h>
+#endif
+
 int main() {
+#ifdef WITH_DATASETS
+  try {
+    norma::datasets::ImageFolder("/nowhere");
+    return 2;
+  } catch (const norma::Error& error) {
+    std::printf("%s\n", error.what());
+  }
+#endif
   norma::Tensor x = norma::tensor<float>({-1, 2, 3});
   x.set_requires_grad();
   norma::Tape tape;

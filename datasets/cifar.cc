@@ -1,4 +1,4 @@
-#include "examples/common/cifar.h"
+#include "norma/datasets/cifar.h"
 
 #include <cstring>
 #include <filesystem>
@@ -6,10 +6,8 @@
 #include "norma/core/file.h"
 #include "norma/core/parallel.h"
 
-namespace examples {
+namespace norma::datasets {
 namespace {
-
-using namespace norma;
 
 constexpr int64_t kSide = 32, kPlane = kSide * kSide, kPixels = 3 * kPlane;
 
@@ -136,4 +134,4 @@ data::ImageDataset load_cifar_folder(const std::string& folder, bool train) {
   return dataset;
 }
 
-}  // namespace examples
+}  // namespace norma::datasets

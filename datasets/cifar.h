@@ -9,11 +9,11 @@
 
 #include "norma/nn/data/dataset.h"
 
-namespace examples {
+namespace norma::datasets {
 
 struct CifarRecords {
-  norma::Tensor images;  // u8 [N, 32, 32, 3]
-  norma::Tensor labels;  // i64 [N]: of CIFAR-100, the fine ones
+  Tensor images;  // u8 [N, 32, 32, 3]
+  Tensor labels;  // i64 [N]: of CIFAR-100, the fine ones
 };
 
 // The records of one file. classes: 10 or 100, which says how many label bytes there are. Errors name the file and the
@@ -30,6 +30,6 @@ int64_t cifar_classes(const std::string& folder);
 // missing or damaged; sizes that do not go together: in both sets there are five times as many pictures to train with
 // as to test, and so a file of which a part is missing is found even where whole records are left; names that are not
 // one for each class.
-norma::data::ImageDataset load_cifar_folder(const std::string& folder, bool train);
+data::ImageDataset load_cifar_folder(const std::string& folder, bool train);
 
-}  // namespace examples
+}  // namespace norma::datasets

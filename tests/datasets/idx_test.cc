@@ -1,13 +1,12 @@
 // IDX files and folders of them: what is read, and what is said of damaged ones.
-#include "examples/common/idx.h"
+#include "norma/datasets/idx.h"
 
 #include "tests/files.h"
 #include "tests/golden.h"
 
-namespace examples {
+namespace norma::datasets {
 namespace {
 
-using namespace norma;
 using namespace norma::data;
 using namespace norma::test;
 
@@ -145,4 +144,4 @@ TEST_F(MnistFolder, RefusesLabelsThatDoNotFit) {
 }
 
 }  // namespace
-}  // namespace examples
+}  // namespace norma::datasets

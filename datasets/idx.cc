@@ -1,4 +1,4 @@
-#include "examples/common/idx.h"
+#include "norma/datasets/idx.h"
 
 #include <zlib.h>
 
@@ -8,10 +8,8 @@
 
 #include "norma/core/file.h"
 
-namespace examples {
+namespace norma::datasets {
 namespace {
-
-using namespace norma;
 
 constexpr uint64_t kMostInflation = 1032;  // deflate cannot encode more than this many bytes in one
 
@@ -154,4 +152,4 @@ data::ImageDataset load_mnist_folder(const std::string& folder, bool train, std:
           view::reshape(images, {images.dim(0), images.dim(1), images.dim(2), 1}), labels.to(i64), class_names};
 }
 
-}  // namespace examples
+}  // namespace norma::datasets

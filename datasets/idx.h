@@ -9,18 +9,17 @@
 
 #include "norma/nn/data/dataset.h"
 
-namespace examples {
+namespace norma::datasets {
 
 // A u8 tensor of `rank` axes, none of them empty. Errors name the file and the offset in its (unzipped) content:
 // another type or rank, truncation, more data than the header says, a damaged or continued gzip stream.
-norma::Tensor load_idx(const std::string& path, int rank);
-norma::Tensor parse_idx(std::span<const std::byte> bytes, int rank, const std::string& name);
+Tensor load_idx(const std::string& path, int rank);
+Tensor parse_idx(std::span<const std::byte> bytes, int rank, const std::string& name);
 
 // Reads `train-images-idx3-ubyte` and `train-labels-idx1-ubyte` (or `t10k-...`) from a folder; each may end in `.gz`.
 // The classes are named "0" to "9", or as Fashion-MNIST's if the path says "fashion" in any case, unless names are
 // given. Errors: a file that is missing or damaged, other numbers of pictures and labels, a label that has no
 // class.
-norma::data::ImageDataset load_mnist_folder(const std::string& folder, bool train,
-                                            std::vector<std::string> class_names = {});
+data::ImageDataset load_mnist_folder(const std::string& folder, bool train, std::vector<std::string> class_names = {});
 
-}  // namespace examples
+}  // namespace norma::datasets

@@ -1,10 +1,10 @@
 // IDX files, plain and gzipped, and CIFAR files, mutated.
 #include "tests/fuzz.h"
 
-#include "examples/common/cifar.h"
-#include "examples/common/idx.h"
+#include "norma/datasets/cifar.h"
+#include "norma/datasets/idx.h"
 
-namespace examples {
+namespace norma::datasets {
 namespace {
 
 using namespace norma::test;
@@ -43,4 +43,4 @@ TEST(Fuzz, Cifar) {
 }
 
 }  // namespace
-}  // namespace examples
+}  // namespace norma::datasets

@@ -1,12 +1,11 @@
 // CIFAR's files and folders: what is read, and what is said of damaged ones.
-#include "examples/common/cifar.h"
+#include "norma/datasets/cifar.h"
 #include "tests/files.h"
 #include "tests/golden.h"
 
-namespace examples {
+namespace norma::datasets {
 namespace {
 
-using namespace norma;
 using namespace norma::data;
 using namespace norma::test;
 
@@ -121,4 +120,4 @@ TEST(Cifar100Folder, HasFineLabelsAndItsNames) {
 }
 
 }  // namespace
-}  // namespace examples
+}  // namespace norma::datasets
