@@ -50,7 +50,7 @@ void ImageDataset::validate() const {
   check_images(op, images);
   check(labels.dtype() == i64 && labels.shape() == Shape{size()}, op, "labels {} ({}) of images {}", labels.shape(),
         labels.dtype(), images.shape());
-  cpu::check_index(fmt::format("{}, labels", op).c_str(), labels.contiguous(), classes());
+  cpu::check_index(fmt::format("{}, labels", op).c_str(), labels.contiguous(), 0, classes());
 }
 
 void check_images(std::string_view op, const Tensor& images) {
