@@ -398,16 +398,6 @@ class Member final : public Communicator {
 
 thread_local bool is_worker = false;
 
-std::string message_of(const std::exception_ptr& error) {
-  try {
-    std::rethrow_exception(error);
-  } catch (const std::exception& e) {
-    return e.what();
-  } catch (...) {
-    return "an exception that is no std::exception";
-  }
-}
-
 }  // namespace
 
 void check_settings(const WorkerSettings& settings) {
@@ -449,17 +439,20 @@ void run_workers(const WorkerSettings& settings, const std::function<void(Commun
     if (settings.count > 1) generator.emplace(state, begin + i);
     std::optional<ThreadShare> share;
     if (local > 1) share.emplace(std::max(1, threads * (i + 1) / local - threads * i / local));
+    const auto fails = [&](std::string_view message) {
+      const std::lock_guard lock(mutex);
+      if (team.failed.exchange(true)) return;
+      failure = fmt::format("worker {} of {}{}: {}", begin + i, settings.count,
+                            processes > 1 ? fmt::format(" (process {})", process) : "", message);
+      if (processes > 1) transport->abort(failure);
+    };
     try {
       Member me(world, begin + i);
       f(me);
+    } catch (const std::exception& error) {
+      fails(error.what());
     } catch (...) {
-      const std::lock_guard lock(mutex);
-      if (!team.failed.exchange(true)) {
-        failure = fmt::format("worker {} of {}{}: {}", begin + i, settings.count,
-                              processes > 1 ? fmt::format(" (process {})", process) : "",
-                              message_of(std::current_exception()));
-        if (processes > 1) transport->abort(failure);
-      }
+      fails("an exception that is no std::exception");
     }
     is_worker = false;
     const std::lock_guard lock(mutex);

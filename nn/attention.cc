@@ -28,14 +28,12 @@ Tensor MultiheadAttention::operator()(const Tensor& query, const Tensor& key, co
   const auto split = [&](const Tensor& x) {  // [N, L, E] -> [N, heads, L, E / heads]
     return transpose(reshape(x, {x.dim(0), x.dim(1), heads, e / heads}), 1, 2);
   };
-  std::array<Tensor, 3> projected;
-  if (query.identity() == key.identity() && key.identity() == value.identity()) {
-    const Tensor all = linear(query, in_proj_weight, in_proj_bias);
-    for (int64_t i = 0; i < 3; ++i) projected[i] = split(slice(all, 2, i * e, (i + 1) * e));
-  } else {
-    const Tensor* inputs[] = {&query, &key, &value};
-    for (int64_t i = 0; i < 3; ++i)
-      projected[i] = split(linear(*inputs[i], part(in_proj_weight, i), part(in_proj_bias, i)));
+  const bool same = query.identity() == key.identity() && key.identity() == value.identity();
+  const Tensor all = same ? linear(query, in_proj_weight, in_proj_bias) : Tensor();
+  std::array<Tensor, 3> projected = {query, key, value};
+  for (int64_t i = 0; Tensor & x : projected) {
+    x = split(same ? slice(all, 2, i * e, (i + 1) * e) : linear(x, part(in_proj_weight, i), part(in_proj_bias, i)));
+    ++i;
   }
   options.dropout = is_training() ? dropout : 0;
   const Tensor y = scaled_dot_product_attention(projected[0], projected[1], projected[2], options);

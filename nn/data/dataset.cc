@@ -5,20 +5,19 @@
 
 #include "norma/ops/shape/concat.h"
 #include "norma/ops/shape/index.h"
-#include "norma/ops/shape/views.h"
 
 namespace norma::data {
 
 Fields Dataset::gather(std::span<const int64_t> indices) const {
-  std::vector<std::vector<Tensor>> rows;  // of each field, [1, ...] of each sample
+  std::vector<std::vector<Tensor>> rows;  // of each field, of each sample
   for (const int64_t index : indices) {
     const Fields sample = get(index);
     if (rows.empty()) rows.resize(sample.size());
     check(rows.size() == sample.size(), "dataset", "samples of {} and of {} fields", rows.size(), sample.size());
-    for (size_t k = 0; k < rows.size(); ++k) rows[k].push_back(unsqueeze(sample[k], 0));
+    for (size_t k = 0; k < rows.size(); ++k) rows[k].push_back(sample[k]);
   }
   Fields batch;
-  for (const auto& of_field : rows) batch.push_back(concat(of_field, 0));
+  for (const auto& of_field : rows) batch.push_back(stack(of_field));
   return batch;
 }
 
@@ -33,8 +32,7 @@ TensorDataset::TensorDataset(Fields tensors) : fields(std::move(tensors)) {
 
 Fields TensorDataset::get(int64_t index) const {
   Fields result;
-  for (const Tensor& x : fields)
-    result.push_back(view::reshape(view::slice(x, 0, index, index + 1), x.shape().without(0)));
+  for (const Tensor& x : fields) result.push_back(x[index]);
   return result;
 }
 
