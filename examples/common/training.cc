@@ -283,7 +283,8 @@ void Trainer::show(const data::Batch& batch, const StepResult& result) {
     const Tensor pixels = (clamp(seen, 0, 1) * 255 + 0.5).to(u8);
     std::vector<Picture> pictures;
     if (result.logits.defined())
-      pictures = labelled(pixels, first(result.logits), first(batch.labels), train_.dataset().class_names);
+      pictures = labelled(pixels, first(result.logits), first(batch.labels),
+                          dynamic_cast<const data::ImageDataset&>(train_.dataset()).class_names);
     for (int64_t i = 0; i < count && !result.logits.defined(); ++i)
       pictures.push_back({view::reshape(view::slice(pixels, 0, i, i + 1), pixels.shape().without(0))});
     events_->picture("pictures/train", progress_.step, encode_png(pictures));
