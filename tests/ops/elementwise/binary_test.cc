@@ -104,12 +104,12 @@ TEST(Binary, TiesShareTheGradient) {
 // What does not depend on an operand has no gradient there, whatever arrives.
 TEST(Binary, GradientsOfConstantPartsAreZero) {
   const auto of_left = [](Function f, std::initializer_list<double> a, std::initializer_list<double> b, double dy) {
-    const Tensor right = there(tensor(b));
-    return gradient([&](const Tensor& in) { return f(in, right); }, tensor(a), scalar(dy));
+    const Tensor right = there(tensor(b, b.size()));
+    return gradient([&](const Tensor& in) { return f(in, right); }, tensor(a, a.size()), scalar(dy));
   };
   const auto of_right = [](Function f, std::initializer_list<double> a, std::initializer_list<double> b, double dy) {
-    const Tensor left = there(tensor(a));
-    return gradient([&](const Tensor& in) { return f(left, in); }, tensor(b), scalar(dy));
+    const Tensor left = there(tensor(a, a.size()));
+    return gradient([&](const Tensor& in) { return f(left, in); }, tensor(b, b.size()), scalar(dy));
   };
   for (double dy : {double{INFINITY}, -double{INFINITY}, double{NAN}, 3.0}) {
     expect_values(of_left(minimum, {1, 2, 3, NAN}, {1, 3, 2, 0}, dy), {dy / 2, dy, 0, dy});
