@@ -39,6 +39,7 @@ Fields TensorDataset::get(int64_t index) const {
 Fields TensorDataset::gather(std::span<const int64_t> indices) const {
   Fields batch;
   const Tensor rows = tensor(indices, {std::ssize(indices)});
+  cpu::check_index("dataset", rows, 0, size());  // none counts from the end
   for (const Tensor& x : fields) batch.push_back(index_select(x, 0, rows));
   return batch;
 }

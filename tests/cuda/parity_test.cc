@@ -447,7 +447,7 @@ TEST_F(Parity, DataErrorsAreThrownWhereTheHostWaits) {
     waits(late);
     ADD_FAILURE() << "no error";
   } catch (const Error& error) {
-    EXPECT_STREQ(error.what(), "[index_select] index 7 at 1 is outside of [0, 3)");
+    EXPECT_STREQ(error.what(), "[index_select] index 7 at 1 is outside of [-3, 3)");
   }
   run([](const Inputs& in) { return in[0] + 1; }, {x});  // an error is thrown once
 }

@@ -270,6 +270,8 @@ TEST(Samplers, WhatTheyReturnIsChecked) {
   expect_error([&] { other.next(); }, "3 values for shape [2]");
   DataLoader outside(set, with([](int64_t) { return std::vector<int64_t>{0, 4}; }));
   expect_error([&] { outside.next(); }, "index 4 at [1] is outside of [0, 4)");
+  DataLoader from_the_end(set, with([](int64_t) { return std::vector<int64_t>{0, -1}; }));
+  expect_error([&] { from_the_end.next(); }, "index -1 at [1] is outside of [0, 4)");
 }
 
 TEST(Samplers, WeightedDrawsInProportion) {
