@@ -153,7 +153,7 @@ struct Embedding : Module {
 };
 
 // Layer norm over the last axes, those of `shape` ([H, W, C] of an image), with a weight and a bias for each element of
-// them: x [..., shape]. PyTorch's LayerNorm of several axes; Layout::torch has them as [C, H, W].
+// them: x [..., shape]. PyTorch's LayerNorm of several axes; Layout::torch does not turn its weights, [C, H, W] there.
 struct ShapedLayerNorm : Module {
   explicit ShapedLayerNorm(const Shape& shape, double eps = 1e-5);
   explicit ShapedLayerNorm(std::initializer_list<int64_t> shape) : ShapedLayerNorm(Shape(shape)) {}  // as Tensor's
