@@ -1,5 +1,5 @@
-// Tensor::str() and operator<<: a tensor as numpy prints it, with aligned columns, long axes shortened to their ends and
-// long rows wrapped; and with its dtype and shape.
+// Tensor::str() and operator<<: a tensor as numpy prints it, with aligned columns, long axes shortened to their ends
+// and long rows wrapped; and with its dtype and shape.
 #include <charconv>
 #include <cmath>
 #include <ostream>
