@@ -191,7 +191,7 @@ Tensor arange(double start, double stop, double step, DType dtype) {
 
 Tensor linspace(double start, double stop, int64_t n, DType dtype) {
   check(std::isfinite(start) && std::isfinite(stop), "linspace", "from {} to {}: want finite numbers", start, stop);
-  const auto last = static_cast<double>(std::max<int64_t>(n - 1, 1));
+  const auto last = static_cast<double>(std::max<int64_t>(n, 2) - 1);
   return sequence(n, dtype, [=](double i) { return std::lerp(start, stop, i / last); });
 }
 
