@@ -13,12 +13,14 @@
 namespace norma::elementary {
 
 #ifdef __CUDACC__  // the GPU has its own
-using std::erf, std::exp, std::log, std::tanh;
+using std::erf, std::exp, std::expm1, std::log, std::log1p, std::tanh;
 #else
 #define NORMA_ELEMENTARY [[gnu::always_inline]] inline
 
 NORMA_ELEMENTARY double exp(double x) { return std::exp(x); }
+NORMA_ELEMENTARY double expm1(double x) { return std::expm1(x); }
 NORMA_ELEMENTARY double log(double x) { return std::log(x); }
+NORMA_ELEMENTARY double log1p(double x) { return std::log1p(x); }
 NORMA_ELEMENTARY double tanh(double x) { return std::tanh(x); }
 NORMA_ELEMENTARY double erf(double x) { return std::erf(x); }
 
@@ -31,16 +33,31 @@ NORMA_ELEMENTARY float polynomial(float x, float c0, C... c) {
   return c0 + x * polynomial(x, c...);
 }
 
-// 2^n exp(r) with |r| <= log(2) / 2.
-NORMA_ELEMENTARY float exp(float argument) {
-  const float x = argument > 89 ? 89 : argument < -104 ? -104 : argument;  // where it is infinite, and 0
+NORMA_ELEMENTARY float power_of_two(int32_t n) { return std::bit_cast<float>((n + 127) << 23); }  // a normal number
+
+// exp(r) - 1 for x = n log(2) + r with |r| <= log(2) / 2, and n.
+NORMA_ELEMENTARY float reduced_expm1(float x, int32_t& power) {
   constexpr float shift = 12582912;  // 1.5 * 2^23: with that added, the last bits are the nearest integer
   const float shifted = x * 1.44269504F + shift, n = shifted - shift, r = x - n * kLog2High - n * kLog2Low;
-  const float y = 1 + (r + r * r * polynomial(r, 0.5F, 0.166665182F, 0.041666206F, 0.00836888235F, 0.00139504764F));
+  power = static_cast<int32_t>(std::bit_cast<uint32_t>(shifted) - std::bit_cast<uint32_t>(shift));
+  return r + r * r * polynomial(r, 0.5F, 0.166665182F, 0.041666206F, 0.00836888235F, 0.00139504764F);
+}
+
+NORMA_ELEMENTARY float exp(float argument) {
+  const float x = argument > 89 ? 89 : argument < -104 ? -104 : argument;  // where it is infinite, and 0
+  int32_t power;
+  const float y = 1 + reduced_expm1(x, power);
   // 2^n in two factors: for n = -150 ... 128 it may itself be no normal number.
-  const auto power = static_cast<int32_t>(std::bit_cast<uint32_t>(shifted) - std::bit_cast<uint32_t>(shift));
   const int32_t half = power >> 1;
-  return y * std::bit_cast<float>((half + 127) << 23) * std::bit_cast<float>((power - half + 127) << 23);
+  return y * power_of_two(half) * power_of_two(power - half);
+}
+
+// 2^n (exp(r) - 1) + 2^n - 1, by way of its half, since there is no 2^128.
+NORMA_ELEMENTARY float expm1(float argument) {
+  const float x = argument > 89 ? 89 : argument < -18 ? -18 : argument;  // where it is infinite, and -1
+  int32_t power;
+  const float rest = reduced_expm1(x, power), half = power_of_two(power - 1);
+  return std::copysign(2 * (half * rest + (half - 0.5F)), argument);
 }
 
 // n log(2) + log(1 + f) with 1 + f in [sqrt(1/2), sqrt(2)).
@@ -55,6 +72,12 @@ NORMA_ELEMENTARY float log(float x) {
                              -0.124055915F, 0.118881747F, -0.116756409F, 0.0674660131F);
   const float y = n * kLog2High + (f + (f * f * p + n * kLog2Low));
   return x > 0 ? (x < most ? y : x) : x == 0 ? -most : std::numeric_limits<float>::quiet_NaN();
+}
+
+// log(u) for u = 1 + x as it is rounded, and the first term of log((1 + x) / u).
+NORMA_ELEMENTARY float log1p(float x) {
+  const float u = 1 + x, y = log(u);
+  return std::copysign(u > 0 && u <= std::numeric_limits<float>::max() ? y + (x - (u - 1)) / u : y, x);
 }
 
 NORMA_ELEMENTARY float tanh(float x) {

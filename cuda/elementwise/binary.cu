@@ -29,6 +29,11 @@ struct Function {
   __device__ T operator()(T a, T b) const { return F::f(a, b); }
 };
 
+struct OfIntegers {
+  Binary f;
+  __device__ int64_t operator()(int64_t a, int64_t b) const { return binary_functions::of_integers(f, a, b); }
+};
+
 template <class T>
 struct Comparison {
   Compare f;
@@ -39,7 +44,10 @@ struct Comparison {
       case Compare::lt: return a < b;
       case Compare::le: return a <= b;
       case Compare::gt: return a > b;
-      default: return a >= b;
+      case Compare::ge: return a >= b;
+      case Compare::logical_and: return a && b;
+      case Compare::logical_or: return a || b;
+      default: return bool(a) != bool(b);
     }
   }
 };
@@ -47,6 +55,7 @@ struct Comparison {
 }  // namespace
 
 void binary(Binary f, const Tensor& a, const Tensor& b, const Tensor& y) {
+  if (y.dtype() == i64) return apply<int64_t, int64_t>("binary", OfIntegers{f}, a, b, y);
   dispatch_floating("binary", y.dtype(), [&]<class T>() {
     binary_functions::choose<T>(f, [&]<class F>(F) { apply<T, T>("binary", Function<T, F>(), a, b, y); });
   });

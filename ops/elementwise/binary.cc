@@ -14,24 +14,39 @@ Tensor compare(const char* name, Compare f, const Tensor& a, const Tensor& b) {
   return y;
 }
 
+// The number as a tensor of no axes beside x: of x's dtype or, where that lacks the number, of f64.
+static Tensor number(double value, const Tensor& x) {
+  const bool there = x.is_floating() || full({}, value, x.dtype()).item() == value;
+  return full({}, value, there ? x.dtype() : f64, x.device());
+}
+
 Tensor compare(const char* name, Compare f, const Tensor& a, double b) {
   const Op op(name);
-  const Tensor x = a.is_floating() ? a : a.to(f64);
-  return compare(name, f, x, full({}, b, x.dtype(), x.device()));
+  const Tensor y = number(b, a);
+  return compare(name, f, a.to(y.dtype()), y);
 }
+
+static Tensor compare_size(const char* name, Compare f, const Tensor& x) {
+  const Op op(name, {x});
+  return compare(name, f, abs(x.detach()), std::numeric_limits<double>::infinity());
+}
+Tensor isinf(const Tensor& x) { return compare_size("isinf", Compare::eq, x); }
+Tensor isfinite(const Tensor& x) { return compare_size("isfinite", Compare::lt, x); }
 
 Tensor elementwise(const char* name, Binary f, const Tensor& a, double b) {
   const Op op(name);
-  return elementwise(name, f, a, full({}, b, a.dtype(), a.device()));
+  return elementwise(name, f, a, number(b, a));
 }
 
 Tensor elementwise(const char* name, Binary f, double a, const Tensor& b) {
   const Op op(name);
-  return elementwise(name, f, full({}, a, b.dtype(), b.device()), b);
+  return elementwise(name, f, number(a, b), b);
 }
 
 Tensor elementwise(const char* name, Binary f, const Tensor& a, const Tensor& b) {
-  const Op op(name, {a, b});
+  const Op op(name);
+  const bool integers = a.dtype() == i64 && (f <= Binary::mul || f == Binary::minimum || f == Binary::maximum);
+  op.check_same({a, b}, !integers);
   Tensor y(broadcast_shapes(name, a.shape(), b.shape()), a.dtype(), a.device());
   kernel::binary(f, a, b, y);
   // What the derivatives that are wanted depend on.
@@ -68,6 +83,8 @@ static void apply(F f, const Tensor& a, const Tensor& b, const Tensor& y) {
 }
 
 void binary(Binary f, const Tensor& a, const Tensor& b, const Tensor& y) {
+  const auto integers = [f](int64_t s, int64_t t) { return binary_functions::of_integers(f, s, t); };
+  if (y.dtype() == i64) return apply<int64_t, int64_t>(integers, a, b, y);
   dispatch_floating("binary", y.dtype(), [&]<class T>() {
     binary_functions::choose<T>(f, [&]<class F>(F) { apply<T, T>([](T s, T t) { return F::f(s, t); }, a, b, y); });
   });
@@ -101,6 +118,9 @@ void compare(Compare f, const Tensor& a, const Tensor& b, const Tensor& y) {
       case Compare::le: return run(std::less_equal<T>());
       case Compare::gt: return run(std::greater<T>());
       case Compare::ge: return run(std::greater_equal<T>());
+      case Compare::logical_and: return run(std::logical_and<T>());
+      case Compare::logical_or: return run(std::logical_or<T>());
+      case Compare::logical_xor: return run([](T s, T t) { return bool(s) != bool(t); });
     }
   });
 }

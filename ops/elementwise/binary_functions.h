@@ -49,6 +49,7 @@ NORMA_BINARY(maximum, a > b || a != a ? a : b, a < b ? T(0) : d * (T(1) - T(0.5)
              b < a ? T(0) : d * (T(1) - T(0.5) * T(a == b)))
 NORMA_BINARY(mse, (a - b) * (a - b), d*(2 * (a - b)), d*(2 * (b - a)))
 NORMA_BINARY(l1, std::abs(a - b), a == b ? T(0) : a > b ? d : a < b ? -d : a - b, da(d, b, a))
+NORMA_BINARY(prelu, a > 0 ? a : b * a, a > 0 ? d : d * b, a > 0 ? T(0) : d * a)
 // -b log(sigmoid(a)) - (1 - b) log(1 - sigmoid(a)), with an exponential that cannot overflow.
 NORMA_BINARY(bce_with_logits, linear_loss(a, b) + std::log1p(std::exp(-std::abs(a))),
              d*(unary_functions::logistic(a) - b), d * -a)
@@ -67,16 +68,19 @@ NORMA_BINARY(exp_below, a == b ? T(b >= std::numeric_limits<T>::lowest()) : elem
              -d* f(a, b))
 #undef NORMA_BINARY
 
+// Of integers: minimum, maximum, add, sub, mul. The last three wrap.
+NORMA_HOST_DEVICE inline int64_t of_integers(Binary f, int64_t a, int64_t b) {
+  if (f == Binary::minimum || f == Binary::maximum) return (f == Binary::minimum) == (a < b) ? a : b;
+  const auto s = static_cast<uint64_t>(a), t = static_cast<uint64_t>(b);
+  return static_cast<int64_t>(f == Binary::add ? s + t : f == Binary::sub ? s - t : s * t);
+}
+
 // Calls use(function) with the struct for `f`.
 template <class T, class Use>
 void choose(Binary f, Use use) {
 #define NORMA_CASE(name) \
   case Binary::name: return use(name<T>{});
-  switch (f) {
-    NORMA_EACH_BINARY(NORMA_CASE)
-    NORMA_EACH_LOSS(NORMA_CASE)
-    NORMA_CASE(wins) NORMA_CASE(share) NORMA_CASE(exp_below)
-  }
+  switch (f) { NORMA_EACH_BINARY(NORMA_CASE) NORMA_EACH_PART(NORMA_CASE) }
 #undef NORMA_CASE
 }
 

@@ -10,13 +10,13 @@
 
 namespace norma::unary_functions {
 
-#define NORMA_UNARY(name, saves_output, f_of_x, gradient_of_ds)                              \
-  template <class T>                                                                         \
-  struct name {                                                                              \
-    static constexpr bool kSavesOutput = saves_output;                                       \
-    T a, b;                                                                                  \
-    NORMA_HOST_DEVICE T f(T x) const { return f_of_x; }                                      \
-    NORMA_HOST_DEVICE T gradient(T d, [[maybe_unused]] T s) const { return gradient_of_ds; } \
+#define NORMA_UNARY(name, saves_output, f_of_x, gradient_of_ds)                                               \
+  template <class T>                                                                                          \
+  struct name {                                                                                               \
+    static constexpr bool kSavesOutput = saves_output;                                                        \
+    T a, b;                                                                                                   \
+    NORMA_HOST_DEVICE T f(T x) const { return f_of_x; }                                                       \
+    NORMA_HOST_DEVICE T gradient([[maybe_unused]] T d, [[maybe_unused]] T s) const { return gradient_of_ds; } \
   };
 
 template <class T>
@@ -59,21 +59,51 @@ NORMA_HOST_DEVICE inline T silu_slope(T x) {
   return logistic(x) * (1 + near_or_zero(x) * (1 - logistic(x)));
 }
 
+// tanh(softplus(x)) is n / (n + 2) with n = exp(x) (exp(x) + 2). Where x > 0, n and 2 are taken times exp(-2 x), so
+// that neither overflows.
+template <class T>
+struct Mish {
+  T gate, rest;  // rest = 1 - gate
+  NORMA_HOST_DEVICE explicit Mish(T x) {
+    const T e = elementary::exp(-std::abs(x)), n = x > 0 ? 1 + 2 * e : e * (e + 2), two = x > 0 ? 2 * e * e : T(2);
+    gate = n / (n + two);
+    rest = two / (n + two);
+  }
+  NORMA_HOST_DEVICE T slope(T x) const { return gate + near_or_zero(x) * rest * (1 + gate) * logistic(x); }
+};
+
 NORMA_UNARY(neg, true, -x, -d)
 NORMA_UNARY(exp, true, elementary::exp(x), d* s)
+NORMA_UNARY(expm1, false, elementary::expm1(x), d* elementary::exp(s))
 NORMA_UNARY(log, false, elementary::log(x), d*(1 / s))
+NORMA_UNARY(log1p, false, elementary::log1p(x), d*(1 / (1 + s)))
+NORMA_UNARY(sin, false, std::sin(x), d* std::cos(s))
+NORMA_UNARY(cos, false, std::cos(x), d * -std::sin(s))
+NORMA_UNARY(erf, false, elementary::erf(x), d*(T(kSqrtTwoOverPi / kSqrtHalf) * elementary::exp(-s * s)))
 NORMA_UNARY(sqrt, true, std::sqrt(x), d*(T(0.5) / s))
 NORMA_UNARY(rsqrt, true, 1 / std::sqrt(x), d*(T(-0.5) * s * s * s))
 NORMA_UNARY(abs, false, std::abs(x), s == 0 ? T(0) : s < 0 ? -d : d)
 NORMA_UNARY(square, false, x* x, d*(2 * s))
+NORMA_UNARY(floor, true, std::floor(x), T(0))
+NORMA_UNARY(round, true, std::rint(x), T(0))
+NORMA_UNARY(sign, true, x != x ? x : T(x > 0) - T(x < 0), T(0))
 NORMA_UNARY(clamp, false, (x < a ? a : x) > b ? b : (x < a ? a : x), s<a || s> b ? T(0) : d)
 NORMA_UNARY(tanh, true, elementary::tanh(x), d*(1 - s * s))
 NORMA_UNARY(sigmoid, true, logistic(x), d*(s*(1 - s)))
 NORMA_UNARY(relu, true, x < 0 ? T(0) : x, s <= 0 ? T(0) : d)  // NaN stays NaN
+NORMA_UNARY(relu6, true, x<0 ? T(0) : x> 6 ? T(6) : x, s <= 0 || s >= 6 ? T(0) : d)
 NORMA_UNARY(leaky_relu, false, x > 0 ? x : a * x, d*(s > 0 ? T(1) : a))
+NORMA_UNARY(elu, false, x > 0 ? x : a * elementary::expm1(x), d*(s > 0 ? T(1) : a * elementary::exp(s)))
+NORMA_UNARY(softplus, false,
+            a* x > b ? x : ((a * x > 0 ? a * x : T(0)) + elementary::log1p(elementary::exp(-std::abs(a * x)))) / a,
+            a* s > b ? d : d * logistic(a * s))
 NORMA_UNARY(gelu, false, not_far_below(x) * T(0.5) * (1 + elementary::erf(x * T(kSqrtHalf))), d* gelu_slope(s))
 NORMA_UNARY(gelu_tanh, false, T(0.5) * not_far_below(x) * (1 + gelu_tanh_inner(x)), d* gelu_tanh_slope(s))
 NORMA_UNARY(silu, false, not_far_below(x) * logistic(x), d* silu_slope(s))
+NORMA_UNARY(mish, false, not_far_below(x) * Mish<T>(x).gate, d* Mish<T>(s).slope(s))
+NORMA_UNARY(hardsigmoid, true, x <= -3 ? T(0) : x >= 3 ? T(1) : (x + 3) / 6, s <= 0 || s >= 1 ? T(0) : d / 6)
+NORMA_UNARY(hardswish, false, x <= -3 ? T(0) : x * hardsigmoid<T>{}.f(x),
+            s <= -3 ? T(0) : d * (s >= 3 ? T(1) : s / 3 + T(0.5)))
 #undef NORMA_UNARY
 
 // Calls use(function) with the struct for `f`.
@@ -82,7 +112,9 @@ void choose(Unary f, UnaryParams p, Use use) {
   const T a = static_cast<T>(p.a), b = static_cast<T>(p.b);
 #define NORMA_CASE(name) \
   case Unary::name: return use(name<T>{a, b});
-  switch (f) { NORMA_EACH_UNARY(NORMA_CASE) NORMA_CASE(clamp) NORMA_CASE(leaky_relu) }
+  switch (f) {
+    NORMA_EACH_UNARY(NORMA_CASE) NORMA_CASE(clamp) NORMA_CASE(leaky_relu) NORMA_CASE(elu) NORMA_CASE(softplus)
+  }
 #undef NORMA_CASE
 }
 

@@ -46,7 +46,9 @@ void expect_within(double most, const char* name, const Tensor& x, const Tensor&
 TEST(Elementary, IsWithinTwoUnitsInTheLastPlace) {
   const Tensor x = arguments();
   expect_within(2, "exp", x, exp(x), std::exp);
+  expect_within(2, "expm1", x, expm1(x), std::expm1);
   expect_within(2, "log", x, log(x), std::log);
+  expect_within(2, "log1p", x, log1p(x), std::log1p);
   expect_within(2, "tanh", x, tanh(x), std::tanh);
   Tensor y = empty_like(x);
   for (int64_t i = 0; i < x.numel(); ++i) y.mutable_data<float>()[i] = elementary::erf(x.data<float>()[i]);
@@ -58,6 +60,7 @@ TEST(Elementary, ThoseMadeOfThemKeepMostDigits) {
   EXPECT_TRUE(close(sigmoid(x), sigmoid(exact).to(f32), 2.5e-7));
   EXPECT_TRUE(close(silu(x), silu(exact).to(f32), 2.5e-7));
   EXPECT_TRUE(close(gelu(x), gelu(exact).to(f32), 2.5e-7));
+  EXPECT_TRUE(close(mish(x), mish(exact).to(f32), 2.5e-7));
   EXPECT_TRUE(close(gelu_tanh(x), gelu_tanh(exact).to(f32), 2.5e-7));
   for (double special : {0., 200., -200.}) {
     const Tensor one = full({1}, special, f32);

@@ -151,8 +151,8 @@ TEST(Unary, ClampBetweenCrossedBoundsIsTheHighOne) {
   const Tensor x = tensor<double>({0, 1.5, 3, NAN});
   expect_values(crossed(there(x)), {1, 1, 1, NAN});
   expect_values(gradient(crossed, x, scalar(5)), {0, 0, 0, 5});
-  expect_error([] { clamp(zeros({2}), NAN, 1); }, "[clamp] bounds nan and 1");
-  expect_error([] { clamp(zeros({2}), 0, NAN); }, "[clamp] bounds 0 and nan");
+  expect_error([] { clamp(zeros({2}), NAN, 1); }, "[clamp] parameters nan and 1: want numbers");
+  expect_error([] { clamp(zeros({2}), 0, NAN); }, "[clamp] parameters 0 and nan: want numbers");
 }
 
 TEST(Unary, ReluKeepsNaN) { EXPECT_TRUE(std::isnan(relu(full({1}, NAN)).item())); }
