@@ -109,10 +109,16 @@ struct Plus {
   }
 };
 struct Larger {  // a NaN wins
-  __device__ double operator()(double a, double b) const { return b > a || b != b ? b : a; }
+  template <class V>
+  __device__ V operator()(V a, V b) const {
+    return b > a || b != b ? b : a;
+  }
 };
 struct Smaller {
-  __device__ double operator()(double a, double b) const { return b < a || b != b ? b : a; }
+  template <class V>
+  __device__ V operator()(V a, V b) const {
+    return b < a || b != b ? b : a;
+  }
 };
 
 // Combines the values of a block, lane by lane of `width` columns: thread t gets what those of column t % width make

@@ -1,7 +1,13 @@
 #include "norma/ops/reduce/reduce.h"
 
+#include <cfloat>
+#include <numeric>
+
 #include "norma/autograd/op.h"
+#include "norma/core/parallel.h"
 #include "norma/ops/elementwise/binary.h"
+#include "norma/ops/shape/index.h"
+#include "norma/ops/shape/views.h"
 
 namespace norma {
 namespace {
@@ -9,6 +15,7 @@ namespace {
 // A reduction in the one form that kernels know.
 struct Reduction {
   Tensor x;      // [outer, n, inner], contiguous
+  Shape order;   // the order in which x's axes were taken for that
   Shape kept;    // the result's shape with the reduced axes as 1
   Shape result;  // and as asked for
 };
@@ -21,11 +28,12 @@ Reduction prepare(const Op& op, const Tensor& x, const Shape& axes, bool keepdim
     op.check(!(reduced & bit), "axis {} stands twice in {}: shape {}", axis, axes, shape);
     reduced |= bit;
   }
-  Reduction r{{}, shape, {}};
-  Shape order, tail;  // the axes with the reduced ones last
+  Reduction r{{}, {}, shape, {}};
+  Shape order, all, tail;  // the axes with the reduced ones last, as they are, the reduced ones
   int64_t outer = 1, n = 1, inner = 1;
   bool together = true;  // no axis is kept between two that are reduced
   for (int i = 0; i < x.rank(); ++i) {
+    all.push_back(i);
     if (reduced >> i & 1) {
       together = together && inner == 1;
       n *= shape[i];
@@ -40,12 +48,13 @@ Reduction prepare(const Op& op, const Tensor& x, const Shape& axes, bool keepdim
   for (int64_t axis : tail) order.push_back(axis);
   if (keepdim) r.result = r.kept;
   op.check(n >= least, "{} elements to reduce, want at least {}: shape {}", n, least, shape);
-  r.x = together ? view::reshape(x, {outer, n, inner}) : view::reshape(view::permute(x, order), {outer * inner, n, 1});
+  r.order = together ? all : order;
+  r.x = view::reshape(view::permute(x, r.order), together ? Shape{outer, n, inner} : Shape{outer * inner, n, 1});
   return r;
 }
 
 Tensor run(Reduce f, double divisor, const Reduction& r, const Tensor& high = {}, const Tensor& low = {}) {
-  Tensor y(r.result, r.x.dtype(), r.x.device());
+  Tensor y(r.result, r.x.is_floating() ? r.x.dtype() : i64, r.x.device());
   kernel::reduce(f, divisor, r.x, high, low, y);
   return y;
 }
@@ -64,21 +73,36 @@ Tensor share_out(const Tensor& dy, const Tensor& weights, const Shape& kept) {
 }
 
 Tensor extreme(const char* name, Reduce f, const Tensor& x, const Shape& axes, bool keepdim) {
-  const Op op(name, {x});
-  const Reduction r = prepare(op, x, axes, keepdim, 0);
-  Tensor y = run(f, 1, r);
+  const Op op(name);
+  const Reduction r = prepare(op, x, axes, keepdim, !x.is_floating());
+  Tensor y = run(f, 1, r).to(x.dtype());
   return op.record({x}, y, [x = op.save(x), y = op.save(y), kept = r.kept](const Tensor& dy, Sink& dx) {
     dx.give(0, share_out(dy, of_two(Binary::wins, x, view::reshape(y, kept)), kept));
   });
 }
 
 Tensor total(const char* name, const Tensor& x, const Shape& axes, bool keepdim, bool average) {
-  const Op op(name, {x});
+  const Op op(name);
   const Reduction r = prepare(op, x, axes, keepdim, average);
   const double n = average ? static_cast<double>(r.x.dim(1)) : 1;
+  if (!x.is_floating()) return average ? div(run(Reduce::sum, 1, r).to(f64), n).to(f32) : run(Reduce::sum, 1, r);
   return op.record({x}, run(Reduce::sum, n, r), [n, kept = r.kept](const Tensor& dy, Sink& dx) {
     dx.give(0, view::expand(view::reshape(n == 1 ? dy : div(dy, n), kept), dx.shape(0)));
   });
+}
+
+Tensor truth(const char* name, Reduce f, const Tensor& x, const Shape& axes, bool keepdim) {
+  const Op op(name);
+  op.check(x.dtype() == boolean, "wants bool, not {}: shape {}", x.dtype(), x.shape());
+  return gt(run(f, 1, prepare(op, x, axes, keepdim, 0)), 0);
+}
+
+Tensor place(const char* name, bool largest, const Tensor& x, const Shape& axes, bool keepdim) {
+  const Op op(name);
+  const Reduction r = prepare(op, x, axes, keepdim);
+  Tensor y(r.result, i64, x.device());
+  kernel::topk(largest, true, r.x, view::reshape(y, {r.x.dim(0), r.x.dim(2), 1}));
+  return y;
 }
 
 }  // namespace
@@ -87,11 +111,17 @@ Tensor sum(const Tensor& x, const Shape& axes, bool keepdim) { return total("sum
 Tensor mean(const Tensor& x, const Shape& axes, bool keepdim) { return total("mean", x, axes, keepdim, true); }
 Tensor max(const Tensor& x, const Shape& axes, bool keepdim) { return extreme("max", Reduce::max, x, axes, keepdim); }
 Tensor min(const Tensor& x, const Shape& axes, bool keepdim) { return extreme("min", Reduce::min, x, axes, keepdim); }
+Tensor any(const Tensor& x, const Shape& axes, bool keepdim) { return truth("any", Reduce::max, x, axes, keepdim); }
+Tensor all(const Tensor& x, const Shape& axes, bool keepdim) { return truth("all", Reduce::min, x, axes, keepdim); }
+Tensor argmax(const Tensor& x) { return place("argmax", true, x, {}, false); }
+Tensor argmin(const Tensor& x) { return place("argmin", false, x, {}, false); }
+Tensor argmax(const Tensor& x, int64_t axis, bool keepdim) { return place("argmax", true, x, {axis}, keepdim); }
+Tensor argmin(const Tensor& x, int64_t axis, bool keepdim) { return place("argmin", false, x, {axis}, keepdim); }
 
 // The mean is held as high + low, so that it keeps its digits also between two numbers of x's dtype: low is the mean of
 // what x differs from high, which is the mean as it is rounded.
-Tensor var(const Tensor& x, const Shape& axes, int64_t correction, bool keepdim) {
-  const Op op("var", {x});
+static Tensor variance(const char* name, const Tensor& x, const Shape& axes, int64_t correction, bool keepdim) {
+  const Op op(name, {x});
   const Reduction r = prepare(op, x, axes, keepdim, std::clamp<int64_t>(correction, 0, INT64_MAX - 1) + 1);
   const auto n = static_cast<double>(r.x.dim(1)), freedom = n - static_cast<double>(correction);
   const Tensor high = run(Reduce::sum, n, r), low = run(Reduce::deviation, n, r, high);
@@ -101,9 +131,66 @@ Tensor var(const Tensor& x, const Shape& axes, int64_t correction, bool keepdim)
       [freedom, kept = r.kept, x = op.save(x), high = op.save(high), low = op.save(low)](const Tensor& dy, Sink& dx) {
         const Tensor grad = sub(x, view::reshape(high, kept)), factor = mul(view::reshape(dy, kept), 2 / freedom);
         kernel::binary(Binary::sub, grad, view::reshape(low, kept), grad);
-        kernel::binary(Binary::mul, grad, factor, grad);
+        kernel::binary(Binary::share, grad, factor,
+                       grad);  // of no deviation nothing, also where stddev is infinitely steep
         dx.give(0, grad);
       });
+}
+
+Tensor var(const Tensor& x, const Shape& axes, int64_t correction, bool keepdim) {
+  return variance("var", x, axes, correction, keepdim);
+}
+Tensor stddev(const Tensor& x, const Shape& axes, int64_t correction, bool keepdim) {
+  return sqrt(variance("stddev", x, axes, correction, keepdim));
+}
+
+// What is raised to p is in [0, 1]: of the largest, or the nearest to that which is neither 0 nor infinite.
+Tensor vector_norm(const Tensor& x, double p, const Shape& axes, bool keepdim) {
+  const Op op("vector_norm", {x});
+  op.check(p > 0, "p {} is not positive: shape {}", p, x.shape());
+  const Tensor size = abs(x);
+  if (std::isinf(p)) return maximum(max(size, axes, keepdim), 0);  // 0 of none
+  const bool single = x.dtype() == f32, square = p == 2;
+  const double least = single ? FLT_MIN : DBL_MIN, most = single ? FLT_MAX : DBL_MAX;
+  const Tensor top = clamp(max(size.detach(), axes, true), least, most), z = div(size, top);
+  const Tensor total = maximum(sum(square ? norma::square(z) : pow(z, p), axes, keepdim), least);
+  return mul(square ? sqrt(total) : pow(total, 1 / p), view::reshape(top, total.shape()));
+}
+
+Tensor prod(const Tensor& x, const Shape& axes, bool keepdim) {
+  const Op op("prod", {x});
+  Reduction r = prepare(op, x, axes, keepdim, 0);
+  r.x = reshape(permute(x, r.order), r.x.shape());
+  return op.record({r.x}, run(Reduce::product, 1, r), [x = op.save(r.x)](const Tensor& dy, Sink& dx) {
+    const Tensor in = x->to(f64), before = empty_like(in), behind = empty_like(in);
+    kernel::scan(true, false, in, before);
+    kernel::scan(true, true, in, behind);
+    kernel::binary(Binary::share, before, behind, before);
+    dx.give(0, of_two(Binary::share, before.to(dy.dtype()), view::reshape(dy, {in.dim(0), 1, in.dim(2)})));
+  });
+}
+
+Tensor cumsum(const Tensor& x, int64_t axis) {
+  const Op op("cumsum");
+  if (!x.is_floating()) return cumsum(x.to(f64), axis).to(i64);
+  const Reduction r = prepare(op, x, {axis}, true, 0);
+  const Tensor y = empty_like(x);
+  kernel::scan(false, false, r.x, view::reshape(y, r.x.shape()));
+  return op.record({x}, y, [three = r.x.shape()](const Tensor& dy, Sink& dx) {
+    const Tensor grad(dx.shape(0), dy.dtype(), dy.device());
+    kernel::scan(false, true, view::reshape(dy, three), view::reshape(grad, three));
+    dx.give(0, grad);
+  });
+}
+
+TopK topk(const Tensor& x, int64_t k, int64_t axis, bool largest) {
+  const Op op("topk");
+  const Reduction r = prepare(op, x, {axis}, true, 0);
+  op.check(k >= 0 && k <= r.x.dim(1), "k {} is not in [0, {}]: axis {} of shape {}", k, r.x.dim(1), axis, x.shape());
+  const Tensor y({r.x.dim(0), r.x.dim(2), k}, i64, x.device());
+  kernel::topk(largest, largest, r.x, y);  // a NaN is first or last
+  const Tensor indices = view::reshape(view::permute(y, {0, 2, 1}), x.shape().with(op.axis(x, axis), k));
+  return {gather(x, axis, indices), indices};
 }
 
 Tensor logsumexp(const Tensor& x, const Shape& axes, bool keepdim) {
@@ -115,14 +202,6 @@ Tensor logsumexp(const Tensor& x, const Shape& axes, bool keepdim) {
     // Not dy exp(x - y), which loses the digits that y has lost.
     dx.give(0, share_out(dy, of_two(Binary::exp_below, x, top), kept));
   });
-}
-
-Tensor argmax(const Tensor& x, int64_t axis, bool keepdim) {
-  Op op("argmax");
-  const Reduction r = prepare(op, x, {axis}, keepdim);
-  Tensor y(r.result, i64, x.device());
-  kernel::argmax(r.x, y);
-  return y;
 }
 
 // Declared in ops/elementwise/binary.h, whose gradients call it; defined here, since it is a sum, and sums are made of
@@ -138,4 +217,45 @@ Tensor sum_to(const Tensor& x, const Shape& shape) {
   return view::reshape(sum(x.detach(), axes), shape);
 }
 
+namespace cpu {
+
+void scan(bool product, bool reverse, const Tensor& x, const Tensor& y) {
+  dispatch_floating("scan", x.dtype(), [&]<class T>() {
+    const int64_t n = x.dim(1), inner = x.dim(2);
+    const T* from = x.data<T>();
+    T* to = y.mutable_data<T>();
+    parallel_each(x.dim(0) * inner, 1 + 4096 / (n + 1), [=](int64_t column) {
+      double before = product;
+      for (int64_t k = 0; k < n; ++k) {
+        const int64_t at = (column / inner * n + (reverse ? n - 1 - k : k)) * inner + column % inner;
+        const double with = product ? before * from[at] : before + from[at];
+        to[at] = static_cast<T>(product ? before : with);
+        before = with;
+      }
+    });
+  });
+}
+
+void topk(bool largest, bool nan_first, const Tensor& x, const Tensor& y) {
+  dispatch(x.dtype(), [&]<class T>() {
+    const int64_t n = x.dim(1), inner = x.dim(2), k = y.dim(2);
+    const T* from = x.data<T>();
+    int64_t* to = y.mutable_data<int64_t>();
+    parallel_each(x.dim(0) * inner, 1 + 4096 / (n + 1), [=](int64_t i) {
+      const Before<T> before = {from + i / inner * n * inner + i % inner, inner, largest, nan_first};
+      int64_t *first = to + i * k, *last = first + k;  // a heap of the first k so far, on top the last of them
+      std::iota(first, last, 0);
+      std::make_heap(first, last, before);
+      for (int64_t place = k; place < n && k > 0; ++place) {
+        if (!before(place, *first)) continue;
+        std::pop_heap(first, last, before);
+        last[-1] = place;
+        std::push_heap(first, last, before);
+      }
+      std::sort_heap(first, last, before);
+    });
+  });
+}
+
+}  // namespace cpu
 }  // namespace norma

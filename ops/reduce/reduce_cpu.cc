@@ -7,33 +7,38 @@ NORMA_SIMD_BEGIN
 static constexpr int64_t kGrain = 8192;
 
 void reduce(Reduce f, double divisor, const Tensor& x, const Tensor& high, const Tensor& low, const Tensor& y) {
-  dispatch_floating("reduce", x.dtype(), [&]<class T>() {
+  dispatch(x.dtype(), [&]<class T>() {
+    using A = std::conditional_t<std::is_integral_v<T>, int64_t, double>;  // in which the elements are combined
+    using Y = std::conditional_t<std::is_integral_v<T>, int64_t, T>;
+    const A by = static_cast<A>(divisor);
     // power: of the deviations from high + low; 0: f of the elements.
     const auto run = [&]<class F, int power>(F, std::integral_constant<int, power>) {
       const int64_t outer = x.dim(0), n = x.dim(1), inner = x.dim(2);
       if (outer * inner == 0) return;
       const T* from = x.data<T>();
       const T *highs = high.data_or_null<T>(), *lows = low.data_or_null<T>();
-      T* to = y.mutable_data<T>();
+      Y* to = y.mutable_data<Y>();
       // An item of work: an outer index, a range of n, a block of inner's columns. n is cut only where there are few
       // items otherwise.
       const int64_t blocks = (inner + kReduceBlock - 1) / kReduceBlock, width = std::min(inner, kReduceBlock);
       const int64_t ranges =
           std::clamp<int64_t>(n * width / kGrain, 1, std::max<int64_t>(kMaxSlots / (outer * blocks), 1));
-      const Tensor partial = ranges > 1 ? empty({outer, ranges, inner}, f64) : Tensor();
-      double* part = partial.mutable_data_or_null<double>();
+      const Tensor partial = ranges > 1 ? empty({outer, ranges, inner}, dtype_of<A>()) : Tensor();
+      A* part = partial.mutable_data_or_null<A>();
       const auto reduce_item = [=](int64_t item) {
-        double acc[kReduceBlock];
+        A acc[kReduceBlock];
         const int64_t column = item % blocks * kReduceBlock, range = item / blocks % ranges, o = item / blocks / ranges;
         const int64_t columns = std::min(kReduceBlock, inner - column);
         const int64_t first = n * range / ranges, last = n * (range + 1) / ranges;
         const T* at = from + (o * n + first) * inner + column;
         const int64_t rows = last - first;
         const auto term = [=](int64_t i, double from_high, double from_low) {
-          const double deviation = at[i] - from_high - from_low;
+          const double deviation = static_cast<double>(at[i]) - from_high - from_low;
           return power == 1 ? deviation : deviation * deviation;
         };
-        const auto mean = [=](const T* means, int64_t j) { return means ? double{means[o * inner + column + j]} : 0; };
+        const auto mean = [=](const T* means, int64_t j) {
+          return means ? static_cast<double>(means[o * inner + column + j]) : 0;
+        };
         if constexpr (power == 0) {
           reduce_block<F>([=](int64_t i, int64_t) { return at[i]; }, rows, columns, inner, acc);
         } else if (columns == 1) {
@@ -48,43 +53,27 @@ void reduce(Reduce f, double divisor, const Tensor& x, const Tensor& high, const
         }
         for (int64_t j = 0; j < columns; ++j) {
           if (part) part[(o * ranges + range) * inner + column + j] = acc[j];
-          else to[o * inner + column + j] = static_cast<T>(acc[j] / divisor);
+          else to[o * inner + column + j] = static_cast<Y>(acc[j] / by);
         }
       };
       for_rows(outer * ranges * blocks, std::max<int64_t>(n * width / ranges, 1), reduce_item, kGrain);
       if (!part) return;
       const auto merge = [=](int64_t i) {
-        const double* at = part + i / inner * ranges * inner + i % inner;
-        double acc = at[0];
+        const A* at = part + i / inner * ranges * inner + i % inner;
+        A acc = at[0];
         for (int64_t range = 1; range < ranges; ++range) acc = F::combine(acc, at[range * inner]);
-        to[i] = static_cast<T>(acc / divisor);
+        to[i] = static_cast<Y>(acc / by);
       };
       for_rows(outer * inner, ranges, merge, kGrain);
     };
-    switch (f) {
-      case Reduce::sum: return run(Sum{}, std::integral_constant<int, 0>());
-      case Reduce::max: return run(Max{}, std::integral_constant<int, 0>());
-      case Reduce::min: return run(Min{}, std::integral_constant<int, 0>());
-      case Reduce::deviation: return run(Sum{}, std::integral_constant<int, 1>());
-      case Reduce::squared_deviation: return run(Sum{}, std::integral_constant<int, 2>());
+    if (f == Reduce::sum) return run(Sum{}, std::integral_constant<int, 0>());
+    if (f == Reduce::max) return run(Max{}, std::integral_constant<int, 0>());
+    if (f == Reduce::min) return run(Min{}, std::integral_constant<int, 0>());
+    if constexpr (std::is_floating_point_v<T>) {
+      if (f == Reduce::product) run(Product{}, std::integral_constant<int, 0>());
+      else if (f == Reduce::deviation) run(Sum{}, std::integral_constant<int, 1>());
+      else run(Sum{}, std::integral_constant<int, 2>());
     }
-  });
-}
-
-void argmax(const Tensor& x, const Tensor& y) {
-  dispatch(x.dtype(), [&]<class T>() {
-    const T* from = x.data<T>();
-    int64_t* to = y.mutable_data<int64_t>();
-    const int64_t n = x.dim(1), inner = x.dim(2);
-    for_rows(y.numel(), n, [=](int64_t i) {
-      const T* at = from + i / inner * n * inner + i % inner;
-      int64_t best = 0;
-      for (int64_t k = 1; k < n; ++k) {
-        const T value = at[k * inner], top = at[best * inner];
-        if (value > top || (value != value && top == top)) best = k;
-      }
-      to[i] = best;
-    });
   });
 }
 

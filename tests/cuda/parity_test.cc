@@ -88,13 +88,13 @@ Tensor from_the_end(const Shape& shape, int64_t n) {  // integers of [-n, 0)
 }
 
 TEST_F(Parity, Unary) {
-  const std::vector<std::pair<std::string, Tensor (*)(const Tensor&)>> functions = {
-      {"neg", neg},         {"exp", exp},   {"log", log},       {"sqrt", sqrt},
-      {"rsqrt", rsqrt},     {"abs", abs},   {"square", square}, {"tanh", tanh},
-      {"sigmoid", sigmoid}, {"relu", relu}, {"gelu", gelu},     {"gelu_tanh", gelu_tanh},
-      {"silu", silu}};
+#define NORMA_CASE(name) {#name, name},
+  const std::vector<std::pair<std::string, Tensor (*)(const Tensor&)>> functions = {NORMA_EACH_UNARY(NORMA_CASE)};
+#undef NORMA_CASE
   for (const auto& [name, f] : functions)
     expect_parity(name, [f = f](const Inputs& in) { return f(in[0]); }, {positive({7, 33})});
+  expect_parity("elu", [](const Inputs& in) { return elu(in[0], 0.3); }, {random({1000})});
+  expect_parity("softplus", [](const Inputs& in) { return softplus(in[0] * 9, 2, 10); }, {random({1000})});
   expect_parity("relu", [](const Inputs& in) { return relu(in[0]); }, {random({5, 3, 17})});
   expect_parity("leaky_relu", [](const Inputs& in) { return leaky_relu(in[0], 0.1); }, {random({1000})});
   expect_parity("clamp", [](const Inputs& in) { return clamp(in[0], -0.5, 0.7); }, {random({2, 2, 2, 2, 3})});
@@ -109,6 +109,7 @@ TEST_F(Parity, Binary) {
       {"mul", mul},
       {"div", div},
       {"pow", pow},
+      {"prelu", prelu},
       {"minimum", minimum},
       {"maximum", maximum},
       {"mse", [](const Tensor& a, const Tensor& b) { return elementwise("mse", Binary::mse, a, b); }},
@@ -117,7 +118,8 @@ TEST_F(Parity, Binary) {
     for (const auto& [a, b] : std::vector<std::pair<Shape, Shape>>{
              {{33, 17}, {33, 17}}, {{33, 17}, {17}}, {{3, 1, 5}, {2, 1}}, {{2, 3}, {}}})
       expect_parity(name, [f = f](const Inputs& in) { return f(in[0], in[1]); }, {positive(a), positive(b, 8)});
-  const std::vector<Tensor (*)(const Tensor&, const Tensor&)> comparisons = {eq, ne, lt, le, gt, ge};
+  const std::vector<Tensor (*)(const Tensor&, const Tensor&)> comparisons = {
+      eq, ne, lt, le, gt, ge, logical_and, logical_or, logical_xor};
   for (auto f : comparisons) {
     expect_parity("compare", [f](const Inputs& in) { return f(in[0], in[1]); },
                   {integers({5, 7}, 3), integers({7}, 3, 7)});
@@ -181,6 +183,24 @@ TEST_F(Parity, Reductions) {
         "var", [a = axes](const Inputs& in) { return var(in[0], a); }, x);
     expect_parity(
         "logsumexp", [a = axes](const Inputs& in) { return logsumexp(in[0], a); }, x);
+    expect_parity(
+        "stddev", [a = axes](const Inputs& in) { return stddev(in[0], a); }, x);
+    expect_parity(
+        "vector_norm", [a = axes](const Inputs& in) { return vector_norm(in[0], 3, a); }, x);
+    expect_parity(
+        "prod", [a = axes](const Inputs& in) { return prod(in[0] * 0.02 + 1, a); }, x, 1e-5);
+    const Inputs counts = {integers(shape, 300)};
+    for (DType dtype : {i64, u8, boolean}) {
+      expect_parity(
+          "sum", [=, a = axes](const Inputs& in) { return sum(in[0].to(dtype), a); }, counts);
+      expect_parity(
+          "max", [=, a = axes](const Inputs& in) { return max(in[0].to(dtype), a); }, counts);
+    }
+  }
+  for (int64_t axis : {0, 1, 2}) {
+    expect_parity("cumsum", [=](const Inputs& in) { return cumsum(in[0], axis); }, {random({3, 70, 5})});
+    expect_parity("topk", [=](const Inputs& in) { return topk(in[0], 3, axis).values; }, {random({3, 70, 5})});
+    expect_parity("argmin", [=](const Inputs& in) { return argmin(in[0], axis); }, {random({3, 70, 5})});
   }
   expect_parity("argmax", [](const Inputs& in) { return argmax(in[0], 1); }, {random({3, 17, 5})});
   expect_parity("argmax", [](const Inputs& in) { return argmax(in[0], 0); }, {integers({17, 5}, 4)});

@@ -162,6 +162,23 @@ const std::vector<IntegerCall> kReductionCalls = {
      [](Integers& draw) {
        return std::vector{argmax(leaf({2, 3, 4}), draw())};
      }},
+    {"prod",
+     [](Integers& draw) {
+       return std::vector{prod(leaf({2, 3, 4}), {draw(), draw()}, draw.below(2))};
+     }},
+    {"stddev",
+     [](Integers& draw) {
+       return std::vector{stddev(leaf({2, 9}), {draw.mostly(1)}, draw())};
+     }},
+    {"cumsum",
+     [](Integers& draw) {
+       return std::vector{cumsum(leaf({2, 3, 4}), draw())};
+     }},
+    {"topk",
+     [](Integers& draw) {
+       const TopK top = topk(leaf({2, 3, 4}), draw.mostly(2), draw(), draw.below(2));
+       return std::vector{top.values, top.indices};
+     }},
     {"softmax",
      [](Integers& draw) {
        return std::vector{softmax(leaf({2, 3, 4}), draw())};

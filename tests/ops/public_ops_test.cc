@@ -19,9 +19,10 @@ TEST(PublicOps, SayTheirNameOfUndefinedTensors) {
 #define NORMA_COMPARE(name) NORMA_PAIRS(name),
   const std::vector<std::pair<const char*, std::function<void()>>> calls = {
       NORMA_EACH_UNARY(NORMA_CASE) NORMA_EACH_BINARY(NORMA_BOTH) NORMA_EACH_COMPARE(NORMA_COMPARE)
-          NORMA_CASE(leaky_relu) NORMA_CASE(sum) NORMA_CASE(mean) NORMA_CASE(max) NORMA_CASE(min) NORMA_CASE(var)
-              NORMA_CASE(logsumexp) NORMA_CASE(softmax) NORMA_CASE(log_softmax)
-                  NORMA_CASE(global_avg_pool){"clamp", [&] { clamp(none, 0, 1); }},
+          NORMA_EACH_REDUCTION(NORMA_CASE) NORMA_CASE(leaky_relu) NORMA_CASE(elu) NORMA_CASE(softplus)
+              NORMA_CASE(logical_not) NORMA_CASE(isnan) NORMA_CASE(isinf) NORMA_CASE(isfinite) NORMA_CASE(var)
+                  NORMA_CASE(stddev) NORMA_CASE(vector_norm) NORMA_CASE(argmax) NORMA_CASE(argmin) NORMA_CASE(softmax)
+                      NORMA_CASE(log_softmax) NORMA_CASE(global_avg_pool){"clamp", [&] { clamp(none, 0, 1); }},
       {"dropout", [&] { dropout(none, 0); }},
       {"dropout", [&] { dropout(none, 0.5); }},
       {"neg", [&] { (void)-none; }},
@@ -32,6 +33,11 @@ TEST(PublicOps, SayTheirNameOfUndefinedTensors) {
       {"where", [&] { where(condition, none, x); }},
       {"where", [&] { where(condition, x, none); }},
       {"argmax", [&] { argmax(none, 0); }},
+      {"argmin", [&] { argmin(none, 0); }},
+      {"cumsum", [&] { cumsum(none, 0); }},
+      {"topk", [&] { topk(none, 1); }},
+      {"prelu", [&] { prelu(none, x); }},
+      {"prelu", [&] { prelu(x, none); }},
       {"sum_to", [&] { sum_to(none, {}); }},
       {"mse", [&] { mse(none, x); }},
       {"mse", [&] { mse(x, none); }},
@@ -58,10 +64,7 @@ TEST(PublicOps, SayTheirNameOfUndefinedTensors) {
       {"squeeze", [&] { squeeze(none, 0); }},
       {"unsqueeze", [&] { unsqueeze(none, 0); }},
       {"concat", [&] { concat({none}, 0); }},
-      {"concat",
-       [&] {
-         concat({x, none}, 0);
-       }},
+      {"concat", [&] { concat({x, none}, 0); }},
       {"pad", [&] { pad(none, {}); }},
       {"gather", [&] { gather(none, 0, labels); }},
       {"gather", [&] { gather(x, 0, none); }},

@@ -215,7 +215,7 @@ TEST(Reduce, TakesNoMemoryBesideItsResult) {
 TEST(Reduce, RejectsBadInput) {
   expect_error([] { sum(zeros({2, 3}), {2}); }, "[sum] axis 2 is out of range for shape [2, 3]");
   expect_error([] { mean(zeros({2, 3}), {1, -1}); }, "[mean] axis -1 stands twice in [1, -1]: shape [2, 3]");
-  expect_error([] { sum(zeros({2}, i64)); }, "[sum] wants floating tensors, not i64: shape [2]");
+  expect_error([] { logsumexp(zeros({2}, i64)); }, "[logsumexp] wants floating tensors, not i64: shape [2]");
   expect_error([] { mean(zeros({2, 0}), {1}); }, "[mean] 0 elements to reduce, want at least 1: shape [2, 0]");
   expect_error([] { argmax(zeros({2, 0}), 1); }, "[argmax] 0 elements to reduce, want at least 1: shape [2, 0]");
   expect_error([] { var(zeros({3, 1}), {1}); }, "[var] 1 elements to reduce, want at least 2: shape [3, 1]");
