@@ -90,13 +90,12 @@ void reduce_in(F f, Term term, typename Term::Value identity, typename Term::Val
 // Whole numbers, for which there are not all functions.
 template <class T>
 void reduce_integers(Reduce f, const Tensor& x, const Tensor& y) {
-  using Limits = std::numeric_limits<int64_t>;
   const auto run = [&](auto combine, int64_t identity) {
     reduce_in(combine, Element<int64_t>(), identity, int64_t{1}, x.shape(), x.cuda_data<T>(),
               y.mutable_cuda_data<int64_t>());
   };
-  if (f == Reduce::max) run(Larger(), Limits::min());
-  else if (f == Reduce::min) run(Smaller(), Limits::max());
+  if (f == Reduce::max) run(Larger(), INT64_MIN);
+  else if (f == Reduce::min) run(Smaller(), INT64_MAX);
   else run(WrappingPlus(), 0);
 }
 
@@ -125,16 +124,14 @@ void scan_columns(bool product, bool reverse, const Tensor& x, const Tensor& y) 
   const T* from = x.cuda_data<T>();
   T* to = y.mutable_cuda_data<T>();
   for_each_row("scan", x.dim(0) * inner, inner > 1 ? 1 : n, [=] __device__(int64_t column, const Lane& lane) {
-    const auto at = [&](int64_t k) {
-      return (column / inner * n + (reverse ? n - 1 - k : k)) * inner + column % inner;
-    };
+    const int64_t start = column / inner * n * inner + column % inner;
+    const auto at = [&](int64_t k) { return start + (reverse ? n - 1 - k : k) * inner; };
     const auto with = [&](double a, double b) { return product ? a * b : a + b; };
     const int64_t first = n * lane.index / lane.count, last = n * (lane.index + 1) / lane.count;
     double part = product, before = product;
     for (int64_t k = first; k < last; ++k) part = with(part, from[at(k)]);
-    const int start = static_cast<int>(threadIdx.x) % warpSize - lane.index;
     for (int i = 0; i < lane.count; ++i) {
-      const double other = __shfl_sync(lane.mask, part, start + i);
+      const double other = __shfl_sync(lane.mask, part, static_cast<int>(threadIdx.x) % warpSize - lane.index + i);
       if (i < lane.index) before = with(before, other);
     }
     for (int64_t k = first; k < last; ++k) {

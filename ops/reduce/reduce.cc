@@ -131,8 +131,8 @@ static Tensor variance(const char* name, const Tensor& x, const Shape& axes, int
       [freedom, kept = r.kept, x = op.save(x), high = op.save(high), low = op.save(low)](const Tensor& dy, Sink& dx) {
         const Tensor grad = sub(x, view::reshape(high, kept)), factor = mul(view::reshape(dy, kept), 2 / freedom);
         kernel::binary(Binary::sub, grad, view::reshape(low, kept), grad);
-        kernel::binary(Binary::share, grad, factor,
-                       grad);  // of no deviation nothing, also where stddev is infinitely steep
+        // To what does not deviate nothing, also where stddev is infinitely steep.
+        kernel::binary(Binary::share, grad, factor, grad);
         dx.give(0, grad);
       });
 }

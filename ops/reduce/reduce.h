@@ -75,7 +75,8 @@ struct TopK {
 // dtype. The gradient goes where the values came from. Error: k outside of [0, extent].
 TopK topk(const Tensor& x, int64_t k, int64_t axis = -1, bool largest = true);
 
-// y[..., i, ...] = x[..., 0, ...] + ... + x[..., i, ...] along the axis. Of i64, u8 and bool, too, in i64.
+// y[..., i, ...] = x[..., 0, ...] + ... + x[..., i, ...] along the axis. Of i64, u8 and bool, too: in i64,
+// exact up to 2^53.
 Tensor cumsum(const Tensor& x, int64_t axis);
 
 enum class Reduce : uint8_t { sum, product, max, min, deviation, squared_deviation };
