@@ -14,7 +14,7 @@
 #include "norma/ops/elementwise/dropout.h"
 #include "norma/ops/elementwise/unary.h"
 #include "norma/ops/linalg/linear.h"
-#include "norma/ops/pool/upsample.h"
+#include "norma/ops/pool/interpolate.h"
 #include "norma/ops/reduce/softmax.h"
 #include "norma/ops/shape/views.h"
 
@@ -83,29 +83,34 @@ struct ConvTranspose2d : WeightedLayer {
   ConvTranspose2dOptions options;
 };
 
-// The largest, or the mean, of each window: [N, H, W, C] -> [N, OH, OW, C], OH = (H + 2 padding - kernel) / stride + 1
-// rounded down. In the mean, padding counts as zeros.
-struct PoolOptions {
-  std::optional<Pair> stride{};  // default: the kernel, so that windows lie side by side
-  Pair padding = 0;              // on each side; at most half of the kernel
-};
+// The largest, or the mean, of each window: [N, H, W, C] -> [N, OH, OW, C]. The options, and OH and OW, are those of
+// ops/pool/pool2d.h: stride, by default the kernel, padding, dilation, ceil_mode, count_include_pad; `kernel` stands
+// before them.
 struct MaxPool2d : Module {
-  explicit MaxPool2d(Pair kernel, const PoolOptions& o = {}) : options{kernel, o.stride, o.padding} {}
+  explicit MaxPool2d(Pair kernel, const Pool2dOptions& o = {}) : options(o) { options.kernel = kernel; }
   Tensor forward(const Tensor& x) override { return max_pool2d(x, options); }
   Pool2dOptions options;
 };
 struct AvgPool2d : Module {
-  explicit AvgPool2d(Pair kernel, const PoolOptions& o = {}) : options{kernel, o.stride, o.padding} {}
+  explicit AvgPool2d(Pair kernel, const Pool2dOptions& o = {}) : options(o) { options.kernel = kernel; }
   Tensor forward(const Tensor& x) override { return avg_pool2d(x, options); }
   Pool2dOptions options;
 };
 
-// Repeats each pixel scale.h times down and scale.w times across (PyTorch's mode="nearest"): [N, H, W, C] ->
-// [N, H scale.h, W scale.w, C]. Error, in forward: a scale below 1.
+// The mean of windows of whatever size makes `size` outputs: [N, H, W, C] -> [N, size.h, size.w, C].
+struct AdaptiveAvgPool2d : Module {
+  explicit AdaptiveAvgPool2d(Pair output) : size(output) {}
+  Tensor forward(const Tensor& x) override { return adaptive_avg_pool2d(x, size); }
+  Pair size;
+};
+
+// Larger (or smaller) images, by the nearest pixel or bilinear: [N, H, W, C] -> [N, H scale.h, W scale.w, C], rounded
+// down; Upsample(2, {.mode = Interpolation::bilinear}). Error, in forward: a scale that leaves no pixel.
 struct Upsample : Module {
-  explicit Upsample(Pair factor) : scale(factor) {}
-  Tensor forward(const Tensor& x) override { return upsample_nearest(x, scale); }
-  Pair scale;
+  explicit Upsample(Scale factor, const InterpolateOptions& o = {}) : scale(factor), options(o) {}
+  Tensor forward(const Tensor& x) override { return interpolate(x, scale, options); }
+  Scale scale;
+  InterpolateOptions options;
 };
 
 // In training, zeros each element with probability p and scales the others by 1 / (1 - p); in evaluation x itself. Any

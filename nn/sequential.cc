@@ -34,8 +34,9 @@ Tensor Sequential::forward(const Tensor& x) {
     }
     std::optional<Pair> window;
     if (const auto* pool = just<MaxPool2d>(layers_, next)) {
-      const auto& [kernel, stride, padding] = pool->options;
-      if (stride.value_or(kernel) == kernel && padding == Pair(0)) window = kernel, ++next;
+      const Pool2dOptions& o = pool->options;
+      if (o.stride.value_or(o.kernel) == o.kernel && o.padding == 0 && o.dilation == 1 && !o.ceil_mode)
+        window = o.kernel, ++next;
     }
     y = norm->forward(conv, {y}, {}, f, window)[0];
     i = next;

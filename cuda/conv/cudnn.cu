@@ -69,14 +69,15 @@ Descriptor tensor(int64_t id, int64_t alignment, const std::array<int64_t, 4>& s
   return std::move(d).finalize();
 }
 
-// How much of the input a convolution reads along one axis, and the padding behind it. Where the usual padding on both
-// sides gives another number of outputs, the input is cut off, or padded more.
+// How much of the input a convolution reads along one axis, and the padding behind it. Where the same padding on both
+// sides gives another number of outputs, the input is cut off, or padded more. Of an input that lies behind all
+// windows, one pixel stays, since cuDNN has no empty tensors.
 struct Extent {
   int64_t size, padding_after;
   Extent(const WindowAxis& axis, int64_t in, int64_t out) {
     const int64_t read = axis.inputs(out) + axis.padding;  // with the padding behind the input, not that before it
     const bool usual = axis.outputs(in) == out;
-    size = usual ? in : std::min(in, read);
+    size = usual ? in : std::max<int64_t>(1, std::min(in, read));
     padding_after = usual ? axis.padding : std::max<int64_t>(0, read - in);
   }
 };

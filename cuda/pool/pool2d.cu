@@ -6,16 +6,22 @@
 namespace norma::cuda {
 namespace {
 
-// The window of an element of y [n, oh, ow, c]: the part of it that is inside of x [n, h, w, c].
+// The window of an element of y [n, oh, ow, c]: the taps of it that are inside of x [n, h, w, c].
 struct Window {
-  Range ys, xs;    // rows and columns of x
-  int64_t first;   // x[first + (iy * w + ix) * c] is the element of (iy, ix)
-  int64_t corner;  // (iy * kernel.w + ix) - corner is the place of (iy, ix) in the window
-  __device__ Window(const PoolGeometry& g, int64_t i) {
-    const int64_t ox = i / g.c % g.ow, oy = i / g.c / g.ow % g.oh;
-    ys = g.rows().inputs_of(oy, g.h), xs = g.columns().inputs_of(ox, g.w);
-    first = i / g.c / g.ow / g.oh * g.h * g.w * g.c + i % g.c;
-    corner = g.rows().input(oy, 0) * g.kernel.w + g.columns().input(ox, 0);
+  WindowAxis rows, columns;
+  int64_t ox, oy, first;  // first: of the image and the channel in x
+  Range ys, xs;
+  __device__ Window(const PoolGeometry& g, int64_t i)
+      : rows(g.rows()),
+        columns(g.columns()),
+        ox(i / g.c % g.ow),
+        oy(i / g.c / g.ow % g.oh),
+        first(i / g.c / g.ow / g.oh * g.h * g.w * g.c + i % g.c),
+        ys(rows.taps_of(oy, g.h)),
+        xs(columns.taps_of(ox, g.w)) {}
+  // Where tap (ky, kx) is in x.
+  __device__ int64_t at(const PoolGeometry& g, int64_t ky, int64_t kx) const {
+    return first + (rows.input(oy, ky) * g.w + columns.input(ox, kx)) * g.c;
   }
 };
 
@@ -24,15 +30,20 @@ void max_forward(const PoolGeometry& g, const T* x, T* y, Arg* arg) {
   for_each("max_pool2d", g.n * g.oh * g.ow * g.c, [=] __device__(int64_t i) {
     const Window w(g, i);
     int64_t winner = w.ys.begin * g.kernel.w + w.xs.begin;
-    T best = x[w.first + (w.ys.begin * g.w + w.xs.begin) * g.c];
-    for (int64_t iy = w.ys.begin; iy < w.ys.end; ++iy)
-      for (int64_t ix = w.xs.begin; ix < w.xs.end; ++ix) {
-        const T next = x[w.first + (iy * g.w + ix) * g.c];
-        if (next > best || next != next) best = next, winner = iy * g.kernel.w + ix;
+    T best = -std::numeric_limits<T>::infinity();
+    for (int64_t ky = w.ys.begin; ky < w.ys.end; ++ky)
+      for (int64_t kx = w.xs.begin; kx < w.xs.end; ++kx) {
+        const T next = x[w.at(g, ky, kx)];
+        if (next > best || next != next) best = next, winner = ky * g.kernel.w + kx;
       }
     y[i] = best;
-    if (arg) arg[i] = static_cast<Arg>(winner - w.corner);
+    if (arg) arg[i] = static_cast<Arg>(winner);
   });
+}
+
+// The tap of a window that is `offset` inputs after its first one; -1 between two taps.
+__device__ int64_t tap_at(int64_t offset, int64_t dilation) {
+  return dilation == 1 ? offset : offset % dilation == 0 ? offset / dilation : -1;
 }
 
 // dx[i] (+)= the sum of term(element of y, place of i in its window, window) over the windows that hold element i of x.
@@ -40,14 +51,18 @@ template <class T, class F>
 void gather(const char* op, const PoolGeometry& g, T* dx, bool add, F term) {
   for_each(op, g.n * g.h * g.w * g.c, [=] __device__(int64_t i) {
     const int64_t ix = i / g.c % g.w, iy = i / g.c / g.w % g.h, down = iy + g.padding.h, right = ix + g.padding.w;
-    const int64_t oy0 = down < g.kernel.h ? 0 : (down - g.kernel.h) / g.stride.h + 1;
-    const int64_t ox0 = right < g.kernel.w ? 0 : (right - g.kernel.w) / g.stride.w + 1;
+    const int64_t high = g.rows().reach() + 1, wide = g.columns().reach() + 1;
+    const int64_t oy0 = down < high ? 0 : (down - high) / g.stride.h + 1;
+    const int64_t ox0 = right < wide ? 0 : (right - wide) / g.stride.w + 1;
     T sum = add ? dx[i] : T(0);
-    for (int64_t oy = oy0; oy < g.oh && oy * g.stride.h <= down; ++oy)
-      for (int64_t ox = ox0; ox < g.ow && ox * g.stride.w <= right; ++ox) {
+    for (int64_t oy = oy0; oy < g.oh && oy * g.stride.h <= down; ++oy) {
+      const int64_t ky = tap_at(down - oy * g.stride.h, g.dilation.h);
+      for (int64_t ox = ox0; ky >= 0 && ox < g.ow && ox * g.stride.w <= right; ++ox) {
+        const int64_t kx = tap_at(right - ox * g.stride.w, g.dilation.w);
         const int64_t from = ((i / g.c / g.w / g.h * g.oh + oy) * g.ow + ox) * g.c + i % g.c;
-        sum += term(from, (down - oy * g.stride.h) * g.kernel.w + right - ox * g.stride.w);
+        if (kx >= 0) sum += term(from, ky * g.kernel.w + kx);
       }
+    }
     dx[i] = sum;
   });
 }
@@ -60,21 +75,20 @@ void max_backward(const PoolGeometry& g, const T* dy, const Arg* arg, T* dx, boo
 }
 
 template <class T>
-void average_forward(const PoolGeometry& g, PoolDivisor divisor, const T* x, T* y, bool add) {
+void average_forward(const PoolGeometry& g, const T* x, T* y) {
   for_each("avg_pool2d", g.n * g.oh * g.ow * g.c, [=] __device__(int64_t i) {
     const Window w(g, i);
     double sum = 0;
-    for (int64_t iy = w.ys.begin; iy < w.ys.end; ++iy)
-      for (int64_t ix = w.xs.begin; ix < w.xs.end; ++ix) sum += x[w.first + (iy * g.w + ix) * g.c];
-    const double mean = sum * g.share(divisor, i / g.c / g.ow % g.oh, i / g.c % g.ow);
-    y[i] = static_cast<T>(add ? y[i] + mean : mean);
+    for (int64_t ky = w.ys.begin; ky < w.ys.end; ++ky)
+      for (int64_t kx = w.xs.begin; kx < w.xs.end; ++kx) sum += x[w.at(g, ky, kx)];
+    y[i] = static_cast<T>(sum * g.share(w.oy, w.ox));
   });
 }
 
 template <class T>
-void average_backward(const PoolGeometry& g, PoolDivisor divisor, const T* dy, T* dx, bool add) {
+void average_backward(const PoolGeometry& g, const T* dy, T* dx, bool add) {
   gather("avg_pool2d", g, dx, add, [=] __device__(int64_t from, int64_t) {
-    return dy[from] * static_cast<T>(g.share(divisor, from / g.c / g.ow % g.oh, from / g.c % g.ow));
+    return dy[from] * static_cast<T>(g.share(from / g.c / g.ow % g.oh, from / g.c % g.ow));
   });
 }
 
@@ -99,15 +113,14 @@ void max_pool2d_backward(PoolGeometry g, const Tensor& dy, const Tensor& arg, co
   });
 }
 
-void avg_pool2d(PoolGeometry g, PoolDivisor divisor, const Tensor& x, const Tensor& y, bool add) {
+void avg_pool2d(PoolGeometry g, const Tensor& x, const Tensor& y) {
   dispatch_floating("avg_pool2d", x.dtype(),
-                    [&]<class T>() { average_forward(g, divisor, x.cuda_data<T>(), y.mutable_cuda_data<T>(), add); });
+                    [&]<class T>() { average_forward(g, x.cuda_data<T>(), y.mutable_cuda_data<T>()); });
 }
 
-void avg_pool2d_backward(PoolGeometry g, PoolDivisor divisor, const Tensor& dy, const Tensor& dx, bool add) {
-  dispatch_floating("avg_pool2d", dy.dtype(), [&]<class T>() {
-    average_backward(g, divisor, dy.cuda_data<T>(), dx.mutable_cuda_data<T>(), add);
-  });
+void avg_pool2d_backward(PoolGeometry g, const Tensor& dy, const Tensor& dx, bool add) {
+  dispatch_floating("avg_pool2d", dy.dtype(),
+                    [&]<class T>() { average_backward(g, dy.cuda_data<T>(), dx.mutable_cuda_data<T>(), add); });
 }
 
 }  // namespace norma::cuda

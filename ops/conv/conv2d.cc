@@ -9,6 +9,12 @@ namespace norma {
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options) {
   Op op("conv2d");
   const ConvGeometry g = conv2d_geometry(op, x, weight, bias, options);
+  if (options.padding_mode != PadMode::zeros) {
+    const Pair &low = g.padding, &high = g.padding_after;
+    Conv2dOptions o = options;
+    o.padding = 0, o.padding_mode = PadMode::zeros;
+    return conv2d(pad(x, {{0, 0}, {low.h, high.h}, {low.w, high.w}, {0, 0}}, options.padding_mode), weight, bias, o);
+  }
   const Tensor in = x.contiguous(), w = weight.contiguous();
   Tensor y({g.n, g.oh, g.ow, g.oc}, x.dtype(), x.device());
   kernel::conv2d_forward(g, in, w, bias.contiguous(), y);

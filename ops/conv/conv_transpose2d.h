@@ -7,7 +7,7 @@
 namespace norma {
 
 struct ConvTranspose2dOptions {
-  Pair stride = 1, padding = 0;
+  Pair stride = 1, padding = 0;  // padding: of that conv2d, zeros, as many on either side
   // Rows and columns added at the end. Where stride > 1, conv2d maps several sizes to one: this says which is meant.
   Pair output_padding = 0;
   Pair dilation = 1;

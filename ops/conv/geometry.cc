@@ -17,12 +17,7 @@ ConvGeometry check_convolution(const Op& op, const Tensor& x, const Tensor& weig
   op.check_same({x, weight, bias});
   op.check(in.rank() == 4, "wants input [N, H, W, C]: input {}, weight {}", in, w);
   op.check(w.rank() == 4 && w.numel() > 0, "wants a weight of four axes, none empty: input {}, weight {}", in, w);
-  const auto at_least = [&](const char* name, Pair p, int64_t least) {
-    op.check(std::min(p.h, p.w) >= least, "{} {}: wants at least {}: input {}, weight {}", name, shape_of(p), least, in,
-             w);
-    op.check(in_steps(p), "{} {}: wants at most {}: input {}, weight {}", name, shape_of(p), kMaxStep, in, w);
-  };
-  at_least("stride", o.stride, 1), at_least("padding", o.padding, 0), at_least("dilation", o.dilation, 1);
+  const Padding2d padding = checked_padding(op, o.padding, {w[1], w[2]}, o.stride, o.dilation, in);
   op.check(o.groups >= 1, "groups {}: wants at least 1: input {}, weight {}", o.groups, in, w);
 
   const int64_t first = w[0], last = saturating(w[3], o.groups, 0);
@@ -33,18 +28,33 @@ ConvGeometry check_convolution(const Op& op, const Tensor& x, const Tensor& weig
            transposed ? "input" : "output", in, w);
   op.check(!bias.defined() || bias.shape() == Shape{out_channels}, "bias is {}, weight {} wants [{}]: input {}",
            bias.defined() ? bias.shape() : Shape{}, w, out_channels, in);
-  return {.n = in[0],
-          .c = last,
-          .oc = first,
-          .kh = w[1],
-          .kw = w[2],
-          .stride = o.stride,
-          .padding = o.padding,
-          .dilation = o.dilation,
-          .groups = o.groups};
+  ConvGeometry g = {.n = in[0], .c = last, .oc = first, .kh = w[1], .kw = w[2]};
+  g.stride = o.stride, g.padding = padding.before(), g.padding_after = padding.after();
+  g.dilation = o.dilation, g.groups = o.groups;
+  return g;
 }
 
 }  // namespace
+
+Padding2d checked_padding(const Op& op, const Padding2d& padding, Pair kernel, Pair stride, Pair dilation,
+                          const Shape& in) {
+  const auto check = [&](const char* name, Pair p, int64_t least) {
+    op.check(std::min(p.h, p.w) >= least, "{} {}: wants at least {}: input {}", name, shape_of(p), least, in);
+    op.check(in_steps(p), "{} {}: wants at most {}: input {}", name, shape_of(p), kMaxStep, in);
+  };
+  check("stride", stride, 1), check("dilation", dilation, 1);
+  Padding2d p = padding;
+  if (padding.is_same) {
+    const auto total = [](const WindowAxis& axis, int64_t inputs) {
+      return inputs > 0 ? std::max<int64_t>(axis.inputs((inputs - 1) / axis.stride + 1) - inputs, 0) : 0;
+    };
+    const Pair all = {total({kernel.h, stride.h, 0, dilation.h}, in[1]),
+                      total({kernel.w, stride.w, 0, dilation.w}, in[2])};
+    p = {all.h / 2, all.h - all.h / 2, all.w / 2, all.w - all.w / 2};
+  }
+  check("padding", p.before(), 0), check("padding", p.after(), 0);
+  return p;
+}
 
 ConvGeometry conv2d_geometry(const Op& op, const Tensor& x, const Tensor& weight, const Tensor& bias,
                              const Conv2dOptions& o) {
@@ -52,7 +62,7 @@ ConvGeometry conv2d_geometry(const Op& op, const Tensor& x, const Tensor& weight
   const Shape &in = x.shape(), &w = weight.shape();
   g.algorithm = o.algorithm;
   g.h = in[1], g.w = in[2];
-  g.oh = g.rows().outputs(g.h), g.ow = g.columns().outputs(g.w);
+  g.oh = g.rows().outputs(g.h, g.padding_after.h), g.ow = g.columns().outputs(g.w, g.padding_after.w);
   op.check(g.oh > 0 && g.ow > 0, "kernel of weight {} with dilation {} is larger than input {} padded by {}", w,
            shape_of(o.dilation), in, shape_of(o.padding));
   op.check(can_do(o.algorithm, g, x.dtype()),

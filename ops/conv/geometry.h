@@ -16,31 +16,56 @@ struct Range {  // [begin, end)
   NORMA_HOST_DEVICE int64_t size() const { return end - begin; }
 };
 
+// What is put around an image, so many rows and columns on each side: one number, {h, w}, or {top, bottom, left,
+// right}.
+struct Padding2d {
+  int64_t top, bottom, left, right;
+  bool is_same;  // instead of the numbers: same()
+  Padding2d(int64_t all) : Padding2d(all, all) {}
+  Padding2d(Pair each) : Padding2d(each.h, each.w) {}
+  Padding2d(int64_t h, int64_t w) : Padding2d(h, h, w, w) {}
+  Padding2d(int64_t above, int64_t below, int64_t before, int64_t behind, bool fits = false)
+      : top(above), bottom(below), left(before), right(behind), is_same(fits) {}
+  // As much as makes ceil(H / stride) x ceil(W / stride) outputs; of an odd number, the last row and column are at the
+  // end, as with TensorFlow's "SAME" and PyTorch's "same".
+  static Padding2d same() { return {0, 0, 0, 0, true}; }
+  Pair before() const { return {top, left}; }
+  Pair after() const { return {bottom, right}; }
+  bool operator==(const Padding2d&) const = default;
+};
+
 // The windows along one axis of an image: that of output o reads the inputs o * stride - padding + k * dilation for
-// k = 0 ... kernel - 1. Inputs that do not exist are padding, of which there is as much on either side.
+// k = 0 ... kernel - 1. Inputs that do not exist are padding: `padding` before them, and any number after them.
 struct WindowAxis {
   int64_t kernel, stride, padding, dilation = 1;
 
   // From the first input of a window to its last.
   NORMA_HOST_DEVICE int64_t reach() const { return dilation * (kernel - 1); }
-  // How many windows so many inputs have: (inputs + 2 padding - reach - 1) / stride + 1, rounded down; 0 where the
-  // kernel is larger than the padded input. Any kernel and dilation will do, stride and padding go up to kMaxStep.
-  int64_t outputs(int64_t inputs) const {
-    const int64_t room = inputs + 2 * padding - saturating(kernel - 1, dilation, 1);
-    return room < 0 ? 0 : room / stride + 1;
+  // How many windows so many inputs have: (inputs + padding + after - reach - 1) / stride + 1, rounded down; 0 where
+  // the kernel is larger than the padded input. With `ceil`, rounded up, unless the window that this adds would begin
+  // after the inputs. Any kernel and dilation will do, stride and padding go up to kMaxStep.
+  int64_t outputs(int64_t inputs, int64_t after, bool ceil = false) const {
+    const int64_t room = inputs + padding + after - saturating(kernel - 1, dilation, 1);
+    const int64_t windows = room < 0 ? 0 : room / stride + 1, next = windows * stride;
+    return windows + (ceil && next < room + stride && next < inputs + padding ? 1 : 0);
   }
-  // The inverse: the fewest inputs that have so many windows. Where they cannot be counted, more than a tensor can
-  // have.
+  int64_t outputs(int64_t inputs) const { return outputs(inputs, padding); }
+  // The inverse: the fewest inputs that have so many windows, with as much padding after them as before. Where they
+  // cannot be counted, more than a tensor can have.
   int64_t inputs(int64_t outputs) const {
     return saturating(outputs - 1, stride, saturating(kernel - 1, dilation, 1)) - 2 * padding;
   }
 
   // Where tap k of the window of output o reads; padding where that is not in [0, inputs).
   NORMA_HOST_DEVICE int64_t input(int64_t o, int64_t k) const { return o * stride - padding + k * dilation; }
-  // The inputs that the window of output o reads, of those that exist. Without dilation.
-  NORMA_HOST_DEVICE Range inputs_of(int64_t o, int64_t inputs) const {
-    const int64_t first = input(o, 0), end = first + kernel;
-    return {first > 0 ? first : 0, end < inputs ? end : inputs};
+  // How many taps of the window of output o read before input `end`.
+  NORMA_HOST_DEVICE int64_t taps_before(int64_t o, int64_t end) const {
+    const int64_t room = end - input(o, 0);
+    return room <= 0 ? 0 : room > reach() ? kernel : (room + dilation - 1) / dilation;
+  }
+  // The taps that read inputs, not padding.
+  NORMA_HOST_DEVICE Range taps_of(int64_t o, int64_t inputs) const {
+    return {taps_before(o, 0), taps_before(o, inputs)};
   }
   // The outputs whose windows reach into the inputs [first, last].
   NORMA_HOST_DEVICE Range outputs_of(int64_t first, int64_t last, int64_t outputs) const {
@@ -59,13 +84,15 @@ enum class ConvAlgorithm : uint8_t {
   winograd2,  // F(2x2, 3x3), likewise: saves less, but also on the smallest images, and is as exact as the others
 };
 
-// A convolution as the kernels see it: x [n, h, w, c], weight [oc, kh, kw, c / groups], y [n, oh, ow, oc]. oh and ow
-// may be smaller than what h and w would give: the rest of the input is then not read, and its gradient is zero.
+// A convolution as the kernels see it: x [n, h, w, c], weight [oc, kh, kw, c / groups], y [n, oh, ow, oc]. `padding` is
+// above and to the left; below and to the right, zeros go on as far as oh and ow have it, and where these do not reach
+// the input's end, the rest of it is not read, and its gradient is zero.
 struct ConvGeometry {
   int64_t n, h = 0, w = 0, c, oh = 0, ow = 0, oc, kh, kw;
   Pair stride = 1, padding = 0, dilation = 1;
   int64_t groups = 1;
   ConvAlgorithm algorithm = ConvAlgorithm::automatic;
+  Pair padding_after = 0;  // what the options say of it; for kernels, oh and ow do
 
   NORMA_HOST_DEVICE WindowAxis rows() const { return {kh, stride.h, padding.h, dilation.h}; }
   NORMA_HOST_DEVICE WindowAxis columns() const { return {kw, stride.w, padding.w, dilation.w}; }
@@ -78,8 +105,16 @@ ConvGeometry conv2d_geometry(const Op& op, const Tensor& x, const Tensor& weight
 ConvGeometry conv_transpose2d_geometry(const Op& op, const Tensor& x, const Tensor& weight, const Tensor& bias,
                                        const ConvTranspose2dOptions& options);
 
-// [h, w], as messages show it.
+// The padding in numbers, for these windows over an image `in` [N, H, W, C]. Checks first, in the name of `op`, that
+// they are in order: stride and dilation in 1 ... kMaxStep, padding from 0 on.
+Padding2d checked_padding(const Op& op, const Padding2d& padding, Pair kernel, Pair stride, Pair dilation,
+                          const Shape& in);
+
+// [h, w] or, of a padding whose sides differ, [top, bottom, left, right]: as messages show it.
 inline Shape shape_of(Pair pair) { return {pair.h, pair.w}; }
+inline Shape shape_of(const Padding2d& p) {
+  return p.before() == p.after() ? shape_of(p.before()) : Shape{p.top, p.bottom, p.left, p.right};
+}
 
 inline bool in_steps(Pair pair) { return std::max(pair.h, pair.w) <= kMaxStep; }
 

@@ -23,7 +23,8 @@ struct Layout {
   const int64_t block = std::max(kBlockElements / depth, kBlockPixels) / g.ow + 1;
   const int64_t grain = std::max(kSlotWork / (g.oc * depth), kBlockPixels) / g.ow + 1;
   // x is the column matrix.
-  const bool pointwise = g.kh == 1 && g.kw == 1 && g.padding == Pair(0) && g.oh == g.h && g.ow == g.w;
+  const bool pointwise = g.kh == 1 && g.kw == 1 && g.padding == Pair(0) && g.oh == g.h && g.ow == g.w &&
+                         (g.oh == 1 || g.stride.h == 1) && (g.ow == 1 || g.stride.w == 1);
 
   // Of a group: its filters, and their outputs in `count` output rows.
   template <class T>

@@ -10,7 +10,8 @@ Tensor norm_max_pool(const Tensor& x, const Grouping& grouping, const Statistics
   const PoolGeometry g = pool_geometry(op, x, pool);
   const bool row_sets = grouping.positions == Positions::each || (g.h * g.w == 1 && !grouping.over_samples()),
              wide = g.c * static_cast<int64_t>(size_of(x.dtype())) >= 64,
-             apart = g.stride == g.kernel && g.padding == Pair(0) && g.kernel.h * g.kernel.w <= 256;
+             apart = g.stride == g.kernel && g.padding == Pair(0) && g.dilation == Pair(1) &&
+                     g.oh * g.kernel.h <= g.h && g.ow * g.kernel.w <= g.w && g.kernel.h * g.kernel.w <= 256;
   if (row_sets || !wide || !apart || !options.residual.empty())
     return max_pool2d(norm(x, grouping, statistics, gamma, beta, options), pool);
 

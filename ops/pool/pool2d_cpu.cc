@@ -6,11 +6,6 @@
 NORMA_SIMD_BEGIN
 namespace {
 
-// The place in the window of output (oy, ox) of input (iy, ix).
-int64_t place(const PoolGeometry& g, int64_t oy, int64_t ox, int64_t iy, int64_t ix) {
-  return (iy - g.rows().input(oy, 0)) * g.kernel.w + ix - g.columns().input(ox, 0);
-}
-
 // Rows of `length` elements that are worth waking a thread, with `taps` visits an element.
 int64_t grain(int64_t length, int64_t taps) { return 16384 / std::max<int64_t>(length * taps, 1) + 1; }
 
@@ -59,24 +54,26 @@ struct Window {
 // Calls f(window, offset of its pixel in y, memory for a Number a channel) for all windows.
 template <class Number, class T, class F>
 void for_windows(const PoolGeometry& g, const T* x, F&& f) {
-  const int64_t size = std::min(g.kernel.h, g.h) * std::min(g.kernel.w, g.w);
+  const int64_t size = std::min(g.kernel.h, g.h) * std::min(g.kernel.w, g.w), step = g.dilation.w * g.c;
   parallel_for(g.n * g.oh, grain(g.ow * g.c, size), [&](int64_t begin, int64_t end) {
     PoolVector<Number> numbers(g.c);
     PoolVector<const T*> taps(size + kTaps - 1);
     PoolVector<int64_t> places(taps.size());
     for (int64_t row = begin; row < end; ++row) {
       const int64_t image = row / g.oh, oy = row % g.oh;
-      const auto ys = g.rows().inputs_of(oy, g.h);
+      const auto ys = g.rows().taps_of(oy, g.h);
       for (int64_t ox = 0; ox < g.ow; ++ox) {
-        const auto xs = g.columns().inputs_of(ox, g.w);
+        const auto xs = g.columns().taps_of(ox, g.w);
         int64_t count = 0;
-        for (int64_t iy = ys.begin; iy < ys.end; ++iy)
-          for (int64_t ix = xs.begin; ix < xs.end; ++ix, ++count) {
-            taps[count] = x + ((image * g.h + iy) * g.w + ix) * g.c;
-            places[count] = place(g, oy, ox, iy, ix);
+        for (int64_t ky = ys.begin; ky < ys.end; ++ky) {
+          const T* tap = x + ((image * g.h + g.rows().input(oy, ky)) * g.w + g.columns().input(ox, xs.begin)) * g.c;
+          for (int64_t kx = xs.begin; kx < xs.end; ++kx, ++count, tap += step) {
+            taps[count] = tap;
+            places[count] = ky * g.kernel.w + kx;
           }
-        std::fill_n(taps.begin() + count, kTaps - 1, taps[count - 1]);
-        std::fill_n(places.begin() + count, kTaps - 1, places[count - 1]);
+        }
+        std::fill_n(taps.begin() + count, kTaps - 1, count > 0 ? taps[count - 1] : nullptr);
+        std::fill_n(places.begin() + count, kTaps - 1, count > 0 ? places[count - 1] : 0);
         f(Window<T>{oy, ox, count, taps.data(), places.data()}, (row * g.ow + ox) * g.c, numbers.data());
       }
     }
@@ -86,26 +83,32 @@ void for_windows(const PoolGeometry& g, const T* x, F&& f) {
 template <bool with_winner, class T, class Arg>
 void max_forward(const PoolGeometry& g, const T* x, T* y, Arg* arg) {
   for_windows<Place<T>>(g, x, [&](const Window<T>& window, int64_t to, Place<T>* winner) {
-    max_of_taps<true, with_winner>(window.taps, window.places, g.c, y + to, winner);
+    if (window.count == 0) std::fill_n(y + to, g.c, -std::numeric_limits<T>::infinity());
+    else max_of_taps<true, with_winner>(window.taps, window.places, g.c, y + to, winner);
     for (int64_t k = kTaps; k < window.count; k += kTaps)
       max_of_taps<false, with_winner>(window.taps + k, window.places + k, g.c, y + to, winner);
     if constexpr (with_winner) std::copy_n(winner, g.c, arg + to);
   });
 }
 
-// Calls f(to, from, oy, ox, iy, ix) for every input pixel of a row and every window it is in, row by row: `to` is the
-// pixel of dx, `from` the offset of the window's output pixel. Rows of dx belong to one thread.
+// Calls f(to, from, oy, ox, place) for every input pixel of a row and every window it is in, row by row: `to` is the
+// pixel of dx, `from` the offset of the window's output pixel, `place` that of the input in it. Rows of dx belong to
+// one thread.
 template <class T, class F>
 void gather(const PoolGeometry& g, T* dx, bool add, F&& f) {
+  const int64_t step = g.dilation.w * g.c;
   parallel_each(g.n * g.h, grain(g.w * g.c, 2), [&](int64_t row) {
     const int64_t image = row / g.h, iy = row % g.h;
     const auto oys = g.rows().outputs_of(iy, iy, g.oh);
     if (!add) std::fill_n(dx + row * g.w * g.c, g.w * g.c, T(0));
     for (int64_t oy = oys.begin; oy < oys.end; ++oy) {
+      const int64_t down = iy - g.rows().input(oy, 0), ky = down / g.dilation.h;
+      if (ky * g.dilation.h != down) continue;  // between two taps
       for (int64_t ox = 0; ox < g.ow; ++ox) {
-        const auto xs = g.columns().inputs_of(ox, g.w);
+        const auto xs = g.columns().taps_of(ox, g.w);
         const int64_t from = ((image * g.oh + oy) * g.ow + ox) * g.c;
-        for (int64_t ix = xs.begin; ix < xs.end; ++ix) f(dx + (row * g.w + ix) * g.c, from, oy, ox, iy, ix);
+        T* to = dx + (row * g.w + g.columns().input(ox, xs.begin)) * g.c;
+        for (int64_t kx = xs.begin; kx < xs.end; ++kx, to += step) f(to, from, oy, ox, ky * g.kernel.w + kx);
       }
     }
   });
@@ -113,10 +116,10 @@ void gather(const PoolGeometry& g, T* dx, bool add, F&& f) {
 
 template <class T, class Arg>
 void max_backward(const PoolGeometry& g, const T* dy, const Arg* arg, T* dx, bool add) {
-  gather(g, dx, add, [&](T* __restrict to, int64_t from, int64_t oy, int64_t ox, int64_t iy, int64_t ix) {
+  gather(g, dx, add, [&](T* __restrict to, int64_t from, int64_t, int64_t, int64_t place) {
     const T* __restrict d = dy + from;
     const Arg* __restrict winner = arg + from;
-    const auto here = static_cast<Place<T>>(place(g, oy, ox, iy, ix));
+    const auto here = static_cast<Place<T>>(place);
     for (int64_t c = 0; c < g.c; ++c) to[c] += static_cast<Place<T>>(winner[c]) == here ? d[c] : T(0);
   });
 }
@@ -140,7 +143,7 @@ void max_pool2d_backward(PoolGeometry g, const Tensor& dy, const Tensor& arg, co
   });
 }
 
-void avg_pool2d(PoolGeometry g, PoolDivisor divisor, const Tensor& x, const Tensor& y, bool add) {
+void avg_pool2d(PoolGeometry g, const Tensor& x, const Tensor& y) {
   dispatch_floating("avg_pool2d", x.dtype(), [&]<class T>() {
     T* out = y.mutable_data<T>();
     for_windows<double>(g, x.data<T>(), [&](const Window<T>& window, int64_t at, double* __restrict sum) {
@@ -149,19 +152,19 @@ void avg_pool2d(PoolGeometry g, PoolDivisor divisor, const Tensor& x, const Tens
         const T* __restrict from = window.taps[k];
         for (int64_t c = 0; c < g.c; ++c) sum[c] += from[c];
       }
-      const double share = g.share(divisor, window.oy, window.ox);
+      const double share = g.share(window.oy, window.ox);
       T* __restrict to = out + at;
-      for (int64_t c = 0; c < g.c; ++c) to[c] = static_cast<T>(add ? to[c] + sum[c] * share : sum[c] * share);
+      for (int64_t c = 0; c < g.c; ++c) to[c] = static_cast<T>(sum[c] * share);
     });
   });
 }
 
-void avg_pool2d_backward(PoolGeometry g, PoolDivisor divisor, const Tensor& dy, const Tensor& dx, bool add) {
+void avg_pool2d_backward(PoolGeometry g, const Tensor& dy, const Tensor& dx, bool add) {
   dispatch_floating("avg_pool2d", dy.dtype(), [&]<class T>() {
     const T* d = dy.data<T>();
-    gather(g, dx.mutable_data<T>(), add, [&](T* __restrict to, int64_t from, int64_t oy, int64_t ox, int64_t, int64_t) {
+    gather(g, dx.mutable_data<T>(), add, [&](T* __restrict to, int64_t from, int64_t oy, int64_t ox, int64_t) {
       const T* __restrict in = d + from;
-      const T share = static_cast<T>(g.share(divisor, oy, ox));
+      const T share = static_cast<T>(g.share(oy, ox));
       for (int64_t c = 0; c < g.c; ++c) to[c] += in[c] * share;
     });
   });

@@ -299,24 +299,32 @@ TEST_F(Parity, Products) {
   expect_parity("linear", [](const Inputs& in) { return linear(in[0], in[1]); }, {random({0, 17}), random({9, 17}, 2)});
 }
 
-TEST_F(Parity, PoolingAndUpsampling) {
-  for (const Pool2dOptions& o : {Pool2dOptions{.kernel = 2},
-                                 {.kernel = {3, 2}, .stride = Pair(2, 1), .padding = {1, 1}},
-                                 {.kernel = 3, .stride = Pair(4)},
-                                 {.kernel = {17, 17}, .padding = {8, 8}}}) {
+TEST_F(Parity, PoolingAndInterpolation) {
+  for (Pool2dOptions o : {Pool2dOptions{.kernel = 2},
+                          {.kernel = {3, 2}, .stride = Pair(2, 1), .padding = {1, 1}},
+                          {.kernel = 3, .stride = Pair(4)},
+                          {.kernel = {17, 17}, .padding = {8, 8}},
+                          {.kernel = 3, .stride = 2, .padding = {4, 0, 1, 5}, .dilation = {2, 3}, .ceil_mode = true}}) {
     const Inputs x = {random({3, 19, 18, 5})};
     expect_parity(
         "max_pool2d", [o](const Inputs& in) { return max_pool2d(in[0], o); }, x);
-    for (bool count : {false, true})
+    for (bool count : {false, true}) {
+      o.count_include_pad = count;
       expect_parity(
-          "avg_pool2d", [=](const Inputs& in) { return avg_pool2d(in[0], o, count); }, x);
+          "avg_pool2d", [=](const Inputs& in) { return avg_pool2d(in[0], o); }, x);
+    }
   }
   expect_parity("global_avg_pool", [](const Inputs& in) { return global_avg_pool(in[0]); }, {random({3, 5, 7, 9})});
-  expect_parity("upsample_nearest",
-                [](const Inputs& in) {
-                  return upsample_nearest(in[0], {3, 2});
-                },
-                {random({2, 5, 7, 3})});
+  for (Pair size : {Pair(15, 14), Pair(3, 11)}) {
+    const Inputs x = {random({2, 5, 7, 3})};
+    for (const InterpolateOptions& o : {InterpolateOptions{},
+                                        {.mode = Interpolation::bilinear},
+                                        {.mode = Interpolation::bilinear, .align_corners = true}})
+      expect_parity(
+          "interpolate", [=](const Inputs& in) { return interpolate(in[0], size, o); }, x);
+    expect_parity(
+        "adaptive_avg_pool2d", [=](const Inputs& in) { return adaptive_avg_pool2d(in[0], size); }, x);
+  }
   NoGrad inference;
   const Tensor x = random({2, 6, 6, 3});
   EXPECT_TRUE(same_bits(max_pool2d(x.to(kCuda), {.kernel = 2}).to(cpu_device), max_pool2d(x, {.kernel = 2})));
@@ -327,6 +335,9 @@ TEST_F(Parity, Convolution) {
                                  {.stride = {2, 1}, .padding = 1},
                                  {.padding = {2, 0}, .dilation = {2, 1}},
                                  {.stride = 3, .groups = 2},
+                                 {.padding = {0, 2, 3, 1}},
+                                 {.stride = 2, .padding = Padding2d::same()},
+                                 {.padding = {2, 1, 0, 1}, .padding_mode = PadMode::reflect},
                                  {.groups = 4}}) {
     const int64_t c = 4;
     expect_parity(

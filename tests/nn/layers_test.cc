@@ -46,7 +46,14 @@ TEST(Layers, WithoutParameters) {
       same_bits(MaxPool2d(3, {.stride = 2, .padding = 1})(x), max_pool2d(x, {.kernel = 3, .stride = 2, .padding = 1})));
   EXPECT_TRUE(same_bits(AvgPool2d({2, 3})(x), avg_pool2d(x, {.kernel = {2, 3}})));
   EXPECT_TRUE(same_bits(GlobalAvgPool()(x), global_avg_pool(x)));
-  EXPECT_TRUE(same_bits(Upsample({2, 1})(x), upsample_nearest(x, {2, 1})));
+  EXPECT_TRUE(same_bits(
+      AvgPool2d(3, {.stride = 2, .padding = 1, .ceil_mode = true, .count_include_pad = false})(x),
+      avg_pool2d(x, {.kernel = 3, .stride = 2, .padding = 1, .ceil_mode = true, .count_include_pad = false})));
+  EXPECT_TRUE(same_bits(AdaptiveAvgPool2d({3, 2})(x), adaptive_avg_pool2d(x, {3, 2})));
+  EXPECT_TRUE(same_bits(Upsample({2, 1})(x), interpolate(x, Scale(2, 1))));
+  const InterpolateOptions bilinear{.mode = Interpolation::bilinear, .align_corners = true};
+  EXPECT_TRUE(same_bits(Upsample(1.7, {.mode = Interpolation::bilinear, .align_corners = true})(x),
+                        interpolate(x, Scale(1.7), bilinear)));
   EXPECT_TRUE(same_bits(Flatten()(x), flatten(x)));
   EXPECT_TRUE(same_bits(Identity()(x), x));
   EXPECT_TRUE(same_bits(ReLU()(x), relu(x)));
@@ -207,11 +214,11 @@ TEST(Layers, SettingsMayBeAssignedAndAreChecked) {
   pool.options.kernel = 0;
   expect_error([&] { pool(x); }, "[max_pool2d]");
   AvgPool2d average(2);
-  average.options.padding = 5;
+  average.options.padding = -1;
   expect_error([&] { average(x); }, "[avg_pool2d]");
   Upsample larger(2);
   larger.scale = 0;
-  expect_error([&] { larger(x); }, "[upsample");
+  expect_error([&] { larger(x); }, "[interpolate]");
   Softmax over;
   over.axis = 7;
   expect_error([&] { over(x); }, "[softmax]");

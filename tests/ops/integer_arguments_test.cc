@@ -23,10 +23,13 @@ Tensor labels_of(int64_t n) { return there(zeros({n}, i64)); }
 
 Conv2dOptions conv_options(Integers& draw, bool plain) {
   if (plain) return {.padding = draw.mostly_pair(1)};
+  Padding2d padding(draw.mostly(1), draw.mostly(0), draw.mostly(1), draw.mostly(2));
+  if (draw.below(4) == 0) padding = Padding2d::same();
   return {.stride = draw.mostly_pair(2),
-          .padding = draw.mostly_pair(1),
+          .padding = padding,
           .dilation = draw.mostly_pair(1),
-          .groups = draw.mostly(1)};
+          .groups = draw.mostly(1),
+          .padding_mode = static_cast<PadMode>(draw.below(8) == 0 ? draw.below(4) : 0)};
 }
 
 Grouping grouping(Integers& draw) {
@@ -254,11 +257,13 @@ const std::vector<IntegerCall> kImageCalls = {
     {"avg_pool2d",
      [](Integers& draw) {
        const Pair kernel = draw.mostly_pair(2);
-       return std::vector{avg_pool2d(images(draw),
-                                     {.kernel = kernel,
-                                      .stride = draw.mostly_pair(1),
-                                      .padding = {draw.mostly(kernel.h / 2), draw.mostly(kernel.w / 2)}},
-                                     draw.below(2))};
+       return std::vector{avg_pool2d(images(draw), {.kernel = kernel,
+                                                    .stride = draw.mostly_pair(1),
+                                                    .padding = {draw.mostly(kernel.h / 2), draw.mostly(kernel.w / 2),
+                                                                draw.mostly(0), draw.mostly(1)},
+                                                    .dilation = draw.mostly_pair(1),
+                                                    .ceil_mode = draw.below(2) == 0,
+                                                    .count_include_pad = draw.below(2) == 0})};
      }},
     {"padded max_pool2d",
      [](Integers& draw) {
@@ -270,8 +275,24 @@ const std::vector<IntegerCall> kImageCalls = {
      [](Integers& draw) {
        return std::vector{global_avg_pool(leaf({1, draw.mostly(2), draw.mostly(3), 2}))};
      }},
-    {"upsample_nearest",
-     [](Integers& draw) { return std::vector{upsample_nearest(images(draw), draw.mostly_pair(2))}; }},
+    {"interpolate",
+     [](Integers& draw) {
+       const InterpolateOptions options{.mode = static_cast<Interpolation>(draw.below(2))};
+       return std::vector{interpolate(images(draw), draw.mostly_pair(2), options),
+                          interpolate(images(draw), Scale(draw.mostly_pair(2)), options)};
+     }},
+    {"adaptive_avg_pool2d",
+     [](Integers& draw) { return std::vector{adaptive_avg_pool2d(images(draw), draw.mostly_pair(2))}; }},
+    {"pixel_shuffle",
+     [](Integers& draw) {
+       const Tensor x = leaf({1, draw.mostly(2), 2, draw.mostly(4)});
+       return std::vector{draw.below(2) == 0 ? pixel_shuffle(x, draw.mostly(2)) : pixel_unshuffle(x, draw.mostly(2))};
+     }},
+    {"pad with copies",
+     [](Integers& draw) {
+       return std::vector{pad(leaf({3, 2}), {{draw.mostly(1), draw.mostly(1)}, {0, draw.mostly(1)}},
+                              static_cast<PadMode>(draw.below(4)))};
+     }},
     {"norm",
      [](Integers& draw) {
        return std::vector{
@@ -341,12 +362,15 @@ TEST(IntegerArguments, PoolsRefuseWhatOverflows) {
   for (int64_t size : {huge, kMost}) {
     expect_error([&] { max_pool2d(x, {.kernel = size}); }, "[max_pool2d] kernel");
     expect_error([&] { max_pool2d(x, {.kernel = size, .padding = size / 2}); }, "[max_pool2d] kernel");
+    expect_error([&] { max_pool2d(x, {.kernel = 2, .padding = size}); }, "[max_pool2d] padding");
+    expect_error([&] { max_pool2d(x, {.kernel = 2, .padding = Padding2d::same(), .dilation = size}); },
+                 "[max_pool2d] dilation");
     expect_error([&] { avg_pool2d(x, {.kernel = 2, .stride = size}); }, "[avg_pool2d] stride");
-    expect_error([&] { upsample_nearest(x, size); }, "[upsample_nearest] scale");
-    expect_error([&] { upsample_nearest(leaf({1, 0, 0, 2}), size); }, "[upsample_nearest] scale");
+    expect_error([&] { interpolate(x, Pair(size)); }, "[interpolate] output size");
+    expect_error([&] { interpolate(x, Scale(Pair(size))); }, "[interpolate] output size");
   }
   expect_error([&] { max_pool2d(x, {.kernel = kMaxStep, .padding = kMaxStep / 2}); }, "more than 2^32 elements");
-  expect_error([&] { upsample_nearest(x, kMaxStep); }, "is too large");
+  expect_error([&] { interpolate(x, Pair(kMaxStep)); }, "is too large");
   // A window may reach far beyond the image: what it takes is of the image's size.
   EXPECT_EQ(max_pool2d(x, {.kernel = {1 << 30, 2}, .stride = Pair(kMaxStep, 2), .padding = {1 << 29, 0}}).shape(),
             (Shape{1, 1, 2, 2}));

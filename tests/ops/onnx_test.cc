@@ -51,7 +51,10 @@ Tensor run_norm(const Call& c) {
 }
 
 Pool2dOptions pool_options(const Call& c) {
-  return {.kernel = c.pair("kernel"), .stride = c.pair("stride"), .padding = c.pair("padding")};
+  return {.kernel = c.pair("kernel"),
+          .stride = c.pair("stride"),
+          .padding = c.pair("padding"),
+          .count_include_pad = c.get("count_include_pad", true)};
 }
 
 CrossEntropyOptions loss_options(const Call& c) {
@@ -99,8 +102,8 @@ const std::map<std::string, std::function<Tensor(const Call&)>>& functions() {
                                   .groups = c.get("groups")});
        }},
       {"max_pool2d", [](const Call& c) { return max_pool2d(c[0], pool_options(c)); }},
-      {"avg_pool2d", [](const Call& c) { return avg_pool2d(c[0], pool_options(c), c.get<bool>("count_include_pad")); }},
-      {"upsample_nearest", [](const Call& c) { return upsample_nearest(c[0], c.pair("scale")); }},
+      {"avg_pool2d", [](const Call& c) { return avg_pool2d(c[0], pool_options(c)); }},
+      {"upsample_nearest", [](const Call& c) { return interpolate(c[0], Scale(c.pair("scale"))); }},
       {"norm", run_norm},
       {"concat", [](const Call& c) { return concat(c.tensors, c.get("axis")); }},
       {"pad", [](const Call& c) {

@@ -83,7 +83,8 @@ TEST(PublicOps, SayTheirNameOfUndefinedTensors) {
       {"conv_transpose2d", [&] { conv_transpose2d(image, none, {}); }},
       {"max_pool2d", [&] { max_pool2d(none, {.kernel = 2}); }},
       {"avg_pool2d", [&] { avg_pool2d(none, {.kernel = 2}); }},
-      {"upsample_nearest", [&] { upsample_nearest(none, 2); }},
+      {"interpolate", [&] { interpolate(none, Pair(2)); }},
+      {"interpolate", [&] { interpolate(none, Scale(2)); }},
       {"norm", [&] { norm(none, whole(), {}, {}, {}); }},
       {"moments", [&] { moments(none, whole()); }},
       {"conv2d", [&] { conv2d_norm(none, filter, {}, {}, whole(), {}, {}, {}); }},
@@ -130,7 +131,7 @@ TEST(PublicOps, ReturnRecordedValuesWhereNothingChanges) {
        [](const Tensor& in) {
          return sum(in, {2, 3}, true);
        }},
-      {"upsample_nearest", [](const Tensor& in) { return upsample_nearest(in, 1); }},
+      {"interpolate", [](const Tensor& in) { return interpolate(in, Scale(1)); }},
       {"max_pool2d", [](const Tensor& in) { return max_pool2d(in, {.kernel = 1}); }},
       {"avg_pool2d", [](const Tensor& in) { return avg_pool2d(in, {.kernel = 1}); }},
       {"clamp", [](const Tensor& in) { return clamp(in, -INFINITY, INFINITY); }},

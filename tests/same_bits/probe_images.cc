@@ -91,29 +91,47 @@ void convolutions() {
   }
 }
 
+// The mean without padding, which was an argument before it was an option.
+template <class Options>
+Tensor avg_pool_of_inputs(const Tensor& x, Options o) {
+  if constexpr (requires { o.count_include_pad; }) {
+    o.count_include_pad = false;
+    return avg_pool2d(x, o);
+  } else {
+    return avg_pool2d(x, o, false);
+  }
+}
+
 void pools() {
-  const Pool2dOptions options[] = {{.kernel = 2},
-                                   {.kernel = 3},
-                                   {.kernel = 3, .stride = 2, .padding = 1},
-                                   {.kernel = {2, 3}, .stride = Pair(1, 2), .padding = {0, 1}},
-                                   {.kernel = 1, .stride = 2},
-                                   {.kernel = {5, 4}, .stride = Pair(2, 1), .padding = 2}};
+  struct Windows {
+    Pair kernel;
+    std::optional<Pair> stride{};
+    Pair padding = 0;
+  };
+  const Windows windows[] = {{.kernel = 2},
+                             {.kernel = 3},
+                             {.kernel = 3, .stride = 2, .padding = 1},
+                             {.kernel = {2, 3}, .stride = Pair(1, 2), .padding = {0, 1}},
+                             {.kernel = 1, .stride = 2},
+                             {.kernel = {5, 4}, .stride = Pair(2, 1), .padding = 2}};
   for (const Shape& shape : {Shape{2, 7, 9, 5}, Shape{3, 8, 8, 16}, Shape{2, 6, 10, 33}, Shape{1, 5, 5, 1},
                              Shape{8, 16, 16, 64}, Shape{4, 17, 20, 128}}) {
     const Tensor x = random(shape, 61), ties = integers(shape, 3, 62).to(f32);
-    for (const Pool2dOptions& o : options) {
+    for (const Windows& o : windows) {
       const Pair stride = o.stride.value_or(o.kernel);
+      const Pool2dOptions options{.kernel = o.kernel, .stride = o.stride, .padding = o.padding};
       const std::string name = fmt::format("{} by {}, stride {}, padding {}", shape, name_of_pair(o.kernel),
                                            name_of_pair(stride), name_of_pair(o.padding));
-      sweep("max_pool2d " + name, [&](const Inputs& in) { return max_pool2d(in[0], o); }, {x});
-      sweep("max_pool2d of ties " + name, [&](const Inputs& in) { return max_pool2d(in[0], o); }, {ties});
-      sweep("avg_pool2d " + name, [&](const Inputs& in) { return avg_pool2d(in[0], o); }, {x});
-      sweep("avg_pool2d without padding " + name, [&](const Inputs& in) { return avg_pool2d(in[0], o, false); }, {x});
+      sweep("max_pool2d " + name, [&](const Inputs& in) { return max_pool2d(in[0], options); }, {x});
+      sweep("max_pool2d of ties " + name, [&](const Inputs& in) { return max_pool2d(in[0], options); }, {ties});
+      sweep("avg_pool2d " + name, [&](const Inputs& in) { return avg_pool2d(in[0], options); }, {x});
+      sweep("avg_pool2d without padding " + name, [&](const Inputs& in) { return avg_pool_of_inputs(in[0], options); },
+            {x});
     }
     sweep(fmt::format("global_avg_pool {}", shape), [](const Inputs& in) { return global_avg_pool(in[0]); }, {x});
     for (Pair scale : {Pair(1), Pair(2), Pair(3, 2)})
       sweep(fmt::format("upsample_nearest {} {}", shape, name_of_pair(scale)),
-            [scale](const Inputs& in) { return upsample_nearest(in[0], scale); }, {x});
+            [scale](const Inputs& in) { return nn::Upsample(scale)(in[0]); }, {x});
   }
   sweep("max_pool2d by 17", [](const Inputs& in) { return max_pool2d(in[0], {.kernel = 17}); },
         {random({1, 34, 17, 3}, 63)});

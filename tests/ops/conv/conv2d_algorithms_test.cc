@@ -17,8 +17,8 @@ struct Case {
   Conv2dOptions options;
   std::string text() const {
     return fmt::format("{} {} stride {} {} padding {} {} dilation {} {} groups {}", x, w, options.stride.h,
-                       options.stride.w, options.padding.h, options.padding.w, options.dilation.h, options.dilation.w,
-                       options.groups);
+                       options.stride.w, options.padding.top, options.padding.left, options.dilation.h,
+                       options.dilation.w, options.groups);
   }
 };
 

@@ -12,8 +12,8 @@ struct PlainConv2d {
 // As many outputs as there are windows that fit, counted one by one.
 inline Shape plain_conv2d_shape(const Shape& x, const Shape& weight, const Conv2dOptions& o) {
   int64_t oh = 0, ow = 0;
-  while (oh * o.stride.h + (weight[1] - 1) * o.dilation.h < x[1] + 2 * o.padding.h) ++oh;
-  while (ow * o.stride.w + (weight[2] - 1) * o.dilation.w < x[2] + 2 * o.padding.w) ++ow;
+  while (oh * o.stride.h + (weight[1] - 1) * o.dilation.h < x[1] + o.padding.top + o.padding.bottom) ++oh;
+  while (ow * o.stride.w + (weight[2] - 1) * o.dilation.w < x[2] + o.padding.left + o.padding.right) ++ow;
   return {x[0], oh, ow, weight[0]};
 }
 
@@ -36,8 +36,8 @@ inline PlainConv2d plain_conv2d(const Tensor& x, const Tensor& weight, const Ten
     const int64_t f = i % oc, ox = i / oc % ow, oy = i / oc / ow % oh, image = i / oc / ow / oh;
     to_dbias[f] += upstream[i];
     for (int64_t k = 0; k < kh * kw * c; ++k) {
-      const int64_t iy = oy * o.stride.h - o.padding.h + k / c / kw * o.dilation.h;
-      const int64_t ix = ox * o.stride.w - o.padding.w + k / c % kw * o.dilation.w;
+      const int64_t iy = oy * o.stride.h - o.padding.top + k / c / kw * o.dilation.h;
+      const int64_t ix = ox * o.stride.w - o.padding.left + k / c % kw * o.dilation.w;
       if (iy < 0 || iy >= ih || ix < 0 || ix >= iw) continue;
       const int64_t channel = f / (oc / o.groups) * c + k % c;
       const int64_t j = ((image * ih + iy) * iw + ix) * in.dim(3) + channel, tap = f * kh * kw * c + k;
