@@ -63,8 +63,8 @@ ConvGeometry conv2d_geometry(const Op& op, const Tensor& x, const Tensor& weight
   g.algorithm = o.algorithm;
   g.h = in[1], g.w = in[2];
   g.oh = g.rows().outputs(g.h, g.padding_after.h), g.ow = g.columns().outputs(g.w, g.padding_after.w);
-  op.check(g.oh > 0 && g.ow > 0, "kernel of weight {} with dilation {} is larger than input {} padded by {}", w,
-           shape_of(o.dilation), in, shape_of(o.padding));
+  op.check(g.oh > 0 && g.ow > 0, "kernel of weight {} with dilation {} is larger than input {} padded by {}, {}", w,
+           shape_of(o.dilation), in, shape_of(g.padding), shape_of(g.padding_after));
   op.check(can_do(o.algorithm, g, x.dtype()),
            "the {} algorithm cannot do stride {}, dilation {}, groups {} in {}: input {}, weight {}",
            name_of(o.algorithm), shape_of(o.stride), shape_of(o.dilation), o.groups, x.dtype(), in, w);

@@ -110,11 +110,8 @@ ConvGeometry conv_transpose2d_geometry(const Op& op, const Tensor& x, const Tens
 Padding2d checked_padding(const Op& op, const Padding2d& padding, Pair kernel, Pair stride, Pair dilation,
                           const Shape& in);
 
-// [h, w] or, of a padding whose sides differ, [top, bottom, left, right]: as messages show it.
+// [h, w], as messages show it.
 inline Shape shape_of(Pair pair) { return {pair.h, pair.w}; }
-inline Shape shape_of(const Padding2d& p) {
-  return p.before() == p.after() ? shape_of(p.before()) : Shape{p.top, p.bottom, p.left, p.right};
-}
 
 inline bool in_steps(Pair pair) { return std::max(pair.h, pair.w) <= kMaxStep; }
 

@@ -1,7 +1,6 @@
 #include "norma/ops/pool/interpolate.h"
 
 #include <cmath>
-#include <functional>
 
 #include "norma/autograd/op.h"
 #include "norma/core/parallel.h"
@@ -10,67 +9,67 @@
 namespace norma {
 namespace {
 
-// Calls its argument for the terms of an axis, by output and in it by input.
-using Terms = std::function<void(const std::function<void(int64_t output, int64_t input, double weight)>&)>;
+// One axis of images, as a matrix that makes its outputs of its inputs.
+struct Axis {
+  int64_t in, out;
+  double scale;  // 0 where there is none
+  InterpolateOptions options;
 
-// The matrix of `terms`, as the kernel wants it; turned, it makes inputs of outputs, for the gradient. The terms of an
-// input lie side by side, too, since neither the first nor the last input of an output goes back.
-Tensor matrix(const Terms& terms, int64_t rows, bool turned, Device device) {
-  PoolVector<int64_t> count(rows);
-  terms([&](int64_t output, int64_t input, double) { ++count[turned ? input : output]; });
-  const int64_t width = 2 + *std::max_element(count.begin(), count.end());
-  const Tensor result = zeros({rows, width}, f64);
-  double* to = result.mutable_data<double>();
-  terms([&](int64_t output, int64_t input, double weight) {
-    double* row = to + (turned ? input : output) * width;
-    if (row[1] == 0) row[0] = static_cast<double>(turned ? output : input);
-    row[2 + static_cast<int64_t>(row[1]++)] = weight;
-  });
-  return result.to(device);
-}
-
-// The terms of one axis; scale: 0 where there is none.
-Terms interpolation(int64_t in, int64_t out, double scale, const InterpolateOptions& o) {
-  const auto inputs = static_cast<double>(in), outputs = static_cast<double>(out);
-  const bool by_size =
-      scale == 0 || inputs * scale == outputs || out == in || (o.mode == Interpolation::nearest && out == 2 * in);
-  const double step = o.align_corners ? (inputs - 1) / std::max(outputs - 1, 1.0)
-                      : by_size       ? inputs / outputs
-                                      : 1 / scale;
-  return [=, offset = o.align_corners ? 0 : 0.5](const auto& term) {
+  // Calls term(output, input, weight) for what is not zero, by output and in it by input.
+  template <class F>
+  void for_terms(F&& term) const {
+    const auto inputs = static_cast<double>(in), outputs = static_cast<double>(out);
+    const bool area = options.mode == Interpolation::area,
+               twice = options.mode == Interpolation::nearest && out == 2 * in;
+    const bool by_size = area || scale == 0 || inputs * scale == outputs || out == in || twice;
+    const double step = by_size ? inputs / outputs : 1 / scale, corners = (inputs - 1) / std::max(outputs - 1, 1.0);
     for (int64_t i = 0; i < out; ++i) {
       const auto output = static_cast<double>(i);
-      if (o.mode == Interpolation::bilinear) {
-        const double at = std::min(std::max((output + offset) * step - offset, 0.0), inputs - 1);
-        const double second = at - std::floor(at);
-        term(i, static_cast<int64_t>(at), 1 - second);
-        if (second > 0) term(i, static_cast<int64_t>(at) + 1, second);
-        continue;
+      if (options.mode == Interpolation::bilinear) {
+        const double at = options.align_corners ? output * corners : std::max((output + 0.5) * step - 0.5, 0.0);
+        const auto first = std::min(static_cast<int64_t>(at), in - 1);
+        const double second = first < in - 1 ? at - static_cast<double>(first) : 0;
+        term(i, first, 1 - second);
+        if (second > 0) term(i, first + 1, second);
+      } else {  // by a scale in f32, as PyTorch: what rounding puts just below an integer is that integer
+        const int64_t begin =
+            by_size ? i * in / out : std::min(static_cast<int64_t>(static_cast<float>(output * step)), in - 1);
+        const int64_t end = area ? ((i + 1) * in + out - 1) / out : begin + 1;
+        for (int64_t k = begin; k < end; ++k) term(i, k, 1 / static_cast<double>(end - begin));
       }
-      // nearest, by a scale, in f32, as PyTorch: what rounding puts just below an integer is that integer.
-      const auto scaled = std::min(static_cast<int64_t>(static_cast<float>(output * step)), in - 1);
-      const bool area = o.mode == Interpolation::area;
-      const int64_t begin = by_size || area ? i * in / out : scaled,
-                    end = area ? ((i + 1) * in + out - 1) / out : begin + 1;
-      for (int64_t k = begin; k < end; ++k) term(i, k, 1 / static_cast<double>(end - begin));
     }
-  };
-}
+  }
+
+  // As the kernel wants it; turned, it makes inputs of outputs, for the gradient. The terms of an input lie side by
+  // side, too, since neither the first nor the last input of an output goes back.
+  Tensor matrix(bool turned, Device device) const {
+    PoolVector<int64_t> count(turned ? in : out);
+    for_terms([&](int64_t output, int64_t input, double) { ++count[turned ? input : output]; });
+    const int64_t width = 2 + *std::max_element(count.begin(), count.end());
+    const Tensor result = zeros({std::ssize(count), width}, f64);
+    double* to = result.mutable_data<double>();
+    for_terms([&](int64_t output, int64_t input, double weight) {
+      double* row = to + (turned ? input : output) * width;
+      if (row[1] == 0) row[0] = static_cast<double>(turned ? output : input);
+      row[2 + static_cast<int64_t>(row[1]++)] = weight;
+    });
+    return result.to(device);
+  }
+};
 
 Tensor interpolate(const Op& op, const Tensor& x, Pair size, Scale scale, const InterpolateOptions& o) {
   op.check_same({x});
   const Shape& in = x.shape();
-  const Device device = x.device();
   op.check(in.rank() == 4 && in[1] > 0 && in[2] > 0, "wants [N, H, W, C] with pixels: shape {}", in);
   op.check(std::min(size.h, size.w) >= 1 && in_steps(size) && in_steps({in[1], in[2]}),
            "output size {}: wants 1 to {}, as the input: {}", shape_of(size), kMaxStep, in);
   op.check(o.mode == Interpolation::bilinear || !o.align_corners, "align_corners is for bilinear: input {}", in);
-  const Terms rows = interpolation(in[1], size.h, scale.h, o), columns = interpolation(in[2], size.w, scale.w, o);
-  const Tensor y({in[0], size.h, size.w, in[3]}, x.dtype(), device);
-  kernel::resample(x.contiguous(), matrix(rows, size.h, false, device), matrix(columns, size.w, false, device), y,
-                   false);
-  return op.record({x}, y, [=, h = in[1], w = in[2]](const Tensor& dy, Sink& dx) {
-    dx.write(0, kernel::resample, dy.contiguous(), matrix(rows, h, true, device), matrix(columns, w, true, device));
+  const Axis rows = {in[1], size.h, scale.h, o}, columns = {in[2], size.w, scale.w, o};
+  const Device at = x.device();
+  const Tensor y({in[0], size.h, size.w, in[3]}, x.dtype(), at);
+  kernel::resample(x.contiguous(), rows.matrix(false, at), columns.matrix(false, at), y, false);
+  return op.record({x}, y, [rows, columns, at](const Tensor& dy, Sink& dx) {
+    dx.write(0, kernel::resample, dy.contiguous(), rows.matrix(true, at), columns.matrix(true, at));
   });
 }
 

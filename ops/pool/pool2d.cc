@@ -17,7 +17,8 @@ PoolGeometry pool_geometry(const Op& op, const Tensor& x, const Pool2dOptions& o
       in[0], in[1], in[2], in[3], 0, 0, k, s, p.before(), d, p.after(), options.count_include_pad, options.ceil_mode};
   g.oh = g.rows().outputs(g.h, p.bottom, options.ceil_mode);
   g.ow = g.columns().outputs(g.w, p.right, options.ceil_mode);
-  op.check(g.oh > 0 && g.ow > 0, "kernel {} is larger than input {} padded by {}", shape_of(k), in, shape_of(p));
+  op.check(g.oh > 0 && g.ow > 0, "kernel {} is larger than input {} padded by {}, {}", shape_of(k), in,
+           shape_of(g.padding), shape_of(g.padding_after));
   return g;
 }
 
