@@ -33,29 +33,11 @@ namespace norma {
 //   mish         x * tanh(log(1 + exp(x))) (Misra 2019)
 //   hardsigmoid  min(max(x + 3, 0), 6) / 6; gradient 0 at -3 and 3
 //   hardswish    x * hardsigmoid(x); gradient 0 at -3 and 1 at 3 (Howard et al. 2019)
-<<<<<<< HEAD
-#define NORMA_EACH_UNARY(X)                                                                                         \
-  X(neg)                                                                                                            \
-  X(exp)                                                                                                            \
-  X(expm1)                                                                                                          \
-  X(log)                                                                                                            \
-  X(log1p)                                                                                                          \
-  X(sin)                                                                                                            \
-  X(cos)                                                                                                            \
-  X(erf)                                                                                                            \
-  X(sqrt)                                                                                                           \
-  X(rsqrt)                                                                                                          \
-  X(abs)                                                                                                            \
-  X(square)                                                                                                         \
-  X(floor) X(round) X(sign) X(tanh) X(sigmoid) X(relu) X(relu6) X(gelu) X(gelu_tanh) X(silu) X(mish) X(hardsigmoid) \
-      X(hardswish)
-=======
 // clang-format off
 #define NORMA_EACH_UNARY(X)                                                                                          \
   X(neg) X(exp) X(expm1) X(log) X(log1p) X(sin) X(cos) X(erf) X(sqrt) X(rsqrt) X(abs) X(square) X(floor) X(round)    \
   X(sign) X(tanh) X(sigmoid) X(relu) X(relu6) X(gelu) X(gelu_tanh) X(silu) X(mish) X(hardsigmoid) X(hardswish)
 // clang-format on
->>>>>>> 1db6935 (last edits of e17)
 #define NORMA_UNARY(name) Tensor name(const Tensor& x);
 NORMA_EACH_UNARY(NORMA_UNARY)
 #undef NORMA_UNARY
