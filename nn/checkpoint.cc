@@ -9,7 +9,8 @@ namespace norma::nn {
 namespace {
 
 constexpr const char* kVersion = "1";
-const std::string kOption = "fingerprint/", kUser = "user/";  // what keys in the file's metadata begin with
+// What keys in the file's metadata begin with.
+const std::string kOption = "fingerprint/", kGroups = "groups of ", kUser = "user/";
 
 std::map<std::string, Generator*> generators_of(const TrainingRun& run) {
   auto generators = run.generators;
@@ -68,11 +69,18 @@ Progress checked(std::string_view op, const Progress& p) {
   return p;
 }
 
-// The tensors of a checkpoint: the model's and the optimizer's own, which loading overwrites, and copies of the rest.
+// What the names of the tensors of a model or an optimizer begin with: "model/", or of one of several "model/critic/".
+std::string path_of(const std::string& kind, const std::string& name) {
+  return kind + "/" + (name.empty() ? "" : name + "/");
+}
+
+// The tensors of a checkpoint: the models' and the optimizers' own, which loading overwrites, and copies of the rest.
 NamedTensors tensors_of(const TrainingRun& run, const Progress& progress) {
   NamedTensors result;
-  for (const auto& [name, x] : run.model.state_dict()) result.emplace_back("model/" + name, x);
-  for (const auto& [name, x] : run.optimizer.state()) result.emplace_back("optimizer/" + name, x);
+  for (const auto& [name, model] : run.models)
+    for (const auto& [key, x] : model.get().state_dict()) result.emplace_back(path_of("model", name) + key, x);
+  for (const auto& [name, optimizer] : run.optimizers)
+    for (const auto& [key, x] : optimizer.get().state()) result.emplace_back(path_of("optimizer", name) + key, x);
   for (const auto& [name, generator] : generators_of(run)) {
     const Tensor state = tensor<int64_t>(std::bit_cast<Words>(generator->state()), {3});
     result.emplace_back("generator/" + name, several(run) ? run.worker->all_gather(state) : state);
@@ -87,6 +95,8 @@ void save_checkpoint(const std::string& path, const TrainingRun& run, const Prog
   std::map<std::string, std::string> metadata = {{"checkpoint", kVersion}, {"layout", "norma"}};
   for (const auto& [key, value] : run.fingerprint) metadata[kOption + key] = value;
   for (const auto& [key, value] : progress.metadata) metadata[kUser + key] = value;
+  for (const auto& [name, optimizer] : run.optimizers)
+    metadata[kGroups + path_of("optimizer", name)] = optimizer.get().groups();
   const NamedTensors tensors = tensors_of(run, checked("checkpoint", progress));
   by_first(run, [&] { save_safetensors(path, tensors, metadata); });
 }
@@ -108,6 +118,11 @@ Progress load_checkpoint(const std::string& path, const TrainingRun& run) {
     if (key.starts_with(kUser)) metadata[key.substr(kUser.size())] = value;
   }
   for (const auto& [key, value] : run.fingerprint) options[key].now = "'" + value + "'";
+  for (const auto& [name, optimizer] : run.optimizers) {
+    const auto then = file.metadata.find(kGroups + path_of("optimizer", name));  // older files do not say
+    if (then != file.metadata.end())
+      options[then->first] = {"'" + then->second + "'", "'" + optimizer.get().groups() + "'"};
+  }
   std::string differences;
   for (const auto& [key, option] : options)
     if (option.then != option.now) differences += fmt::format("\n  {}: {}, now {}", key, option.then, option.now);

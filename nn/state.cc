@@ -137,7 +137,17 @@ void save(Module& model, const std::string& path, const StateOptions& options) {
   save_safetensors(path, state, {{"format", "pt"}});
 }
 
-void load(Module& model, const std::string& path, const StateOptions& options) {
+Rename::Rename(std::initializer_list<std::pair<const std::string, std::string>> names)
+    : function([names = std::map(names)](const std::string& name) {
+        return names.contains(name) ? names.at(name) : name;
+      }) {}
+
+std::string LoadResult::str() const {
+  return fmt::format("loaded: {}\nleft: {}\nmissing: {}", fmt::join(loaded, ", "), fmt::join(left, ", "),
+                     fmt::join(missing, ", "));
+}
+
+LoadResult load(Module& model, const std::string& path, const StateOptions& options) {
   TensorFile file = load_safetensors(path);
   const std::string op = fmt::format("load '{}'", path);
   const bool torch = options.layout == Layout::torch, own = file.metadata["layout"] == "norma";
@@ -145,12 +155,29 @@ void load(Module& model, const std::string& path, const StateOptions& options) {
   check(torch || own, op,
         "the file's metadata do not say \"layout\": \"norma\"; if PyTorch wrote it: {{.layout = Layout::torch}}");
 
-  const NamedTensors targets = model.state_dict();
-  NamedTensors& values = file.tensors;
-  if (file.metadata.contains("checkpoint")) {
-    std::erase_if(values, [](const auto& entry) { return !entry.first.starts_with("model/"); });
-    for (auto& [name, _] : values) name.erase(0, 6);
+  LoadResult result;
+  NamedTensors targets = model.state_dict(), values;
+  std::map<std::string, std::string> origins;  // for each of the model's names, the file's
+  for (const auto& [name, x] : targets) origins[name];
+  const std::string part = file.metadata.contains("checkpoint") ? "model/" : "";
+  for (const auto& [key, x] : file.tensors) {
+    if (!key.starts_with(part)) continue;
+    const std::string origin = key.substr(part.size());
+    bool wanted = origin.starts_with(options.prefix);
+    std::string name = wanted ? origin.substr(options.prefix.size()) : "";
+    if (wanted && options.rename.function) name = options.rename.function(name), wanted = !name.empty();
+    wanted &= options.strict || origins.contains(name);
+    (wanted ? result.loaded : result.left).push_back(origin);
+    if (!wanted) continue;
+    check(origins[name].empty(), op, "both '{}' and '{}' become '{}'", origins[name], origin, name);
+    origins[name] = origin;
+    values.emplace_back(name, x);
   }
+  check((options.strict && options.prefix.empty()) || !result.loaded.empty(), op,  // or assign() lists what is missing
+        "it has nothing for the model under names that begin with '{}'", options.prefix);
+  for (const auto& [name, _] : targets)
+    if (origins[name].empty()) result.missing.push_back(name);
+  if (!options.strict) std::erase_if(targets, [&](const auto& entry) { return origins[entry.first].empty(); });
   if (torch) {
     const Converter converter(model, options.input);
     NamedTensors read = targets;
@@ -161,6 +188,7 @@ void load(Module& model, const std::string& path, const StateOptions& options) {
       values[i].second = converter.convert(targets[i].second, read[i].second, false);
   }
   assign(op, "the model", targets, values, false);
+  return result;
 }
 
 }  // namespace norma::nn

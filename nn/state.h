@@ -2,6 +2,8 @@
 // reads. What a training run needs besides to go on is in checkpoint.h.
 #pragma once
 
+#include <concepts>
+
 #include "norma/nn/module.h"
 
 namespace norma::nn {
@@ -15,11 +17,34 @@ namespace norma::nn {
 // - What is f64, as running_mean and running_var are, becomes f32.
 enum class Layout { norma, torch };
 
+// From the names in a file to those in a model: a function, or a list of both, with the other names as they are.
+struct Rename {
+  template <std::invocable<const std::string&> F>
+  Rename(F f) : function(std::move(f)) {}
+  Rename(std::initializer_list<std::pair<const std::string, std::string>> names = {});
+  std::function<std::string(const std::string& name)> function;
+};
+
 struct StateOptions {
   Layout layout = Layout::norma;
   // The shape of one sample, [H, W, C], for that forward pass. Layout::torch needs it for models that might flatten an
   // image: those with weights of rank 2 besides ones of rank 4 or an nn::Flatten.
   Shape input{};
+
+  // The rest is for load() alone; save() passes over it. Not strict: names that are only in the file or only in the
+  // model are no error, but told by what load() returns; a shape that differs still is one.
+  bool strict = true;
+  // Only what the file has under names that begin so is read, and the model has it without: "backbone." Of a checkpoint
+  // of several models, "critic/" is one.
+  std::string prefix{};
+  // Then the names become these; what becomes "" is left. An error are two that become the same.
+  Rename rename{};
+};
+
+// What load() did, by names as the file has them but for those that are missing. Prints as a list of each.
+struct LoadResult {
+  std::vector<std::string> loaded, left, missing;
+  std::string str() const;
 };
 
 // Atomic: whatever interrupts it, an older file stays whole. Errors: a file that cannot be written; with Layout::torch,
@@ -29,8 +54,9 @@ void save(Module& model, const std::string& path, const StateOptions& options = 
 // The file may also be a checkpoint (checkpoint.h), of which the model's part is read. f32 and f64 are converted to
 // what the model has. Errors: what load_safetensors finds; another layout than options.layout (norma's own files say
 // "layout": "norma" in their metadata); and, all in one list, names that are missing or unknown, shapes and dtypes that
-// differ. The model is then as it was.
-void load(Module& model, const std::string& path, const StateOptions& options = {});
+// differ; a prefix with which no name begins, or nothing that fits. The model is then as it was.
+//   fmt::print("{}\n", nn::load(model, "pretrained.safetensors", {.strict = false, .rename = {{"fc.weight", ""}}}));
+LoadResult load(Module& model, const std::string& path, const StateOptions& options = {});
 
 // Copies each value into the target of the same name, or throws that list of errors and copies none. Names under which
 // the targets are one tensor want one value. `op` and `owner`
@@ -39,3 +65,6 @@ void assign(std::string_view op, std::string_view owner, const NamedTensors& tar
             bool exact = true);
 
 }  // namespace norma::nn
+
+template <>
+struct fmt::formatter<norma::nn::LoadResult> : norma::Formatter<&norma::nn::LoadResult::str> {};

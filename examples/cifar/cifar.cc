@@ -9,7 +9,6 @@
 
 #include "examples/cifar/augment.h"
 #include "examples/cifar/models.h"
-#include "examples/cifar/weight_average.h"
 #include "examples/common/evaluation.h"
 #include "examples/common/find_data.h"
 #include "examples/common/norm_options.h"
@@ -87,10 +86,12 @@ int train_and_test(const Options& options, const Data& data, const ChannelStats&
                              .momentum = options.momentum,
                              .nesterov = options.momentum > 0,
                              .weight_decay = options.weight_decay,
-                             .decays = nn::decay_matrices});
+                             .groups = {{nn::is_norm_or_bias, {.weight_decay = 0}}}});
   const auto schedule = make_schedule(options, training.epochs * train.batches());
-  std::optional<WeightAverage> average;
-  if (options.ema > 0) average.emplace(*model, build(), options.ema);
+  const std::unique_ptr<nn::Module> averaged = options.ema > 0 ? build() : nullptr;
+  std::optional<nn::WeightAverage> average;
+  if (averaged) average.emplace(*model, *averaged, nn::WeightAverageOptions{.decay = options.ema});
+  nn::Module& tested = averaged ? *averaged : *model;
   if (me.first()) {
     fmt::print("data   {}: {} + {} pictures {}\n", data.origin, data.train.size(), data.test.size(), image);
     fmt::print("model  {}, norm {}, {} parameters, on {}\n", options.model, options.norms.norm,
@@ -98,7 +99,8 @@ int train_and_test(const Options& options, const Data& data, const ChannelStats&
   }
 
   // Training
-  nn::TrainingRun state{average ? average->state() : *model, optimizer, {}, training.fingerprint(data.train), &me};
+  nn::TrainingRun state{*model, optimizer, {}, training.fingerprint(data.train), &me};
+  if (average) state.models = {{"model", *model}, {"average", *average}};
   state.fingerprint.merge(options.norms.fingerprint());
   state.fingerprint.merge(std::map<std::string, std::string>{
       {"model", options.model},
@@ -120,7 +122,7 @@ int train_and_test(const Options& options, const Data& data, const ChannelStats&
     nn::average_gradients(me, optimizer);
     optimizer.step();
     nn::average_populations(me, *model);
-    if (average) average->update(number + 1);
+    if (average) average->update();
     return {loss, logits};
   };
   Evaluation result;
@@ -128,8 +130,8 @@ int train_and_test(const Options& options, const Data& data, const ChannelStats&
   nn::for_each_norm(*model, [&](const std::string&, nn::Norm& layer) { has_population |= layer.has_population(); });
   const auto evaluate_model = [&]() -> Metrics {
     options.norms.estimate(*model, plain);
-    if (average && has_population) nn::precise_bn(average->model(), plain, {.samples = options.precise});
-    result = evaluate(average ? average->model() : *model, test, device, options.tta);
+    if (average && has_population) nn::precise_bn(*averaged, plain, {.samples = options.precise});
+    result = evaluate(tested, test, device, options.tta);
     return {{"test_accuracy", result.table.accuracy()}, {"test_loss", result.loss}};
   };
   if (const int signal = trainer.run(step, evaluate_model)) return 128 + signal;
@@ -139,7 +141,7 @@ int train_and_test(const Options& options, const Data& data, const ChannelStats&
   if (data.test.classes() <= 20) fmt::print("\n{}", result.table.str());
   fmt::print("\ntest accuracy {:.4f} (loss {:.4f}) after {} epoch{} in {}\n", result.table.accuracy(), result.loss,
              training.epochs, training.epochs == 1 ? "" : "s", duration(trainer.seconds()));
-  if (!training.save.empty()) nn::save(average ? average->model() : *model, training.save);
+  if (!training.save.empty()) nn::save(tested, training.save);
   trainer.write_json(
       data.train.name, options.model,
       {{"norm", options.norms.norm}, {"batch", training.batch}, {"ema", options.ema}, {"tta", options.tta}});

@@ -191,7 +191,8 @@ int Trainer::stop(int signal) {
 }
 
 Metrics Trainer::evaluate(const std::function<Metrics()>& how) {
-  if (me_.size() > 1) nn::check_replicas(me_, run_.model);
+  if (me_.size() > 1)
+    for (const auto& [_, model] : run_.models) nn::check_replicas(me_, model);
   return how();
 }
 
@@ -217,7 +218,7 @@ int Trainer::run(const std::function<StepResult(const data::Batch&, int64_t)>& s
         if (me_.first()) bar.update(seen, fmt::format("{}  {:.0f} images/s", words(meter_.means()), speed));
         log_.write({{"epoch", epoch},
                     {"step", progress_.step},
-                    {"lr", run_.optimizer.lr()},
+                    {"lr", run_.optimizers[0].second.get().lr()},
                     {"loss", loss},
                     {"images_per_second", speed}});
         if (events_) {

@@ -65,8 +65,11 @@ Order shuffled_runs(int64_t size) {
 Run::Run(const Lab& lab, uint64_t run_seed, const MakeNorm& norm)
     : seed(run_seed),
       model(seeded_network(lab, run_seed, norm)),
-      optimizer(model,
-                {.lr = 0.1, .momentum = 0.9, .nesterov = true, .weight_decay = 5e-4, .decays = nn::decay_matrices}) {}
+      optimizer(model, {.lr = 0.1,
+                        .momentum = 0.9,
+                        .nesterov = true,
+                        .weight_decay = 5e-4,
+                        .groups = {{nn::is_norm_or_bias, {.weight_decay = 0}}}}) {}
 
 Snapshot::Snapshot(Run& run)
     : model_(copies(run.model.state_dict())), optimizer_(copies(run.optimizer.state())), step_(run.step) {}

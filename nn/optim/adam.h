@@ -15,7 +15,7 @@ struct AdamOptions {
   double beta1 = 0.9, beta2 = 0.999;
   double eps = 1e-8;
   std::optional<double> weight_decay{};  // Adam: g + weight_decay p, default 0; AdamW: p *= 1 - lr weight_decay, 0.01
-  Decays decays{};
+  ParameterGroups groups{};
 };
 
 class Adam : public Optimizer {
@@ -25,7 +25,7 @@ class Adam : public Optimizer {
 
  protected:
   Adam(const char* name, const Parameters& parameters, const AdamOptions& options, bool decoupled)
-      : Optimizer(name, parameters, options.lr, options.weight_decay.value_or(decoupled ? 0.01 : 0), options.decays,
+      : Optimizer(name, parameters, options.lr, options.weight_decay.value_or(decoupled ? 0.01 : 0), options.groups,
                   {"mean", "square"}),
         o_(options),
         decoupled_(decoupled) {
@@ -34,13 +34,15 @@ class Adam : public Optimizer {
     check(std::isfinite(o_.eps) && o_.eps >= 0, name, "an eps of {}: want a number of at least 0", o_.eps);
   }
 
- private:
+ protected:
   void update(const Batch& batch) override {
     PoolVector<AdamStep> steps;
     for (size_t i = 0; i < batch.parameters.size(); ++i)
-      steps.push_back({lr(), o_.beta1, o_.beta2, o_.eps, batch.weight_decays[i], decoupled_, *batch.steps[i]});
+      steps.push_back({batch.lrs[i], o_.beta1, o_.beta2, o_.eps, batch.weight_decays[i], decoupled_, *batch.steps[i]});
     kernel::adam_update(batch.parameters, batch.grads, batch.averages[0], batch.averages[1], steps);
   }
+
+ private:
   AdamOptions o_;
   bool decoupled_;
 };

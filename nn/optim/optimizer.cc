@@ -1,10 +1,13 @@
 #include "norma/nn/optim/optimizer.h"
 
+#include <fnmatch.h>
+
 #include <cmath>
 #include <set>
 
 #include "norma/nn/state.h"
 #include "norma/ops/elementwise/binary.h"
+#include "norma/ops/optim/optim.h"
 #include "norma/ops/reduce/reduce.h"
 
 namespace norma::nn {
@@ -35,9 +38,23 @@ void Parameters::check_distinct(std::string_view op) const {
   }
 }
 
-Optimizer::Optimizer(const char* name, Parameters parameters, double lr, double weight_decay, const Decays& decays,
-                     std::vector<const char*> averages)
-    : name_(name), parameters_(std::move(parameters)), lr_(zeros({}, f64)), averages_(std::move(averages)) {
+Selector::Selector(std::string text)
+    : takes([text](const std::string& name, const Tensor&) { return ::fnmatch(text.c_str(), name.c_str(), 0) == 0; }),
+      words("'" + text + "'") {}
+
+Parameters Parameters::matching(const Selector& which, std::string_view op) const {
+  check(which.takes != nullptr, op, "an empty function selects parameters");
+  NamedTensors found;
+  for (const auto& [name, p] : named)
+    if (which.takes(name, p)) found.emplace_back(name, p);
+  check(!found.empty() || which.words == "a predicate", op, "{} matches none of {} parameters: the first is '{}'",
+        which.words, named.size(), named.empty() ? "" : named[0].first);
+  return found;
+}
+
+Optimizer::Optimizer(const char* name, Parameters parameters, double lr, double weight_decay,
+                     const ParameterGroups& groups, const std::vector<const char*>& averages)
+    : name_(name), parameters_(std::move(parameters)), lr_(zeros({}, f64)) {
   set_lr(lr);
   check(std::isfinite(weight_decay) && weight_decay >= 0, name, "a weight decay of {}: want a number of at least 0",
         weight_decay);
@@ -50,9 +67,21 @@ Optimizer::Optimizer(const char* name, Parameters parameters, double lr, double 
     check(names.insert(key).second, name, "two parameters are named '{}'", key);
     check(p.device() == parameters_.named[0].second.device(), name, "parameter '{}' is on {}, '{}' on {}", key,
           p.device(), parameters_.named[0].first, parameters_.named[0].second.device());
-    Slot slot{key, p, !decays || decays(key, p) ? weight_decay : 0, zeros({}, i64), {}};
-    for (size_t i = 0; i < averages_.size(); ++i) slot.averages[i] = zeros_like(p);
-    slots_.push_back(std::move(slot));
+    Slot& slot = slots_.emplace_back(Slot{key, p, weight_decay, 1, zeros({}, i64)});
+    for (const char* average : averages) slot.averages.emplace_back(average, zeros_like(p));
+  }
+  for (const auto& [which, options] : groups) {
+    groups_ += fmt::format("{}{} of {}", groups_.empty() ? "" : "; ", which.words,
+                           parameters_.matching(which, name).named.size());
+    const auto set = [&](const char* what, std::optional<double> value, double Slot::*setting) {
+      if (!value) return;
+      check(*value >= 0 && *value < INFINITY, name, "{}: {} {}: want at least 0, finite", which.words, what, *value);
+      groups_ += fmt::format(", {} {}", what, *value);
+      for (Slot& slot : slots_)
+        if (which.takes(slot.name, slot.parameter)) slot.*setting = *value;
+    };
+    set("lr_scale", options.lr_scale, &Slot::lr_scale);
+    set("weight_decay", options.weight_decay, &Slot::weight_decay);
   }
 }
 
@@ -61,9 +90,16 @@ void Optimizer::set_lr(double lr) {
   lr_.fill(lr);
 }
 
+void Optimizer::look_ahead(int64_t k, double alpha) {
+  check(k >= 1 && alpha > 0 && alpha <= 1, name_, "looks ahead with k = {}, alpha = {}: want at least 1, one in (0, 1]",
+        k, alpha);
+  for (Slot& slot : slots_) slot.slow = slot.parameter.clone();
+  k_ = k, alpha_ = alpha;
+}
+
 void Optimizer::step() {
-  check_lr(name_, lr());  // state() gave it away
   Batch batch;
+  PoolVector<Tensor> slow, fast;
   for (const Slot& slot : slots_) {
     const Tensor grad = slot.parameter.grad();
     if (!grad.defined()) continue;
@@ -73,15 +109,24 @@ void Optimizer::step() {
           slot.name, storage.pinned_by());
     batch.parameters.push_back(slot.parameter);
     batch.grads.push_back(grad.contiguous());
+    batch.lrs.push_back(lr() * slot.lr_scale);
+    check_lr(name_, batch.lrs.back());  // state() gave it away
     batch.weight_decays.push_back(slot.weight_decay);
     batch.steps.push_back(slot.steps.mutable_data<int64_t>());
-    for (size_t k : {0, 1}) batch.averages[k].push_back(slot.averages[k]);
+    if (slot.slow.defined() && (*batch.steps.back() + 1) % k_ == 0)
+      slow.push_back(slot.slow), fast.push_back(slot.parameter);
+    for (size_t k : {0, 1}) batch.averages[k].push_back(k < slot.averages.size() ? slot.averages[k].second : Tensor());
   }
   check(!batch.steps.empty(), name_,
         "no parameter has a gradient: was backward run, and are these the tensors the model uses now?");
+  // As of SGD: slow -= lr (fast + weight_decay slow).
+  const PoolVector<SgdStep> steps(slow.size(), {.lr = -alpha_, .weight_decay = -1});
+  const PoolVector<Tensor> no_velocity(slow.size());
   for (int64_t* step : batch.steps) ++*step;
   try {
     update(batch);
+    kernel::sgd_update(slow, fast, no_velocity, steps);
+    for (size_t i = 0; i < slow.size(); ++i) fast[i].copy_from(slow[i]);
   } catch (...) {  // it was no step
     for (int64_t* step : batch.steps) --*step;
     throw;
@@ -96,7 +141,8 @@ NamedTensors Optimizer::state() const {
   NamedTensors result = {{"lr", lr_}};
   for (const Slot& slot : slots_) {
     result.emplace_back(slot.name + "/step", slot.steps);
-    for (size_t i = 0; i < averages_.size(); ++i) result.emplace_back(slot.name + "/" + averages_[i], slot.averages[i]);
+    for (const auto& [name, average] : slot.averages) result.emplace_back(slot.name + "/" + name, average);
+    if (slot.slow.defined()) result.emplace_back(slot.name + "/slow", slot.slow);
   }
   return result;
 }
@@ -104,7 +150,7 @@ NamedTensors Optimizer::state() const {
 void Optimizer::check_state(std::string_view op, const NamedTensors& state) {
   for (const auto& [name, x] : state) {
     if (!x.defined() || x.numel() != 1) continue;  // assign() tells
-    if (name == "lr") check_lr(op, x.item());
+    if (name == "lr" || name.ends_with("/lr")) check_lr(op, x.item());
     if (!name.ends_with("/step") || x.dtype() != i64) continue;
     const int64_t step = x.to_vector<int64_t>()[0];
     check(step >= 0 && step < INT64_MAX, op, "'{}' is {}: want a count of steps", name, step);

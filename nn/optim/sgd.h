@@ -14,14 +14,14 @@ struct SGDOptions {
   bool nesterov = false;    // Sutskever et al., "On the importance of initialization and momentum ...", 2013
   double weight_decay = 0;  // added to the gradient: g + weight_decay p
   double dampening = 0;     // of what enters the velocity
-  Decays decays{};
+  ParameterGroups groups{};
 };
 
 // v = momentum v + (1 - dampening) g, at first v = g;  p -= lr v, or with nesterov lr (g + momentum v).
 class SGD final : public Optimizer {
  public:
   explicit SGD(const Parameters& parameters, const SGDOptions& options = {})
-      : Optimizer("SGD", parameters, options.lr, options.weight_decay, options.decays,
+      : Optimizer("SGD", parameters, options.lr, options.weight_decay, options.groups,
                   options.momentum != 0 ? std::vector{"velocity"} : std::vector<const char*>{}),
         o_(options) {
     check(o_.momentum >= 0 && o_.momentum < 1, "SGD", "a momentum of {}: want one in [0, 1)", o_.momentum);
@@ -34,7 +34,8 @@ class SGD final : public Optimizer {
   void update(const Batch& batch) override {
     PoolVector<SgdStep> steps;
     for (size_t i = 0; i < batch.parameters.size(); ++i)
-      steps.push_back({lr(), o_.momentum, o_.dampening, batch.weight_decays[i], o_.nesterov, *batch.steps[i] == 1});
+      steps.push_back(
+          {batch.lrs[i], o_.momentum, o_.dampening, batch.weight_decays[i], o_.nesterov, *batch.steps[i] == 1});
     kernel::sgd_update(batch.parameters, batch.grads, batch.averages[0], steps);
   }
   SGDOptions o_;

@@ -1,8 +1,6 @@
-// The program cifar from outside, on a few pictures; and what it is made of: models, alternating flips, the average of
-// the weights.
+// The program cifar from outside, on a few pictures; and what it is made of: models, alternating flips.
 #include "examples/cifar/augment.h"
 #include "examples/cifar/models.h"
-#include "examples/cifar/weight_average.h"
 #include "examples/common/evaluation.h"
 #include "tests/examples/program.h"
 #include "tests/golden.h"
@@ -81,28 +79,6 @@ TEST(AlternatingFlip, ShowsEachPictureBothWaysInTwoEpochs) {
   EXPECT_NEAR(static_cast<double>(as_they_are), 32, 12);
   EXPECT_TRUE(same_bits(at(2), even));
   EXPECT_TRUE(same_bits(at(7), odd));
-}
-
-TEST(WeightAverage, FollowsTheWeightsAndIsKeptWithThem) {
-  nn::Linear model(2, 1);
-  WeightAverage average(model, std::make_unique<nn::Linear>(2, 1), 0.5);
-  auto& mean = dynamic_cast<nn::Linear&>(average.model());
-  EXPECT_TRUE(same_bits(mean.weight, model.weight));
-  EXPECT_NE(mean.weight.identity(), model.weight.identity());
-  double want = mean.weight.at({0, 0});
-  for (int64_t step = 1; step <= 20; ++step) {
-    model.weight.fill(static_cast<double>(step));
-    average.update(step);
-    const double decay = std::min(0.5, static_cast<double>(step) / static_cast<double>(step + 9));
-    want = decay * want + (1 - decay) * static_cast<double>(step);
-    EXPECT_NEAR(mean.weight.at({0, 0}), want, 1e-5);
-  }
-  std::vector<std::string> names;
-  for (const auto& [name, x] : average.state().state_dict()) names.push_back(name);
-  EXPECT_EQ(names, (std::vector<std::string>{"weight", "bias", "average.weight", "average.bias"}));
-  EXPECT_FALSE(mean.weight.requires_grad() && mean.weight.grad().defined());
-  expect_error([&] { WeightAverage(model, std::make_unique<nn::Linear>(2, 1), 1); }, "[WeightAverage] a decay of 1");
-  expect_error([&] { WeightAverage(model, std::make_unique<nn::Linear>(3, 1), 0.5); }, "weight");
 }
 
 TEST(Evaluation, FlipsAverageAPictureAndItsMirrorImage) {

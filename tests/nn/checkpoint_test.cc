@@ -6,6 +6,7 @@
 #include "norma/nn/layers.h"
 #include "norma/nn/optim/adam.h"
 #include "norma/nn/optim/sgd.h"
+#include "norma/nn/optim/weight_average.h"
 #include "norma/nn/sequential.h"
 #include "norma/nn/state.h"
 #include "tests/golden.h"
@@ -64,6 +65,80 @@ TEST(Checkpoint, AResumedRunEndsInTheSameBits) {
   for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(same_bits(a[i].second, b[i].second)) << a[i].first;
   const NamedTensors c = through.optimizer.state(), d = resumed.optimizer.state();
   for (size_t i = 0; i < c.size(); ++i) EXPECT_TRUE(same_bits(c[i].second, d[i].second)) << c[i].first;
+}
+
+// Two models that are trained against each other, by optimizers of their own, and the average of one.
+struct Adversaries {
+  Linear generator{3, 4};
+  Sequential critic{Linear(4, 6), BatchNorm(6), ReLU(), Linear(6, 1)};
+  Linear averaged{3, 4};
+  WeightAverage average{generator, averaged, {.decay = 0.9}};
+  AdamW of_generator{generator, {.lr = 0.01}};
+  SGD of_critic{critic, {.lr = 0.1, .momentum = 0.9, .groups = {{"0.*", {.lr_scale = 0.5}}}}};
+  TrainingRun run{{{"generator", generator}, {"critic", critic}, {"average", average}},
+                  {{"generator", of_generator}, {"critic", of_critic}}};
+
+  Adversaries() { of_generator.look_ahead(2); }
+  void step() {
+    for (const double sign : {1., -1.}) {
+      of_generator.zero_grad(), of_critic.zero_grad();
+      Tape tape;
+      tape.backward(mean(critic(generator(randn({8, 3})))) * sign);
+      sign > 0 ? of_generator.step() : of_critic.step();
+    }
+    average.update();
+  }
+  std::vector<Tensor> all() {
+    std::vector<Tensor> result;
+    for (const auto& [_, m] : run.models)
+      for (const auto& [name, x] : m.get().state_dict()) result.push_back(x);
+    for (const auto& [_, o] : run.optimizers)
+      for (const auto& [name, x] : o.get().state()) result.push_back(x);
+    return result;
+  }
+};
+
+TEST(Checkpoint, SeveralModelsAndOptimizersResumeToTheSameBits) {
+  const std::string path = temporary("several");
+  manual_seed(3);
+  Adversaries through;
+  for (int k = 0; k < 3; ++k) through.step();
+  save_checkpoint(path, through.run, {.step = 3});
+  for (int k = 0; k < 3; ++k) through.step();
+
+  manual_seed(4);
+  Adversaries resumed;
+  EXPECT_EQ(load_checkpoint(path, resumed.run).step, 3);
+  for (int k = 0; k < 3; ++k) resumed.step();
+  const std::vector<Tensor> a = through.all(), b = resumed.all();
+  ASSERT_EQ(a.size(), b.size());
+  for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(same_bits(a[i], b[i])) << i;
+  EXPECT_EQ(resumed.average.n_averaged.item(), 6);
+
+  const TensorFile file = load_safetensors(path);
+  for (const char* name : {"model/critic/3.weight", "model/average/module.bias", "model/average/n_averaged",
+                           "optimizer/critic/lr", "optimizer/generator/weight/slow"})
+    EXPECT_NE(file.find(name), nullptr) << name;
+}
+
+TEST(Checkpoint, OfSeveralAreTakenByNameOnly) {
+  const std::string path = temporary("names");
+  Adversaries a, b;
+  save_checkpoint(path, a.run, {});
+  const Tensor before = b.generator.weight.clone();
+  const TrainingRun part{{{"generator", b.generator}, {"discriminator", b.critic}}, b.of_generator};
+  for (const char* text : {"  missing: model/discriminator/0.weight [6, 4]", "  unknown: model/critic/0.weight [6, 4]",
+                           "  missing: optimizer/lr []", "  unknown: optimizer/critic/lr []"})
+    expect_error([&] { load_checkpoint(path, part); }, text);
+  EXPECT_TRUE(same_bits(b.generator.weight, before));
+  b.of_critic.state()[0].second.fill(-1);  // which no optimizer could go on with
+  save_checkpoint(path, b.run, {});
+  expect_error([&] { load_checkpoint(path, a.run); }, "a learning rate of -1");
+  const TrainingRun twice{{{"a", a.generator}, {"a", b.generator}}};
+  expect_error([&] { save_checkpoint(path, twice, {}); }, "two tensors are named 'model/a/weight'");
+  save_checkpoint(path, {a.generator}, {.step = 2});  // a model without an optimizer
+  EXPECT_EQ(load_checkpoint(path, {b.generator}).step, 2);
+  EXPECT_TRUE(same_bits(b.generator.weight, a.generator.weight));
 }
 
 TEST(Checkpoint, RefusesOtherOptionsByName) {

@@ -125,6 +125,27 @@ TEST(OnDevice, TrainsAsTheCpuDoesAndTakesItsCheckpointUp) {
   }
 }
 
+// Muon is made of ops; looking ahead and averaging write into what lies on the device.
+TEST(OnDevice, MuonLookaheadAndAveragesStepAsOnTheCpu) {
+  const auto run = [](Device device) {
+    Generator g(1);
+    Sequential model(Conv2d(2, 5, 3), Linear(5, 4)), averaged(Conv2d(2, 5, 3), Linear(5, 4));
+    for (const Tensor& p : model.parameters()) p.copy_from(randn(p.shape(), g));
+    model.to(device), averaged.to(device);
+    Muon optimizer(model, {.weight_decay = 0.1, .groups = {{"1.*", {.lr_scale = 2}}}});
+    optimizer.look_ahead(2);
+    WeightAverage average(model, averaged, {.decay = 0.5});
+    for (int k = 0; k < 4; ++k) {
+      for (const Tensor& p : model.parameters()) p.set_grad(randn(p.shape(), g).to(device));
+      optimizer.step();
+      average.update();
+    }
+    return averaged.parameters();
+  };
+  const std::vector<Tensor> want = run(cpu_device), got = run(test_device());
+  for (size_t i = 0; i < want.size(); ++i) EXPECT_TRUE(close(got[i].to(cpu_device), want[i], 1e-4)) << i;
+}
+
 TEST(OnDevice, LoadersServeTheSameBatches) {
   const data::ImageDataset digits = examples::draw_digits(50, 2);
   for (int64_t prefetch : {0, 2}) {

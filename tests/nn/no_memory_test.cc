@@ -3,6 +3,7 @@
 #include "norma/core/parallel.h"
 #include "norma/nn/layers.h"
 #include "norma/nn/optim/adam.h"
+#include "norma/nn/optim/muon.h"
 #include "norma/nn/optim/sgd.h"
 #include "norma/nn/sequential.h"
 #include "norma/ops/reduce/cross_entropy.h"
@@ -106,6 +107,7 @@ TEST(NoMemory, WhicheverAllocationOfAStepFails) {
   set_num_threads(1);
   fail_each_allocation<SGD>(SGDOptions{.lr = 0.1, .momentum = 0.9}, 1e-3);
   fail_each_allocation<AdamW>(AdamOptions{.lr = 0.1}, 1e9);
+  fail_each_allocation<Muon>(MuonOptions{.lr = 0.1}, 1e9);
   set_num_threads(threads);
 }
 

@@ -101,7 +101,7 @@ TEST(Optim, DecayCanLeaveOutVectors) {
   const Tensor weight = fc.weight.clone(), bias = fc.bias.clone();
   fc.weight.set_grad(zeros({2, 3}));
   fc.bias.set_grad(zeros({2}));
-  SGD(fc, {.lr = 0.5, .weight_decay = 0.5, .decays = decay_matrices}).step();
+  SGD(fc, {.lr = 0.5, .weight_decay = 0.5, .groups = {{is_norm_or_bias, {.weight_decay = 0}}}}).step();
   EXPECT_TRUE(close(fc.weight, mul(weight, 0.75)));
   EXPECT_TRUE(same_bits(fc.bias, bias));
   Linear other(3, 2);

@@ -32,7 +32,10 @@ Result train(int threads) {
   manual_seed(4);
   Generator data(9);
   Net net;
-  nn::SGD optimizer(net, {.momentum = 0.9, .nesterov = true, .weight_decay = 1e-4, .decays = nn::decay_matrices});
+  nn::SGD optimizer(net, {.momentum = 0.9,
+                          .nesterov = true,
+                          .weight_decay = 1e-4,
+                          .groups = {{nn::is_norm_or_bias, {.weight_decay = 0}}}});
   const nn::WarmUp schedule{nn::CosineLR{.lr = 0.05, .steps = 30}, 4};
   Result result;
   for (int64_t step = 0; step < 30; ++step) {

@@ -64,6 +64,16 @@ void train(const std::string& name, nn::Module& model, nn::Optimizer& optimizer,
   print(name + ", state", optimizer.state());
 }
 
+// Weight decay for matrices alone; `decays` was the option before there were groups.
+template <class Options>
+Options decaying_matrices(Options options) {
+  if constexpr (requires { options.decays; })
+    options.decays = [](const std::string&, const Tensor& p) { return p.rank() >= 2; };
+  else
+    options.groups.push_back({[](const std::string&, const Tensor& p) { return p.rank() < 2; }, {.weight_decay = 0}});
+  return options;
+}
+
 void optimizers() {
   const auto run = [](const std::string& name, auto make) {
     for (DType dtype : {f32, f64}) {
@@ -85,7 +95,7 @@ void optimizers() {
   const std::pair<const char*, nn::SGDOptions> sgd[] = {
       {"plain", {.lr = 0.1}},
       {"decay", {.lr = 0.1, .weight_decay = 0.01}},
-      {"momentum", {.lr = 0.1, .momentum = 0.9, .weight_decay = 0.01, .decays = nn::decay_matrices}},
+      {"momentum", decaying_matrices(nn::SGDOptions{.lr = 0.1, .momentum = 0.9, .weight_decay = 0.01})},
       {"nesterov", {.lr = 0.1, .momentum = 0.9, .nesterov = true, .weight_decay = 0.01}},
       {"dampening", {.lr = 0.1, .momentum = 0.8, .dampening = 0.3}}};
   for (const auto& [name, options] : sgd)
