@@ -1,6 +1,7 @@
 #include "norma/ops/shape/concat.h"
 
 #include "norma/autograd/op.h"
+#include "norma/ops/shape/index.h"
 #include "norma/ops/shape/views.h"
 
 namespace norma {
@@ -59,6 +60,27 @@ Tensor pad(const Tensor& x, const std::vector<std::pair<int64_t, int64_t>>& pads
   const Tensor y = full(shape, value, x.dtype(), x.device());
   inside(y).copy_from(x);
   return op.record({x}, y, [inside](const Tensor& dy, Sink& dx) { dx.give(0, inside(dy)); });
+}
+
+Tensor pad(const Tensor& x, const std::vector<std::pair<int64_t, int64_t>>& pads, PadMode mode) {
+  const Op op("pad");
+  Tensor y = x;
+  for (int axis = 0; mode != PadMode::zeros && axis < x.rank() && axis < std::ssize(pads); ++axis) {
+    const auto [low, high] = pads[axis];
+    const int64_t n = x.shape()[axis], last = n - 1;
+    const int64_t most = mode == PadMode::reflect ? last : mode == PadMode::circular || n == 0 ? n : kMaxStep;
+    if (low == 0 && high == 0) continue;
+    op.check(std::min(low, high) >= 0 && std::max(low, high) <= most,
+             "pads {} and {} of axis {}: want 0 to {} here: shape {}", low, high, axis, most, x.shape());
+    const Tensor source({low + n + high}, i64);
+    int64_t* to = source.mutable_data<int64_t>();
+    for (int64_t at = -low; at < n + high; ++at)
+      *to++ = mode == PadMode::reflect     ? last - std::abs(last - std::abs(at))
+              : mode == PadMode::replicate ? std::clamp<int64_t>(at, 0, last)
+                                           : (at + n) % n;
+    y = index_select(y, axis, source.to(x.device()));
+  }
+  return y.identity() == x.identity() || std::ssize(pads) != x.rank() ? pad(x, pads) : y;
 }
 
 }  // namespace norma

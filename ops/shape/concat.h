@@ -20,4 +20,11 @@ Tensor stack(const std::vector<Tensor>& tensors, int64_t axis = 0);
 // result that is too large.
 Tensor pad(const Tensor& x, const std::vector<std::pair<int64_t, int64_t>>& pads, double value = 0);
 
+// What continues x beyond its ends, as [a b c d] by three: zeros, 0 0 0; reflect, b c d before it and c b a behind, the
+// ends not repeated; replicate, a a a and d d d; circular, b c d and a b c.
+enum class PadMode : uint8_t { zeros, reflect, replicate, circular };
+// The same with copies of x around it, axis by axis; the gradient of an element is the sum of those of its copies.
+// Further errors: more than extent - 1 reflected elements, more than extent circular ones, replicating no element.
+Tensor pad(const Tensor& x, const std::vector<std::pair<int64_t, int64_t>>& pads, PadMode mode);
+
 }  // namespace norma

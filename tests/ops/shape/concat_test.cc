@@ -24,7 +24,18 @@ TEST(Concat, AgreesWithPyTorch) {
 TEST(Pad, AgreesWithPyTorch) {
   for_each_case("shape", "pad", [](const GoldenCase& c) {
     const Tensor x = c.leaf("x");
-    check_case(c, [&] { return pad(x, c.attrs["pads"].get<Pads>(), c.attrs["value"]); }, {{"x", x}});
+    check_case(c, [&] { return pad(x, c.attrs["pads"].get<Pads>(), c.attrs["value"].get<double>()); }, {{"x", x}});
+  });
+}
+
+PadMode mode(const std::string& name) {
+  return name == "reflect" ? PadMode::reflect : name == "circular" ? PadMode::circular : PadMode::replicate;
+}
+
+TEST(Pad, OfCopiesAgreesWithPyTorch) {
+  for_each_case("spatial", "pad", [](const GoldenCase& c) {
+    const Tensor x = c.leaf("x");
+    check_case(c, [&] { return pad(x, c.attrs["pads"].get<Pads>(), mode(c.attrs["padding_mode"])); }, {{"x", x}});
   });
 }
 
@@ -51,6 +62,26 @@ TEST(Pad, GradientsMatchFiniteDifferences) {
     const auto result = gradcheck([&](const auto& in) { return pad(tanh(in[0]), pads, 3); }, {random({3, 5})});
     EXPECT_TRUE(result) << result.message;
   }
+  for (PadMode mode : {PadMode::zeros, PadMode::reflect, PadMode::replicate, PadMode::circular})
+    for (const Pads& pads : {Pads{{0, 0}, {0, 0}}, Pads{{1, 0}, {2, 3}}, Pads{{0, 2}, {4, 4}}}) {
+      const auto result = gradcheck([&](const auto& in) { return pad(tanh(in[0]), pads, mode); }, {random({3, 5})});
+      EXPECT_TRUE(result) << result.message;
+    }
+}
+
+TEST(Pad, ContinuesAsItsHeaderSays) {
+  const Tensor x = tensor<int64_t>({1, 2, 3, 4});
+  const auto padded = [&](PadMode mode) { return pad(x, {{3, 3}}, mode).to_vector<int64_t>(); };
+  EXPECT_EQ(padded(PadMode::zeros), (std::vector<int64_t>{0, 0, 0, 1, 2, 3, 4, 0, 0, 0}));
+  EXPECT_EQ(padded(PadMode::reflect), (std::vector<int64_t>{4, 3, 2, 1, 2, 3, 4, 3, 2, 1}));
+  EXPECT_EQ(padded(PadMode::replicate), (std::vector<int64_t>{1, 1, 1, 1, 2, 3, 4, 4, 4, 4}));
+  EXPECT_EQ(padded(PadMode::circular), (std::vector<int64_t>{2, 3, 4, 1, 2, 3, 4, 1, 2, 3}));
+  EXPECT_EQ(pad(x, {{0, 6}}, PadMode::replicate).to_vector<int64_t>().back(), 4);
+  const Tensor t = view::permute(random({3, 4}), {1, 0});
+  EXPECT_TRUE(
+      same_bits(pad(t, {{1, 2}, {2, 0}}, PadMode::circular), pad(t.contiguous(), {{1, 2}, {2, 0}}, PadMode::circular)));
+  EXPECT_NE(pad(x, {{0, 0}}, PadMode::reflect).identity(), x.identity());
+  EXPECT_EQ(pad(zeros({0, 2}), {{0, 0}, {1, 1}}, PadMode::reflect).shape(), (Shape{0, 4}));
 }
 
 TEST(Concat, TakesStridedInputsOfAnyDtype) {
@@ -84,6 +115,16 @@ TEST(Pad, RejectsBadArguments) {
   const Tensor x = zeros({2, 3});
   expect_error([&] { pad(x, {{1, 1}}); }, "[pad] 1 pairs of pads for shape [2, 3]");
   expect_error([&] { pad(x, {{0, 0}, {0, -1}}); }, "[pad] pads 0 and -1 of axis 1: want none below 0: shape [2, 3]");
+  expect_error([&] { pad(x, {{1, 1}}, PadMode::reflect); }, "[pad] 1 pairs of pads for shape [2, 3]");
+  expect_error([&] { pad(x, {{0, 0}, {-1, 1}}, PadMode::replicate); }, "[pad] pads -1 and 1 of axis 1: want 0 to");
+  expect_error(
+      [&] {
+        pad(x, {{2, 0}, {0, 0}}, PadMode::reflect);
+      },
+      "[pad] pads 2 and 0 of axis 0: want 0 to 1 here: shape [2, 3]");
+  expect_error([&] { pad(x, {{0, 0}, {0, 4}}, PadMode::circular); }, "[pad] pads 0 and 4 of axis 1: want 0 to 3 here");
+  for (PadMode mode : {PadMode::reflect, PadMode::replicate, PadMode::circular})
+    expect_error([&] { pad(zeros({0}), {{1, 0}}, mode); }, "[pad] pads 1 and 0 of axis 0");
 }
 
 }  // namespace
