@@ -85,6 +85,26 @@ Tensor Tensor::slice(int64_t axis, int64_t start, int64_t stop, int64_t step) co
   return norma::slice(*this, axis, start, stop, step);
 }
 
+std::vector<Tensor> split(const Tensor& x, const std::vector<int64_t>& sizes, int64_t axis) {
+  const Op op("split");
+  const int a = op.axis(x, axis);
+  int64_t left = x.shape()[a];
+  for (int64_t size : sizes) left = size < 0 || size > left ? -1 : left - size;
+  op.check(left == 0, "sizes {} are not those of axis {}: shape {}", fmt::join(sizes, ", "), a, x.shape());
+  std::vector<Tensor> parts;
+  for (int64_t at = 0; int64_t size : sizes) parts.push_back(slice(x, a, at, at + size)), at += size;
+  return parts;
+}
+
+std::vector<Tensor> chunk(const Tensor& x, int64_t n, int64_t axis) {
+  const Op op("chunk");
+  op.check(n >= 1, "in {}: want at least 1", n);
+  const int64_t extent = x.dim(axis), size = std::max<int64_t>(extent / n + (extent % n != 0), 1);
+  std::vector<int64_t> sizes(extent / size, size);
+  if (extent % size != 0) sizes.push_back(extent % size);
+  return split(x, sizes, axis);
+}
+
 Tensor expand(const Tensor& x, const Shape& shape) {
   const Op op("expand");
   return op.record({x}, view::expand(x, shape),

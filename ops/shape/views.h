@@ -4,6 +4,8 @@
 // unrecorded.
 #pragma once
 
+#include <vector>
+
 #include "norma/core/tensor.h"
 
 namespace norma {
@@ -22,6 +24,10 @@ Tensor slice(const Tensor& x, int64_t axis, int64_t start, int64_t stop = kEnd, 
 inline Tensor flip(const Tensor& x, int64_t axis) { return slice(x, axis, -1, kEnd, -1); }  // the axis in reverse
 // Entry i of an axis, without the axis; i may be negative. x[i] is select(x, 0, i). Error: there is none.
 Tensor select(const Tensor& x, int64_t axis, int64_t i);
+// Consecutive slices of an axis: of these sizes, which sum to its extent; or n, or fewer, of one size, but for the last
+// (5 entries in 4 are 2, 2, 1, as PyTorch has it). Errors: other sums, a negative size, n < 1.
+std::vector<Tensor> split(const Tensor& x, const std::vector<int64_t>& sizes, int64_t axis);
+std::vector<Tensor> chunk(const Tensor& x, int64_t n, int64_t axis);
 // x broadcast to `shape`; the gradient is summed over what was repeated. Error: it does not broadcast.
 Tensor expand(const Tensor& x, const Shape& shape);
 Tensor squeeze(const Tensor& x, int64_t axis);    // removes an axis of extent 1; error: another extent

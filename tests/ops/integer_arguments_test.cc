@@ -87,6 +87,14 @@ const std::vector<IntegerCall> kShapeCalls = {
      [](Integers& draw) {
        return std::vector{slice(leaf({5, 4}), draw(), draw.mostly(1), draw(), draw.mostly(2))};
      }},
+    {"split",
+     [](Integers& draw) {
+       return split(leaf({5, 4}), {draw.mostly(2), draw.mostly(2)}, draw.mostly(1));
+     }},
+    {"chunk",
+     [](Integers& draw) {
+       return chunk(leaf({5, 0}), draw(), draw.mostly(1));
+     }},
     {"view::slice",
      [](Integers& draw) {
        const Tensor x = view::slice(leaf({0, 5, 4}), draw(), draw(), draw(), draw());

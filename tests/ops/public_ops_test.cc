@@ -73,6 +73,7 @@ TEST(PublicOps, SayTheirNameOfUndefinedTensors) {
       {"one_hot", [&] { one_hot(none, 3); }},
       {"slice", [&] { select(none, 0, 0); }},
       {"masked_fill", [&] { masked_fill(none, condition, 0); }},
+      {"split", [&] { split(none, {1}, 0); }},
       {"matmul", [&] { matmul(none, x); }},
       {"matmul", [&] { matmul(x, none); }},
       {"linear", [&] { linear(none, x, {}); }},
@@ -127,6 +128,7 @@ TEST(PublicOps, ReturnRecordedValuesWhereNothingChanges) {
       {"concat", [](const Tensor& in) { return concat({in}, 0); }},
       {"masked_fill", [](const Tensor& in) { return masked_fill(in, lt(in, 0), 5); }},
       {"flip", [](const Tensor& in) { return flip(in, 2); }},
+      {"split", [](const Tensor& in) { return split(in, {2}, 0)[0]; }},
       {"sum",
        [](const Tensor& in) {
          return sum(in, {2, 3}, true);

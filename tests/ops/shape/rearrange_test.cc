@@ -1,4 +1,4 @@
-// Ops that stack, select and reverse: against PyTorch, against finite differences, and their errors.
+// Ops that stack, cut, select and reverse: against PyTorch, against finite differences, and their errors.
 #include "norma/ops/shape/concat.h"
 #include "norma/ops/shape/index.h"
 #include "norma/ops/shape/views.h"
@@ -60,15 +60,51 @@ TEST(Stack, AgreesWithPyTorch) {
   });
 }
 
+// The parts, and the gradient that they send back together.
+void parts_agree(const GoldenCase& c, const std::function<std::vector<Tensor>(const Tensor& x)>& f) {
+  const Tensor x = c.leaf("x");
+  Tape tape;
+  const std::vector<Tensor> parts = f(x);
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const std::string name = fmt::format("y{}", i);
+    EXPECT_EQ(parts[i].storage(), x.storage());
+    EXPECT_TRUE(close(parts[i], c[name])) << name;
+    tape.backward(parts[i], {.seed = c["d" + name]});
+  }
+  EXPECT_FALSE(c.has(fmt::format("y{}", parts.size())));
+  EXPECT_TRUE(close(x.grad(), c["dx"]));
+}
+
+TEST(Split, AgreesWithPyTorch) {
+  for_each_case("rearrange", "split", [](const GoldenCase& c) {
+    parts_agree(
+        c, [&](const Tensor& x) { return split(x, c.attrs["sizes"].get<std::vector<int64_t>>(), c.attrs["axis"]); });
+  });
+}
+
+TEST(Chunk, AgreesWithPyTorch) {
+  for_each_case("rearrange", "chunk", [](const GoldenCase& c) {
+    parts_agree(c, [&](const Tensor& x) { return chunk(x, c.attrs["n"], c.attrs["axis"]); });
+  });
+  EXPECT_TRUE(chunk(zeros({0, 3}), 2, 0).empty());
+}
+
 TEST(Rearrange, GradientsMatchFiniteDifferences) {
   const std::vector<std::pair<const char*, Tensor (*)(const Tensor&)>> functions = {
       {"select", [](const Tensor& x) { return select(x, 1, -1); }},
       {"[]", [](const Tensor& x) { return x[0] * x[-1]; }},
       {"backwards", [](const Tensor& x) { return slice(x, 1, -1, kEnd, -2); }},
       {"flip", [](const Tensor& x) { return flip(flip(x, 0), -1); }},
-      {"stack", [](const Tensor& x) {
+      {"stack",
+       [](const Tensor& x) {
          return stack({x, tanh(x), x}, 1);
-       }}};
+       }},
+      {"split",
+       [](const Tensor& x) {
+         const auto parts = split(x, {1, x.dim(1) - 1}, 1);
+         return tanh(parts[1]) * parts[0];
+       }},
+      {"chunk", [](const Tensor& x) { return concat(chunk(tanh(x), 2, 1), 2).defined() ? chunk(x, 2, 2)[0] : x; }}};
   for (const auto& [name, f] : functions) {
     for (const Shape& shape : {Shape{2, 4, 6}, Shape{1, 2, 17}}) {
       const auto result = gradcheck([f = f](const auto& in) { return f(in[0]); }, {random(shape)});
@@ -88,6 +124,7 @@ TEST(Rearrange, TakesAnyDtypeAndEmptyTensors) {
     const Tensor x = there(view::reshape(arange(6), {2, 3})).to(dtype);
     EXPECT_EQ(x[1].dtype(), dtype);
     EXPECT_TRUE(same_bits(flip(x, 1)[0], stack({x[0][2], x[0][1], x[0][0]})));
+    EXPECT_TRUE(same_bits(concat(split(x, {1, 2}, 1), 1), x));
   }
   const Tensor none = there(zeros({0, 3}));
   EXPECT_EQ(flip(none, 0).shape(), (Shape{0, 3}));
@@ -107,9 +144,14 @@ TEST(Rearrange, RejectsBadArguments) {
   expect_error([] { stack({}); }, "[concat] wants at least one tensor");
   expect_error([&] { stack({x, zeros({2, 4})}); }, "[concat] shapes [1, 2, 3] and [1, 2, 4] differ");
   expect_error([&] { stack({x}, 3); }, "axis 3 is out of range for shape [2, 3]");
-  const std::vector<std::function<void()>> calls = {[&] { (void)none[0]; }, [&] { (void)none.slice(0, 0); },
-                                                    [&] { select(none, 0, 0); }, [&] { flip(none, 0); },
-                                                    [&] { stack({none}); }};
+  for (const std::vector<int64_t>& sizes : {std::vector<int64_t>{1, 1}, {4}, {4, -1}, {-1, 4}, {INT64_MAX, 4}, {}})
+    expect_error([&] { split(x, sizes, 1); }, "are not those of axis 1: shape [2, 3]");
+  expect_error([&] { split(x, {1, 1}, 1); }, "[split] sizes 1, 1 are not");
+  expect_error([&] { chunk(x, 0, 1); }, "[chunk] in 0: want at least 1");
+  const std::vector<std::function<void()>> calls = {
+      [&] { (void)none[0]; },     [&] { (void)none.slice(0, 0); }, [&] { select(none, 0, 0); },
+      [&] { flip(none, 0); },     [&] { stack({none}); },          [&] { split(none, {1}, 0); },
+      [&] { chunk(none, 1, 0); }};
   for (const auto& call : calls) expect_error(call, "an undefined tensor was used");
 }
 
