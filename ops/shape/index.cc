@@ -56,6 +56,24 @@ Tensor index_select(const Tensor& x, int64_t axis, const Tensor& index) {
   return pick(op, x, a, index, x.shape().with(a, index.numel()));
 }
 
+Tensor scatter_add(const Tensor& x, int64_t axis, const Tensor& index, const Tensor& source) {
+  const Op op("scatter_add");
+  const int a = op.axis(x, axis);
+  op.check_same({x, source}, false);
+  op.check(x.dtype() != boolean && index.dtype() == i64 && index.device() == x.device() &&
+               index.shape() == source.shape() && index.rank() == x.rank() &&
+               index.shape().with(a, 0) == x.shape().with(a, 0),
+           "an index {} ({}, {}) does not lead from {} to {} ({}, {})", index.shape(), index.dtype(), index.device(),
+           source.shape(), x.shape(), x.dtype(), x.device());
+  const Tensor picks = index.contiguous(), y = x.clone();
+  kernel::check_index(op.name(), picks, -x.shape()[a], x.shape()[a]);
+  kernel::gather_backward(in_three(source.contiguous(), a), in_three(picks, a), in_three(y, a));
+  return op.record({x, source}, y, [a, saved = op.save_for(source, picks)](const Tensor& dy, Sink& dx) {
+    dx.give(0, dy);
+    if (dx.wants(1)) dx.give(1, gather(dy, a, saved));
+  });
+}
+
 Tensor one_hot(const Tensor& index, int64_t classes, DType dtype) {
   const Op op("one_hot");
   op.check(index.dtype() == i64, "the index is {}, want i64: shape {}", index.dtype(), index.shape());

@@ -12,8 +12,13 @@ namespace norma {
 Tensor gather(const Tensor& x, int64_t axis, const Tensor& index);
 // Whole entries of an axis of x, of any dtype: index [m], y has extent m on `axis`. Gradients as those of gather.
 Tensor index_select(const Tensor& x, int64_t axis, const Tensor& index);
+// x with source[.., i, ..] added to its elements [.., index[.., i, ..], ..] along `axis`, in the order of i and in x's
+// dtype, any but bool. index and source have x's shape but for that axis.
+Tensor scatter_add(const Tensor& x, int64_t axis, const Tensor& index, const Tensor& source);
 // index [...] with values in [0, classes) -> [..., classes] of `dtype`, any: 1 at the index, else 0. Not recorded.
 Tensor one_hot(const Tensor& index, int64_t classes, DType dtype = f32);
+
+inline Tensor eye(int64_t n, DType dtype = f32) { return one_hot(arange(n), n, dtype); }  // [n, n]: 1 on the diagonal
 
 // Throws in the name of `op` where an element of index (any shape, contiguous) is outside of [low, n).
 NORMA_KERNEL(check_index, const char* op, const Tensor& index, int64_t low, int64_t n)

@@ -51,6 +51,7 @@ const std::vector<IntegerCall> kShapeCalls = {
     {"arange", [](Integers& draw) { return std::vector{arange(draw())}; }},
     {"arange", [](Integers& draw) { return std::vector{arange(draw(), draw(), draw.mostly(1))}; }},
     {"linspace", [](Integers& draw) { return std::vector{linspace(0, 1, draw())}; }},
+    {"eye", [](Integers& draw) { return std::vector{eye(draw())}; }},
     {"select",
      [](Integers& draw) {
        return std::vector{select(leaf({5, 4}), draw(), draw())};

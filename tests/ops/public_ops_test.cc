@@ -74,6 +74,7 @@ TEST(PublicOps, SayTheirNameOfUndefinedTensors) {
       {"slice", [&] { select(none, 0, 0); }},
       {"masked_fill", [&] { masked_fill(none, condition, 0); }},
       {"split", [&] { split(none, {1}, 0); }},
+      {"scatter_add", [&] { scatter_add(none, 0, labels, x); }},
       {"matmul", [&] { matmul(none, x); }},
       {"matmul", [&] { matmul(x, none); }},
       {"linear", [&] { linear(none, x, {}); }},

@@ -69,6 +69,59 @@ TEST(Index, NegativeOnesCountFromTheEnd) {
   });
 }
 
+TEST(ScatterAdd, AgreesWithPyTorch) {
+  for_each_case("rearrange", "scatter_add", [](const GoldenCase& c) {
+    const Tensor x = c.leaf("x"), source = c.leaf("source");
+    const auto f = [&] { return scatter_add(x, c.attrs["axis"], c["index"], source); };
+    check_case(c, f, {{"x", x}, {"source", source}});
+  });
+}
+
+TEST(ScatterAdd, GradientsMatchFiniteDifferences) {
+  for (int axis : {0, 1, -1}) {
+    const Shape shape = {3, 4, 2}, wide = shape.with(axis, 5);
+    const Tensor index = random_index(wide, shape.dim(axis));
+    const auto f = [&](const auto& in) { return scatter_add(tanh(in[0]), axis, index, tanh(in[1])); };
+    const auto result = gradcheck(f, {random(shape, 1), random(wide, 2)});
+    EXPECT_TRUE(result) << axis << " " << result.message;
+  }
+}
+
+TEST(ScatterAdd, CountsAndTakesAnyNumbers) {
+  const Tensor index = there(tensor({2, 0, -1, 2}));
+  for (DType dtype : {f32, f64, i64, u8})
+    EXPECT_EQ(scatter_add(there(ones(3, dtype)), 0, index, there(full(4, 2, dtype))).to_vector<int64_t>(),
+              (std::vector<int64_t>{3, 1, 7}));
+  const Tensor x = random({4, 3}), t = view::permute(random({3, 6}), {1, 0}), picks = random_index({3, 6}, 4);
+  const Tensor permuted = view::permute(picks, {1, 0}), before = x.clone();
+  EXPECT_TRUE(same_bits(scatter_add(x, 0, permuted, t), scatter_add(x, 0, permuted.contiguous(), t.contiguous())));
+  EXPECT_TRUE(same_bits(x, before));
+  EXPECT_TRUE(same_bits(scatter_add(x, 0, there(zeros({0, 3}, i64)), there(zeros({0, 3}, f64))), x));
+  EXPECT_EQ(scatter_add(there(zeros({2, 0})), 0, there(zeros({5, 0}, i64)), there(zeros({5, 0}))).shape(),
+            (Shape{2, 0}));
+}
+
+TEST(ScatterAdd, RejectsBadArguments) {
+  const Tensor x = zeros({2, 3}), index = zeros({2, 5}, i64), source = zeros({2, 5});
+  const std::string want = "does not lead from";
+  expect_error(
+      [&] {
+        scatter_add(x, 1, zeros({2, 5}), source);
+      },
+      "[scatter_add] an index [2, 5] (f32, cpu) does not lead from [2, 5] to [2, 3] (f32, cpu)");
+  expect_error([&] { scatter_add(x, 1, zeros({2, 4}, i64), source); }, want);
+  expect_error([&] { scatter_add(x, 0, index, source); }, want);
+  expect_error([&] { scatter_add(x.to(boolean), 1, index, source.to(boolean)); }, want);
+  expect_error([&] { scatter_add(x, 1, zeros(5, i64), zeros(5)); }, want);
+  expect_error([&] { scatter_add(x, 2, index, source); }, "[scatter_add] axis 2 is out of range for shape [2, 3]");
+  expect_error([&] { scatter_add(x, 1, index, source.to(f64)); }, "[scatter_add] dtypes differ");
+  expect_error([&] { scatter_add(x, 1, full({2, 5}, 3, i64), source); }, "index 3 at [0, 0] is outside of [-3, 3)");
+  expect_error([&] { scatter_add(x, 1, full({2, 5}, -4, i64), source); }, "index -4 at [0, 0] is outside of [-3, 3)");
+  expect_error([&] { scatter_add(Tensor(), 1, index, source); }, "[scatter_add] an undefined tensor was used");
+  expect_error([&] { scatter_add(x, 1, Tensor(), source); }, "[scatter_add] an undefined tensor was used");
+  expect_error([&] { scatter_add(x, 1, index, Tensor()); }, "[scatter_add] an undefined tensor was used");
+}
+
 TEST(Index, MakersAgreeWithPyTorch) {
   const auto dtype_named = [](const std::string& name) { return name == "i64" ? i64 : name == "f32" ? f32 : f64; };
   for_each_case("rearrange", "arange", [&](const GoldenCase& c) {
@@ -79,6 +132,11 @@ TEST(Index, MakersAgreeWithPyTorch) {
   for_each_case("rearrange", "linspace", [](const GoldenCase& c) {
     EXPECT_TRUE(close(linspace(c.attrs["start"], c.attrs["stop"], c.attrs["n"], c.dtype), c["y"]));
   });
+  for_each_case("rearrange", "eye",
+                [](const GoldenCase& c) { EXPECT_TRUE(same_bits(eye(c.attrs["n"], c.dtype), c["y"].to(cpu_device))); });
+  EXPECT_EQ(eye(2, boolean).to_vector<int64_t>(), (std::vector<int64_t>{1, 0, 0, 1}));
+  EXPECT_EQ(eye(0).shape(), (Shape{0, 0}));
+  expect_error([] { eye(-1); }, "no steps of 1 from 0 to -1");
 }
 
 TEST(Index, TakesEmptyTensors) {
