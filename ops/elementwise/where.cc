@@ -1,5 +1,7 @@
 #include "norma/ops/elementwise/where.h"
 
+#include <algorithm>
+
 #include "norma/autograd/op.h"
 #include "norma/core/simd/for_each.h"
 #include "norma/ops/elementwise/binary.h"
@@ -27,6 +29,17 @@ Tensor masked_fill(const Tensor& x, const Tensor& mask, double value) {
   const Op op("masked_fill");
   return where(mask, full({}, value, x.dtype(), x.device()), x);
 }
+
+static Tensor triangle(const char* name, const Tensor& x, int64_t diagonal, Compare outside) {
+  const Op op(name);
+  op.check(x.rank() >= 2, "wants [..., R, C]: shape {}", x.shape());
+  const int64_t rows = x.dim(-2), columns = x.dim(-1), first = std::clamp(diagonal, -rows - 1, columns + 1);
+  const Tensor row = view::reshape(arange(first, first + rows), {rows, 1});
+  return masked_fill(x, compare(name, outside, arange(columns), row).to(x.device()), 0);
+}
+
+Tensor triu(const Tensor& x, int64_t diagonal) { return triangle("triu", x, diagonal, Compare::lt); }
+Tensor tril(const Tensor& x, int64_t diagonal) { return triangle("tril", x, diagonal, Compare::gt); }
 
 void cpu::where(const Tensor& condition, const Tensor& a, const Tensor& b, const Tensor& y) {
   dispatch(y.dtype(), [&]<class T>() {

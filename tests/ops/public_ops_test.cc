@@ -75,6 +75,7 @@ TEST(PublicOps, SayTheirNameOfUndefinedTensors) {
       {"masked_fill", [&] { masked_fill(none, condition, 0); }},
       {"split", [&] { split(none, {1}, 0); }},
       {"scatter_add", [&] { scatter_add(none, 0, labels, x); }},
+      {"triu", [&] { triu(none); }},
       {"matmul", [&] { matmul(none, x); }},
       {"matmul", [&] { matmul(x, none); }},
       {"linear", [&] { linear(none, x, {}); }},
@@ -130,6 +131,7 @@ TEST(PublicOps, ReturnRecordedValuesWhereNothingChanges) {
       {"masked_fill", [](const Tensor& in) { return masked_fill(in, lt(in, 0), 5); }},
       {"flip", [](const Tensor& in) { return flip(in, 2); }},
       {"split", [](const Tensor& in) { return split(in, {2}, 0)[0]; }},
+      {"triu", [](const Tensor& in) { return triu(in, -1); }},
       {"sum",
        [](const Tensor& in) {
          return sum(in, {2, 3}, true);

@@ -33,11 +33,17 @@ TEST(Where, ChoosesAmongAnyDtypeAndStride) {
   EXPECT_EQ(where(full({}, 0, boolean), scalar(NAN), scalar(2)).item(), 2);
 }
 
-TEST(Where, MasksAgreeWithPyTorch) {
-  for_each_case("rearrange", "masked_fill", [](const GoldenCase& c) {
-    const Tensor x = c.leaf("x");
-    check_case(c, [&] { return masked_fill(x, c["mask"], c.attrs["value"]); }, {{"x", x}});
-  });
+TEST(Where, MasksAndTrianglesAgreeWithPyTorch) {
+  for (const char* op : {"masked_fill", "triu", "tril"}) {
+    for_each_case("rearrange", op, [](const GoldenCase& c) {
+      const Tensor x = c.leaf("x");
+      const auto f = [&] {
+        if (c.op == "masked_fill") return masked_fill(x, c["mask"], c.attrs["value"]);
+        return c.op == "triu" ? triu(x, c.attrs["diagonal"]) : tril(x, c.attrs["diagonal"]);
+      };
+      check_case(c, f, {{"x", x}});
+    });
+  }
 }
 
 // What is masked sends and gets nothing, whatever is there.
@@ -47,8 +53,28 @@ TEST(Where, MasksSelect) {
                mask = there(tensor({{false, true}, {true, false}}));
   expect_values(masked_fill(x, mask, -1), {1, -1, -1, 4});
   expect_values(gradient([&](const Tensor& in) { return masked_fill(in, mask, -1); }, x, bad), {1, 0, 0, INFINITY});
+  expect_values(tril(x, -1), {0, 0, INFINITY, 0});
+  expect_values(triu(x), {1, NAN, 0, 4});
+  expect_values(gradient([](const Tensor& in) { return tril(in); }, x, bad), {1, 0, 2, INFINITY});
   EXPECT_EQ(masked_fill(there(tensor({1, 2})), there(tensor({true, false})), 7).to_vector<int64_t>(),
             (std::vector<int64_t>{7, 2}));
+}
+
+TEST(Where, TrianglesTakeAnyDtypeShapeAndDiagonal) {
+  const auto result =
+      gradcheck([](const auto& in) { return triu(tanh(in[0]), -1) + tril(in[0], 1); }, {random({2, 4, 3})});
+  EXPECT_TRUE(result) << result.message;
+  for (DType dtype : {f32, f64, i64, u8, boolean}) {
+    const Tensor x = there(ones({2, 2, 3}, dtype));
+    EXPECT_EQ(triu(x, 1).to_vector<int64_t>(), (std::vector<int64_t>{0, 1, 1, 0, 0, 1, 0, 1, 1, 0, 0, 1}));
+    EXPECT_EQ(tril(x).to_vector<int64_t>(), (std::vector<int64_t>{1, 0, 0, 1, 1, 0, 1, 0, 0, 1, 1, 0}));
+    for (int64_t all : {int64_t{-2}, INT64_MIN}) EXPECT_TRUE(same_bits(triu(x, all), x));
+    for (int64_t all : {int64_t{3}, INT64_MAX}) EXPECT_TRUE(same_bits(tril(x, all), x));
+    for (int64_t nothing : {int64_t{3}, INT64_MAX}) EXPECT_TRUE(same_bits(triu(x, nothing), zeros_like(x)));
+    for (int64_t nothing : {int64_t{-2}, INT64_MIN}) EXPECT_TRUE(same_bits(tril(x, nothing), zeros_like(x)));
+  }
+  EXPECT_EQ(triu(there(zeros({0, 3}))).shape(), (Shape{0, 3}));
+  EXPECT_EQ(tril(there(zeros({2, 3, 0}))).shape(), (Shape{2, 3, 0}));
 }
 
 TEST(Where, RejectsBadMasks) {
@@ -56,6 +82,9 @@ TEST(Where, RejectsBadMasks) {
   expect_error([&] { masked_fill(x, x, 0); }, "[where] the condition is f32, not bool: shape [2]");
   expect_error([&] { masked_fill(x, full({3}, 1, boolean), 0); }, "[where] shapes [3] and [2] do not broadcast");
   expect_error([] { masked_fill(Tensor(), full({3}, 1, boolean), 0); }, "[masked_fill] an undefined tensor was used");
+  expect_error([&] { triu(x); }, "[triu] wants [..., R, C]: shape [2]");
+  expect_error([] { tril(scalar(1)); }, "[tril] wants [..., R, C]: shape []");
+  expect_error([] { tril(Tensor()); }, "[tril] an undefined tensor was used");
 }
 
 TEST(Where, RejectsBadInput) {
