@@ -43,6 +43,13 @@ Tensor stack(const std::vector<Tensor>& tensors, int64_t axis) {
   return concat(entries, axis);
 }
 
+Tensor roll(const Tensor& x, int64_t shift, int64_t axis) {
+  const Op op("roll");
+  const int a = op.axis(x, axis);
+  const int64_t n = x.shape()[a], stay = n == 0 ? 0 : n - (shift % n + n) % n;
+  return concat({slice(x, a, stay), slice(x, a, 0, stay)}, a);
+}
+
 Tensor pad(const Tensor& x, const std::vector<std::pair<int64_t, int64_t>>& pads, double value) {
   const Op op("pad");
   op.check(static_cast<int>(pads.size()) == x.rank(), "{} pairs of pads for shape {}", pads.size(), x.shape());

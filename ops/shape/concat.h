@@ -1,4 +1,4 @@
-// Tensors put together along an axis, and a tensor put into a larger one.
+// Tensors put together along an axis, parts of one that change places, and a tensor put into a larger one.
 #pragma once
 
 #include <utility>
@@ -14,6 +14,9 @@ Tensor concat(const std::vector<Tensor>& tensors, int64_t axis);
 
 // The tensors, all of one shape, as the entries of a new axis: `axis` of the result.
 Tensor stack(const std::vector<Tensor>& tensors, int64_t axis = 0);
+// x, of any dtype, its entries moved along the axis by `shift` places, any number of either sign, and those that leave
+// it at one end put in at the other: y[.., (i + shift) mod n, ..] = x[.., i, ..].
+Tensor roll(const Tensor& x, int64_t shift, int64_t axis);
 
 // x [n0, n1, ...], of any dtype, in the middle of a tensor [before0 + n0 + after0, ...] whose other elements are
 // `value`: `pads` has {before, after} for each axis. Errors: another number of pairs than axes, a negative pad, a

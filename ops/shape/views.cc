@@ -105,6 +105,17 @@ std::vector<Tensor> chunk(const Tensor& x, int64_t n, int64_t axis) {
   return split(x, sizes, axis);
 }
 
+Tensor tile(const Tensor& x, const Shape& repeats) {
+  const Op op("tile");
+  op.check(repeats.rank() == x.rank(), "repeats {} for shape {}", repeats, x.shape());
+  Tensor y = reshape(x, x.shape());
+  for (int a = 0; a < x.rank(); ++a) {
+    const Tensor one = unsqueeze(y, a), many = expand(one, one.shape().with(a, repeats[a]));
+    y = reshape(many, y.shape().with(a, repeats[a] * y.shape()[a]));
+  }
+  return y;
+}
+
 Tensor expand(const Tensor& x, const Shape& shape) {
   const Op op("expand");
   return op.record({x}, view::expand(x, shape),

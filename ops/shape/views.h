@@ -28,6 +28,9 @@ Tensor select(const Tensor& x, int64_t axis, int64_t i);
 // (5 entries in 4 are 2, 2, 1, as PyTorch has it). Errors: other sums, a negative size, n < 1.
 std::vector<Tensor> split(const Tensor& x, const std::vector<int64_t>& sizes, int64_t axis);
 std::vector<Tensor> chunk(const Tensor& x, int64_t n, int64_t axis);
+// x repeats[i] times along axis i: [n0, n1] -> [n0 * repeats[0], n1 * repeats[1]]; a copy. PyTorch's tile and repeat.
+// The gradient is summed over the repetitions. Errors: another number of repeats than axes, a negative one, eight axes.
+Tensor tile(const Tensor& x, const Shape& repeats);
 // x broadcast to `shape`; the gradient is summed over what was repeated. Error: it does not broadcast.
 Tensor expand(const Tensor& x, const Shape& shape);
 Tensor squeeze(const Tensor& x, int64_t axis);    // removes an axis of extent 1; error: another extent

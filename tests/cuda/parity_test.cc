@@ -159,6 +159,7 @@ TEST_F(Parity, Copies) {
                 {random({3, 7}), from_the_end({3, 9}, 7)});
   expect_parity("scatter_add", [](const Inputs& in) { return scatter_add(in[0], 1, in[1], in[2]); },
                 {random({3, 7, 5}), integers({3, 90, 5}, 7), random({3, 90, 5}, 2)});
+  expect_parity("flip", [](const Inputs& in) { return flip(roll(in[0], 2, 0), 1); }, {random({3, 7, 5})});
   expect_parity("triu", [](const Inputs& in) { return triu(in[0], -1); }, {random({3, 7, 5})});
   expect_parity("one_hot", [](const Inputs& in) { return one_hot(in[0], 7); }, {integers({3, 5}, 7)});
 }

@@ -96,6 +96,14 @@ const std::vector<IntegerCall> kShapeCalls = {
      [](Integers& draw) {
        return chunk(leaf({5, 0}), draw(), draw.mostly(1));
      }},
+    {"roll",
+     [](Integers& draw) {
+       return std::vector{roll(leaf({5, 4}), draw(), draw.mostly(1))};
+     }},
+    {"tile",
+     [](Integers& draw) {
+       return std::vector{tile(leaf({2, 0, 3}), {draw.mostly(1), draw(), draw.mostly(2)})};
+     }},
     {"view::slice",
      [](Integers& draw) {
        const Tensor x = view::slice(leaf({0, 5, 4}), draw(), draw(), draw(), draw());

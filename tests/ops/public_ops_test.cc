@@ -76,6 +76,8 @@ TEST(PublicOps, SayTheirNameOfUndefinedTensors) {
       {"split", [&] { split(none, {1}, 0); }},
       {"scatter_add", [&] { scatter_add(none, 0, labels, x); }},
       {"triu", [&] { triu(none); }},
+      {"roll", [&] { roll(none, 1, 0); }},
+      {"tile", [&] { tile(none, 1); }},
       {"matmul", [&] { matmul(none, x); }},
       {"matmul", [&] { matmul(x, none); }},
       {"linear", [&] { linear(none, x, {}); }},
@@ -132,6 +134,11 @@ TEST(PublicOps, ReturnRecordedValuesWhereNothingChanges) {
       {"flip", [](const Tensor& in) { return flip(in, 2); }},
       {"split", [](const Tensor& in) { return split(in, {2}, 0)[0]; }},
       {"triu", [](const Tensor& in) { return triu(in, -1); }},
+      {"roll", [](const Tensor& in) { return roll(in, 4, 0); }},
+      {"tile",
+       [](const Tensor& in) {
+         return tile(in, {1, 1, 1, 1});
+       }},
       {"sum",
        [](const Tensor& in) {
          return sum(in, {2, 3}, true);

@@ -1,4 +1,4 @@
-// Ops that stack, cut, select and reverse: against PyTorch, against finite differences, and their errors.
+// Ops that stack, cut, reverse, move and repeat: against PyTorch, against finite differences, and their errors.
 #include "norma/ops/shape/concat.h"
 #include "norma/ops/shape/index.h"
 #include "norma/ops/shape/views.h"
@@ -89,6 +89,16 @@ TEST(Chunk, AgreesWithPyTorch) {
   EXPECT_TRUE(chunk(zeros({0, 3}), 2, 0).empty());
 }
 
+TEST(Roll, AgreesWithPyTorch) {
+  agrees("roll", [](const GoldenCase& c, const Tensor& x) { return roll(x, c.attrs["shift"], c.attrs["axis"]); });
+  EXPECT_EQ(roll(there(arange(3)), INT64_MIN, 0).to_vector<int64_t>(),  // -2^63 is 1 modulo 3
+            (std::vector<int64_t>{2, 0, 1}));
+}
+
+TEST(Tile, AgreesWithPyTorch) {
+  agrees("tile", [](const GoldenCase& c, const Tensor& x) { return tile(x, c.shape("repeats")); });
+}
+
 TEST(Rearrange, GradientsMatchFiniteDifferences) {
   const std::vector<std::pair<const char*, Tensor (*)(const Tensor&)>> functions = {
       {"select", [](const Tensor& x) { return select(x, 1, -1); }},
@@ -104,7 +114,11 @@ TEST(Rearrange, GradientsMatchFiniteDifferences) {
          const auto parts = split(x, {1, x.dim(1) - 1}, 1);
          return tanh(parts[1]) * parts[0];
        }},
-      {"chunk", [](const Tensor& x) { return concat(chunk(tanh(x), 2, 1), 2).defined() ? chunk(x, 2, 2)[0] : x; }}};
+      {"chunk", [](const Tensor& x) { return concat(chunk(tanh(x), 2, 1), 2).defined() ? chunk(x, 2, 2)[0] : x; }},
+      {"roll", [](const Tensor& x) { return roll(tanh(x), 3, 1); }},
+      {"tile", [](const Tensor& x) {
+         return tile(tanh(x), {2, 1, 3});
+       }}};
   for (const auto& [name, f] : functions) {
     for (const Shape& shape : {Shape{2, 4, 6}, Shape{1, 2, 17}}) {
       const auto result = gradcheck([f = f](const auto& in) { return f(in[0]); }, {random(shape)});
@@ -124,12 +138,19 @@ TEST(Rearrange, TakesAnyDtypeAndEmptyTensors) {
     const Tensor x = there(view::reshape(arange(6), {2, 3})).to(dtype);
     EXPECT_EQ(x[1].dtype(), dtype);
     EXPECT_TRUE(same_bits(flip(x, 1)[0], stack({x[0][2], x[0][1], x[0][0]})));
+    EXPECT_TRUE(same_bits(roll(x, 1, 1), concat({slice(x, 1, -1), slice(x, 1, 0, -1)}, 1)));
+    EXPECT_TRUE(same_bits(tile(x, {2, 1}), concat({x, x}, 0)));
     EXPECT_TRUE(same_bits(concat(split(x, {1, 2}, 1), 1), x));
   }
   const Tensor none = there(zeros({0, 3}));
   EXPECT_EQ(flip(none, 0).shape(), (Shape{0, 3}));
+  EXPECT_EQ(roll(none, 2, 0).shape(), (Shape{0, 3}));
+  EXPECT_EQ(tile(none, {5, 2}).shape(), (Shape{0, 6}));
+  EXPECT_EQ(tile(there(zeros({2, 3})), {0, 1}).shape(), (Shape{0, 3}));
   EXPECT_EQ(stack({none, none}, -1).shape(), (Shape{0, 3, 2}));
   EXPECT_EQ(select(none, 1, 2).shape(), Shape{0});
+  EXPECT_EQ(tile(there(zeros(Shape{1, 1, 1, 1, 1, 1, 2})), {1, 1, 1, 1, 1, 3, 2}).shape(),
+            (Shape{1, 1, 1, 1, 1, 3, 4}));
 }
 
 TEST(Rearrange, RejectsBadArguments) {
@@ -148,10 +169,14 @@ TEST(Rearrange, RejectsBadArguments) {
     expect_error([&] { split(x, sizes, 1); }, "are not those of axis 1: shape [2, 3]");
   expect_error([&] { split(x, {1, 1}, 1); }, "[split] sizes 1, 1 are not");
   expect_error([&] { chunk(x, 0, 1); }, "[chunk] in 0: want at least 1");
+  expect_error([&] { roll(x, 1, -3); }, "[roll] axis -3 is out of range for shape [2, 3]");
+  expect_error([&] { tile(x, 2); }, "[tile] repeats [2] for shape [2, 3]");
+  expect_error([&] { tile(x, {2, -1}); }, "negative extent in shape");
+  expect_error([&] { tile(x, {1, INT64_MAX}); }, "too large");
   const std::vector<std::function<void()>> calls = {
       [&] { (void)none[0]; },     [&] { (void)none.slice(0, 0); }, [&] { select(none, 0, 0); },
       [&] { flip(none, 0); },     [&] { stack({none}); },          [&] { split(none, {1}, 0); },
-      [&] { chunk(none, 1, 0); }};
+      [&] { chunk(none, 1, 0); }, [&] { roll(none, 1, 0); },       [&] { tile(none, {1}); }};
   for (const auto& call : calls) expect_error(call, "an undefined tensor was used");
 }
 
