@@ -23,17 +23,17 @@ struct InterpolateOptions {
 };
 
 // x [N, H, W, C] of f32 or f64, any strides, as [N, OH, OW, C], larger or smaller; N may be 0. As PyTorch's interpolate
-// without antialiasing. With H / OH as `step`, output i of an axis is
-//   nearest:                  input floor(i step);
-//   bilinear:                 that at (i + 0.5) step - 0.5, but not before the first, linear between its neighbours;
+// without antialiasing. Output i of an axis is
+//   nearest:                  input floor(i H / OH), exactly: PyTorch rounds H / OH to f32, so that of one size in a
+//                             hundred some outputs take the pixel before;
+//   bilinear:                 that at (i + 0.5) H / OH - 0.5, but not before the first, linear between its neighbours;
 //   bilinear, align_corners:  that at i (H - 1) / (OH - 1);
 //   area:                     the mean of the inputs from floor(i H / OH) up to, and without, ceil((i + 1) H / OH).
-// By a scale, OH = floor(H scale), and step is 1 / scale even where H / OH is not (what PyTorch does unless it is asked
-// to compute the scale anew), but, as there, for outputs of the input's size or, of nearest, twice that.
-// nearest is exact: PyTorch rounds `step` to f32, so that of one size in a hundred some outputs take the pixel before.
+// A scale stands for the size floor(H scale): what PyTorch does with recompute_scale_factor=True.
 // A pixel of weight 0 is not read, so that its infinity or NaN does not spread; PyTorch's does. Weights and sums are
-// f64; the gradient is summed for each input in the order of the outputs. Errors: another dtype or rank, H or W 0, any
-// size outside of 1 ... kMaxStep (2^31 - 1), a scale that makes such sizes, align_corners without bilinear.
+// f64, the columns' results x's dtype; the gradient is summed for each input in the order of the outputs. Errors:
+// another dtype or rank, H or W 0, any size outside of 1 ... kMaxStep (2^31 - 1), a scale that makes such sizes,
+// align_corners without bilinear.
 Tensor interpolate(const Tensor& x, Pair size, const InterpolateOptions& options = {});
 Tensor interpolate(const Tensor& x, Scale scale, const InterpolateOptions& options = {});
 
@@ -61,9 +61,9 @@ inline Tensor pixel_unshuffle(const Tensor& x, int64_t r) {
   return reshape(permute(reshape(x, {n, h, r, w, r, c}), {0, 1, 3, 5, 2, 4}), {n, h, w, saturating(r * r, c, 0)});
 }
 
-// y (+)= x with a matrix applied along each axis: x [n, h, w, c], y [n, oh, ow, c], contiguous; added where `add`. A
-// matrix has its terms that are not zero side by side; `rows` [oh, ...] and `columns` [ow, ...], f64, hold for each
-// output the first input, how many there are, and their weights.
-NORMA_KERNEL(resample, const Tensor& x, const Tensor& rows, const Tensor& columns, const Tensor& y, bool add)
+// y (+)= x with a matrix applied along `axis`, 1 or 2: x and y [N, H, W, C], contiguous, alike but there; added where
+// `add`. The matrix has its terms that are not zero side by side: for each output (f64 [outputs, ...]) the first input,
+// how many there are, and their weights.
+NORMA_KERNEL(resample, int axis, const Tensor& x, const Tensor& matrix, const Tensor& y, bool add)
 
 }  // namespace norma

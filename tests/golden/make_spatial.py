@@ -36,7 +36,7 @@ def interpolate():
         for scale in [(2.0, 3.0), (1.5, 1.7), (0.6, 0.4), (2.3, 0.5), (1.1, 1.0)]:
             for mode, align in [("nearest", False), ("bilinear", False), ("bilinear", True)]:
                 case("spatial", "interpolate", dict(x=normal(*shape)),
-                     lambda x: last(F.interpolate(planar(x), scale_factor=scale, mode=mode,
+                     lambda x: last(F.interpolate(planar(x), scale_factor=scale, mode=mode, recompute_scale_factor=True,
                                                   **({"align_corners": align} if mode != "nearest" else {}))),
                      scale=scale, mode=mode, align_corners=align)
 
