@@ -8,14 +8,15 @@ Inputs and results are those of ONNX, in ONNX's layout. What is written here is 
 each `[function of norma, arguments, attributes]`. So ONNX's conventions (images [N, C, H, W], negative steps, padding of one
 side only, ...) become permutations, pads and views of norma, which are tested along the way. README.md has the format.
 
-What is left out, beside cases in other dtypes (float16, bfloat16, float8, strings, sequences; integer arithmetic, since norma's
-is of floating tensors only), of more than 4,096 elements, or of more than one node (ONNX's expansions of an op into others):
-  - functions that norma does not have: trigonometric and hyperbolic ones but tanh; erf, rounding, mod; bitwise ones; products,
-    cumulative sums, sorting (TopK, Unique, NonZero, Compress, Trilu); scatters and GatherND; interpolation but by whole
-    factors (Resize, GridSample, RoiAlign); recurrent nets, attention, einsum, quantization, transforms of signals,
-    transforms of strings, trees, control flow;
-  - three axes of space, windows with dilation in pools, and the indices of MaxPool;
-  - negative indices of Gather, GatherElements, OneHot: in norma they are an error (ops/shape/index.h);
+What is left out, beside cases in other dtypes (float16, bfloat16, float8, strings, sequences; arithmetic of u8, or of integers that
+wrap at fewer bits than 64), of more than 4,096 elements, or of more than one node (ONNX's expansions of an op into others):
+  - functions that norma does not have: trigonometric and hyperbolic ones but sin, cos, tanh; mod; bitwise ones; Unique, NonZero,
+    Compress; GatherND and ScatterND; GridSample, RoiAlign; recurrent nets, attention, einsum, quantization, transforms of
+    signals, transforms of strings, trees, control flow;
+  - scatters but by addition; Resize by cubic, of antialiasing, to a part of the image, and by rules of coordinates that
+    PyTorch does not have;
+  - three axes of space, and the indices of MaxPool;
+  - negative indices of OneHot: in norma they are an error (ops/shape/index.h);
   - the last of equals in ArgMax and ArgMin, where there are equals: norma takes the first;
   - Dropout that drops: the random numbers are not ONNX's;
   - the optimizers: those of nn/optim are compared with PyTorch;

@@ -3,7 +3,6 @@ import math
 
 import numpy as np
 
-LOWEST = -3.4e38  # never the largest of a window
 Skip = type("Skip", (Exception,), {})  # a case that is left out; says why
 
 
@@ -26,16 +25,12 @@ def same(name, function, floating=True):
     op(name, floating=floating)(lambda c, _, *inputs: c.do(function, *inputs))
 
 
-for name in ("Neg", "Exp", "Log", "Sqrt", "Abs", "Tanh", "Sigmoid", "Relu", "Add", "Sub", "Mul", "Div"):
+for name in ("Exp", "Log", "Sqrt", "Abs", "Tanh", "Sigmoid", "Relu", "Div"):
     same(name, name.lower())
-for name, function in dict(Equal="eq", Less="lt", LessOrEqual="le", Greater="gt", GreaterOrEqual="ge", Where="where",
-                           Xor="ne").items():
+for name, function in dict(Equal="eq", Less="lt", LessOrEqual="le", Greater="gt", GreaterOrEqual="ge",
+                           Where="where").items():
     same(name, function, floating=False)
 
-op("And", floating=False)(lambda c, _, a, b: c.do("where", a, b, a))
-op("Or", floating=False)(lambda c, _, a, b: c.do("where", a, a, b))
-op("Not", floating=False)(lambda c, _, a: c.do("ne", a, c.constant(np.array(True))))
-op("IsNaN")(lambda c, _, x: c.do("ne", x, x))
 op("Clip")(lambda c, _, x, *bounds: c.do("clamp", x, low=c.value(1), high=c.value(2)))
 op("Gelu")(lambda c, _, x: c.do("gelu_tanh" if c.attr("approximate") == "tanh" else "gelu", x))
 
@@ -45,16 +40,6 @@ def power(c, _, a, b):
     return c.do("pow", a, b if c.tensors[b].dtype.kind == "f" else c.do("to", b))
 
 
-@op("Max", "Min", floating=False)
-def extreme(c, name, first, *others):
-    for x in others:
-        if c.tensors["x0"].dtype.kind == "f":
-            first = c.do("maximum" if name == "Max" else "minimum", first, x)
-        else:
-            first = c.do("where", c.do("gt" if name == "Max" else "lt", first, x), first, x)
-    return first
-
-
 @op("Sum", "Mean")
 def addition(c, name, first, *others):
     for x in others:
@@ -62,20 +47,18 @@ def addition(c, name, first, *others):
     return first if name == "Sum" else c.do("div", first, float(1 + len(others)))
 
 
-@op("LeakyRelu", "PRelu", "ThresholdedRelu", "Shrink", "Sign")
-def two_sided(c, name, x, slope=None):
+@op("LeakyRelu", "ThresholdedRelu", "Shrink")
+def two_sided(c, name, x):
     if name == "LeakyRelu":
         return c.do("leaky_relu", x, slope=c.attr("alpha", 0.01))
-    if name == "PRelu":
-        return c.do("where", c.do("lt", x, 0.0), c.do("mul", x, slope), x)
     if name == "ThresholdedRelu":
         return c.do("where", c.do("gt", x, c.attr("alpha", 1.0)), x, 0.0)
-    bound, bias = (0.0, None) if name == "Sign" else (c.attr("lambd", 0.5), c.attr("bias", 0.0))
-    above, below = (1.0, -1.0) if name == "Sign" else (c.do("sub", x, bias), c.do("add", x, bias))
+    bound, bias = c.attr("lambd", 0.5), c.attr("bias", 0.0)
+    above, below = c.do("sub", x, bias), c.do("add", x, bias)
     return c.do("where", c.do("gt", x, bound), above, c.do("where", c.do("lt", x, -bound), below, 0.0))
 
 
-@op("Elu", "Celu", "Selu")
+@op("Celu", "Selu")
 def exponential_below(c, name, x):
     alpha = c.attr("alpha", 1.67326319217681884765625 if name == "Selu" else 1.0)
     gamma = c.attr("gamma", 1.05070102214813232421875 if name == "Selu" else 1.0)
@@ -83,14 +66,11 @@ def exponential_below(c, name, x):
     return c.do("mul", c.do("where", c.do("lt", x, 0.0), c.do("mul", below, alpha), x), gamma)
 
 
-@op("HardSigmoid", "HardSwish", "Softplus", "Softsign", "Reciprocal")
+@op("HardSigmoid", "Softsign", "Reciprocal")
 def composed(c, name, x):
-    if name.startswith("Hard"):
-        alpha, beta = (1 / 6, 0.5) if name == "HardSwish" else (c.attr("alpha", 0.2), c.attr("beta", 0.5))
-        y = c.do("clamp", c.do("add", c.do("mul", x, alpha), beta), low=0.0, high=1.0)
-        return y if name == "HardSigmoid" else c.do("mul", x, y)
-    if name == "Softplus":
-        return c.do("log", c.do("add", c.do("exp", x), 1.0))
+    if name == "HardSigmoid":
+        y = c.do("add", c.do("mul", x, c.attr("alpha", 0.2)), c.attr("beta", 0.5))
+        return c.do("clamp", y, low=0.0, high=1.0)
     return c.do("div", x, c.do("add", c.do("abs", x), 1.0)) if name == "Softsign" else c.do("div", 1.0, x)
 
 
@@ -119,7 +99,8 @@ def dropout(c, _, x, *unused):
 # ---- reductions, softmax -------------------------------------------------------------------------------------------
 
 REDUCTIONS = dict(ReduceSum="sum", ReduceMean="mean", ReduceMax="max", ReduceMin="min", ReduceLogSumExp="logsumexp",
-                  ReduceL1="sum", ReduceL2="sum", ReduceLogSum="sum", ReduceSumSquare="sum")
+                  ReduceProd="prod", ReduceL1="vector_norm", ReduceL2="vector_norm", ReduceLogSum="sum",
+                  ReduceSumSquare="sum")
 
 
 @op(*REDUCTIONS)
@@ -127,12 +108,11 @@ def reduction(c, name, x, *unused):
     axes = c.axes(1, [])
     if not axes and c.attr("noop_with_empty_axes", 0):
         raise Skip("passes its input on")
-    if name == "ReduceL1":
-        x = c.do("abs", x)
-    if name in ("ReduceL2", "ReduceSumSquare"):
+    if name == "ReduceSumSquare":
         x = c.do("square", x)
-    y = c.do(REDUCTIONS[name], x, axes=axes, keepdim=bool(c.attr("keepdims", 1)))
-    return c.do({"ReduceL2": "sqrt", "ReduceLogSum": "log"}[name], y) if name in ("ReduceL2", "ReduceLogSum") else y
+    y = c.do(REDUCTIONS[name], x, axes=axes, keepdim=bool(c.attr("keepdims", 1)),
+             p={"ReduceL1": 1.0, "ReduceL2": 2.0}.get(name))
+    return c.do("log", y) if name == "ReduceLogSum" else y
 
 
 @op("ArgMax", "ArgMin")
@@ -142,8 +122,7 @@ def index_of_extreme(c, name, x):
         best = (values.max if name == "ArgMax" else values.min)(axis=axis, keepdims=True)
         if ((values == best).sum(axis=axis) > 1).any():
             raise Skip("the last of equals")
-    x = x if name == "ArgMax" else c.do("neg", x)
-    return c.do("argmax", x, axis=axis, keepdim=bool(c.attr("keepdims", 1)))
+    return c.do(name.lower(), x, axis=axis, keepdim=bool(c.attr("keepdims", 1)))
 
 
 op("Softmax")(lambda c, _, x: c.do("softmax", x, axis=c.attr("axis", -1)))
@@ -214,11 +193,14 @@ class Windows:
         y = self.c.permute(y, [0, 3, 1, 2])
         return self.c.do("squeeze", y, axis=2) if self.lines else y
 
-    def symmetric(self, largest=None):
-        """norma's padding, if it can be that: the same on both sides, and not above `largest`."""
-        within = all(b == a and e == 0 and (largest is None or b <= l)
-                     for (b, a), e, l in zip(self.pads, self.extra, largest or self.kernel))
+    def symmetric(self):
+        """The padding as a pair, if it is the same on both sides."""
+        within = all(b == a and e == 0 for (b, a), e in zip(self.pads, self.extra))
         return [b for b, _ in self.pads] if within else None
+
+    def four(self):
+        """The padding as norma takes it: {top, bottom, left, right}."""
+        return [n for pair in self.pads for n in pair]
 
     def padded(self, x, value):
         pads = [[0, 0], *[[b, a + e] for (b, a), e in zip(self.pads, self.extra)], [0, 0]]
@@ -228,11 +210,8 @@ class Windows:
 @op("Conv")
 def conv(c, _, x, weight, bias=None):
     w = Windows(c, x, c.shape(weight)[2:])
-    padding, y = w.symmetric(), w.last(x)
-    if padding is None:
-        y, padding = w.padded(y, 0.0), [0, 0]
-    return w.first(c.do("conv2d", y, w.last(weight), bias, stride=w.stride, padding=padding, dilation=w.dilation,
-                        groups=c.attr("group", 1)))
+    return w.first(c.do("conv2d", w.last(x), w.last(weight), bias, stride=w.stride, padding=w.four(),
+                        dilation=w.dilation, groups=c.attr("group", 1)))
 
 
 @op("ConvTranspose")
@@ -257,28 +236,17 @@ def conv_transpose(c, _, x, weight, bias=None):
 @op("MaxPool", "AveragePool", "LpPool")
 def pool(c, name, x):
     w = Windows(c, x, c.attr("kernel_shape"), bool(c.attr("ceil_mode", 0)))
-    if w.dilation != [1, 1]:
-        raise Skip("dilation in a pool")
     if len(c.outputs) > 1:
         raise Skip("indices of MaxPool")
-    padding, y, window = w.symmetric([k // 2 for k in w.kernel]), w.last(x), dict(kernel=w.kernel, stride=w.stride)
+    y = w.last(x)
+    window = dict(kernel=w.kernel, stride=w.stride, dilation=w.dilation, ceil=bool(c.attr("ceil_mode", 0)))
     if name == "LpPool":
         y = c.do("pow", c.do("abs", y), float(c.attr("p", 2)))
-        y = c.do("avg_pool2d", w.padded(y, 0.0), padding=[0, 0], count_include_pad=True, **window)
+        y = c.do("avg_pool2d", w.padded(y, 0.0), padding=[0] * 4, count_include_pad=True, **window)
         return w.first(c.do("pow", c.do("mul", y, float(math.prod(w.kernel))), 1 / c.attr("p", 2)))
-    if name == "MaxPool":
-        y, padding = (w.padded(y, LOWEST), [0, 0]) if padding is None else (y, padding)
-        return w.first(c.do("max_pool2d", y, padding=padding, **window))
     include = bool(c.attr("count_include_pad", 0))
-    if padding is not None:
-        return w.first(c.do("avg_pool2d", y, padding=padding, count_include_pad=include, **window))
-    counted = np.zeros([s + b + a + e for s, (b, a), e in zip(w.size, w.pads, w.extra)], np.float32)
-    (top, bottom), (left, right) = w.pads if include else ((0, 0), (0, 0))
-    (y0, x0) = (0, 0) if include else [b for b, _ in w.pads]
-    counted[y0:y0 + w.size[0] + top + bottom, x0:x0 + w.size[1] + left + right] = 1
-    means = [c.do("avg_pool2d", image, padding=[0, 0], count_include_pad=True, **window)
-             for image in (w.padded(y, 0.0), c.constant(counted[None, :, :, None]))]
-    return w.first(c.do("div", *means))
+    return w.first(c.do(name[:3].lower().replace("ave", "avg") + "_pool2d", y, padding=w.four(), count_include_pad=include,
+                        **window))
 
 
 @op("GlobalAveragePool", "GlobalMaxPool")
@@ -288,24 +256,12 @@ def global_pool(c, name, x):
     return c.do("mean" if name == "GlobalAveragePool" else "max", x, axes=list(range(2, len(c.shape(x)))), keepdim=True)
 
 
-@op("Resize", "Upsample")
-def upsample(c, _, x, *unused):
-    shape, wanted = c.shape(x), c.outputs[0].shape
-    if c.attr("mode", "nearest") != "nearest" or len(shape) != 4 or wanted[:2] != tuple(shape[:2]):
-        raise Skip("resize but by repetition")
-    scale = [n // s for n, s in zip(wanted[2:], shape[2:])]
-    repeated = c.tensors[x].repeat(max(scale[0], 1), 2).repeat(max(scale[1], 1), 3)
-    if repeated.shape != wanted or not (repeated == c.outputs[0]).all():
-        raise Skip("resize but by repetition")
-    return c.permute(c.do("upsample_nearest", c.permute(x, [0, 2, 3, 1]), scale=scale), [0, 3, 1, 2])
-
-
 @op("LRN")
 def local_response(c, _, x):
     shape, size = c.shape(x), c.attr("size")
     y = c.reshape(c.do("square", x), [shape[0], shape[1], -1, 1])  # the channels as an axis of space
     y = c.do("pad", y, pads=[[0, 0], [(size - 1) // 2, size // 2], [0, 0], [0, 0]], value=0.0)
-    y = c.do("avg_pool2d", y, kernel=[size, 1], stride=[1, 1], padding=[0, 0], count_include_pad=True)
+    y = c.do("avg_pool2d", y, kernel=[size, 1], stride=[1, 1], padding=[0] * 4, count_include_pad=True)
     y = c.do("add", c.do("mul", c.reshape(y, shape), c.attr("alpha", 1e-4)), c.attr("bias", 1.0))
     return c.do("div", x, c.do("pow", y, c.attr("beta", 0.75)))
 
@@ -389,47 +345,19 @@ def slices(c, _, x, *unused):
     for axis, start, stop, step in zip(axes, starts, stops, steps):
         extent = c.shape("x0")[axis]
         start, stop, step = slice(start, stop, step).indices(extent)
-        if step > 0:
-            x = c.do("slice", x, axis=axis, start=start, stop=max(start, stop), step=step)
-        else:
-            x = c.do("index_select", x, c.constant(np.arange(start, stop, step)), axis=axis)
-    return x
-
-
-@op("Split", floating=False)
-def split(c, _, x, *unused):
-    axis, parts, start = c.attr("axis", 0), [], 0
-    for y in c.outputs:
-        parts.append(c.do("slice", x, axis=axis, start=start, stop=start + y.shape[axis], step=1))
-        start += y.shape[axis]
-    return parts
-
-
-@op("Pad", floating=False)
-def pad(c, _, x, *unused):
-    rank, pads = len(c.shape(x)), c.value(1)
-    if c.attr("mode", "constant") != "constant":
-        raise Skip("padding by the tensor's own values")
-    sides, half = [[0, 0] for _ in range(rank)], len(pads) // 2
-    for axis, *side in zip(c.value(3, list(range(rank))), pads[:half], pads[half:]):
-        sides[axis] = side
-    return c.do("pad", x, pads=sides, value=c.value(2, 0.0))
-
-
-@op("Tile", floating=False)
-def tile(c, _, x, *unused):
-    for axis, count in enumerate(c.value(1)):
-        x = c.do("concat", *[x] * count, axis=axis)
+        stop = max(start, stop) if step > 0 else None if stop < 0 else min(start, stop)
+        x = c.do("slice", x, axis=axis, start=start, stop=stop, step=step)
     return x
 
 
 @op("DepthToSpace", "SpaceToDepth", floating=False)
 def depth(c, name, x):
     (n, channels, h, w), size, pixels = c.shape(x), c.attr("blocksize"), c.attr("mode", "DCR") == "DCR"
+    if name == "DepthToSpace" and not pixels:
+        return c.permute(c.do("pixel_shuffle", c.permute(x, [0, 2, 3, 1]), r=size), [0, 3, 1, 2])
     if name == "DepthToSpace":
         few = channels // size**2
-        x = c.reshape(x, [n, size, size, few, h, w] if pixels else [n, few, size, size, h, w])
-        x = c.permute(x, [0, 3, 4, 1, 5, 2] if pixels else [0, 1, 4, 2, 5, 3])
+        x = c.permute(c.reshape(x, [n, size, size, few, h, w]), [0, 3, 4, 1, 5, 2])
     else:
         x = c.reshape(x, [n, channels, h // size, size, w // size, size])
         x = c.permute(x, [0, 3, 5, 1, 2, 4] if pixels else [0, 1, 3, 5, 2, 4])
@@ -439,8 +367,6 @@ def depth(c, name, x):
 @op("Gather", "GatherElements", floating=False)
 def gather(c, name, x, index):
     axis = c.attr("axis", 0) % len(c.shape(x))
-    if (c.tensors[index] < 0).any():
-        raise Skip("negative indices")
     if name == "Gather":
         return c.reshape(c.do("index_select", x, c.reshape(index, [-1]), axis=axis), c.outputs[0].shape)
     for other, extent in enumerate(c.shape(index)):  # norma wants the index to be as large as x along other axes
