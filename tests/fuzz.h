@@ -38,10 +38,10 @@ inline void mutate(Bytes& file, Generator& random) {
 
 // Half of the mutations are made of `seeds`, half are made before `wrap`, so that they get past a checksum.
 template <class Parse, class Wrap>
-void fuzz(const std::vector<Bytes>& seeds, Wrap wrap, int64_t most_inflation, Parse parse) {
+void fuzz(const std::vector<Bytes>& seeds, Wrap wrap, int64_t most_inflation, Parse parse, int mutations = kMutations) {
   cpu_memory().trim();
   int64_t good = 0, refused = 0;
-  for (int i = 0; i < kMutations; ++i) {
+  for (int i = 0; i < mutations; ++i) {
     Generator random(1, static_cast<uint64_t>(i));
     Bytes file = seeds[static_cast<size_t>(i / 2) % seeds.size()];
     if (i % 2 == 0) file = wrap(file);
@@ -60,7 +60,7 @@ void fuzz(const std::vector<Bytes>& seeds, Wrap wrap, int64_t most_inflation, Pa
     ASSERT_LE(cpu_memory().stats().peak_bytes - before, 4096 + 2 * most_inflation * static_cast<int64_t>(file.size()))
         << "mutation " << i;
   }
-  EXPECT_GT(good, kMutations / 1000);  // some mutations do no harm: else the parser were never past its first check
+  EXPECT_GT(good, mutations / 1000);  // some mutations do no harm: else the parser were never past its first check
   EXPECT_GT(refused, kMutations / 4);
   ::testing::Test::RecordProperty("accepted", static_cast<int>(good));
 }
