@@ -3,6 +3,11 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "norma/ops/elementwise/binary.h"
+#include "norma/ops/elementwise/where.h"
+#include "norma/ops/reduce/reduce.h"
+#include "norma/ops/shape/concat.h"
+
 namespace norma::nn {
 
 Workers::Workers(int argc, char** argv, const WorkersOptions& options)
@@ -31,6 +36,22 @@ int64_t hash_of(const Tensor& x) {
   return static_cast<int64_t>(hash);
 }
 
+// Tensors of one dtype in one, to be exchanged at once; and parts of such a one, in the shapes of these tensors.
+Tensor together(const std::vector<Tensor>& xs) {
+  std::vector<Tensor> flat;
+  for (const Tensor& x : xs) flat.push_back(view::reshape(x.to(cpu_device), {x.numel()}));
+  return concat(flat, 0);
+}
+std::vector<Tensor> apart(const Tensor& all, const std::vector<Tensor>& xs) {
+  std::vector<Tensor> parts;
+  int64_t at = 0;
+  for (const Tensor& x : xs) {
+    parts.push_back(view::reshape(view::slice(all, 0, at, at + x.numel()), x.shape()));
+    at += x.numel();
+  }
+  return parts;
+}
+
 }  // namespace
 
 void broadcast(Communicator& me, Module& model) {
@@ -45,85 +66,50 @@ void average_gradients(Communicator& me, const Optimizer& optimizer) {
   for (size_t i = 0; i < named.size(); ++i) count[i] = named[i].second.grad().defined();
   me.all_reduce(holders);
   for (const DType dtype : {f32, f64}) {
-    std::vector<Tensor> parameters;
-    int64_t elements = 0;
+    std::vector<Tensor> parameters, grads;
     for (size_t i = 0; i < named.size(); ++i) {
-      if (count[i] == 0 || named[i].second.dtype() != dtype) continue;
-      parameters.push_back(named[i].second);
-      elements += named[i].second.numel();
+      const Tensor& p = named[i].second;
+      if (count[i] == 0 || p.dtype() != dtype) continue;
+      parameters.push_back(p);
+      grads.push_back(p.grad().defined() ? p.grad() : zeros_like(p));
     }
     if (parameters.empty()) continue;
-    const Tensor all({elements}, dtype);  // exchanged at once
-    const auto for_each_part = [&](const auto& f) {
-      int64_t at = 0;
-      for (const Tensor& p : parameters) {
-        f(p, view::reshape(view::slice(all, 0, at, at + p.numel()), p.shape()));
-        at += p.numel();
-      }
-    };
-    for_each_part([](const Tensor& p, const Tensor& part) {
-      if (const Tensor grad = p.grad(); grad.defined()) part.copy_from(grad);
-      else part.fill(0);
-    });
+    const Tensor all = together(grads);
     me.all_reduce(all);
-    dispatch_floating("average_gradients", dtype, [&]<class T>() {
-      T* value = all.mutable_data<T>();
-      const T part = static_cast<T>(1.0 / me.size());
-      for (int64_t i = 0; i < elements; ++i) value[i] *= part;
-    });
-    for_each_part([](const Tensor& p, const Tensor& part) { p.set_grad(part.to(p.device())); });
+    const std::vector<Tensor> means = apart(all * (1.0 / me.size()), grads);
+    for (size_t i = 0; i < means.size(); ++i) parameters[i].set_grad(means[i].to(parameters[i].device()));
   }
 }
 
 void average_populations(Communicator& me, Module& model) {
   if (me.size() == 1) return;
   std::vector<Norm*> norms;
+  std::vector<Tensor> steps;  // of each norm: [rows, 1], a row for each domain, or the only one
   for_each_norm(model, [&](const std::string&, Norm& norm) {
     const Samples& samples = norm.grouping.samples;
     const bool synchronized = samples.kind == Samples::Kind::across && samples.comm->size() == me.size();
     const bool moves = norm.has_population() && norm.source != Statistics::Source::given;
-    if (moves && norm.running_mean.defined() && !synchronized) norms.push_back(&norm);
+    if (!moves || !norm.running_mean.defined() || synchronized) return;
+    norms.push_back(&norm);
+    steps.push_back(view::reshape(norm.num_batches_tracked.to(cpu_device), {-1, 1}));
   });
-  std::vector<int64_t> steps;  // of each row of a population: a domain's, or the only one
-  std::vector<double> values;  // of each row: 1 if it counts, else 0; and times that its means and variances
-  for (const Norm* norm : norms)
-    for (const int64_t count : norm->num_batches_tracked.to_vector<int64_t>()) steps.push_back(count);
-  if (steps.empty()) return;
-  const Tensor counts = me.all_gather(tensor(steps, {std::ssize(steps)}));
-  std::vector<int64_t> most = steps;
-  for (int64_t i = 0; i < counts.numel(); ++i) {
-    int64_t& row = most[static_cast<size_t>(i) % most.size()];
-    row = std::max(row, counts.data<int64_t>()[i]);
+  if (norms.empty()) return;
+  const std::vector<Tensor> most = apart(max(me.all_gather(together(steps)), {0}), steps);
+  std::vector<Tensor> values;  // of each norm: 1 for a row that counts, else 0; and times that its means and variances
+  for (size_t i = 0; i < norms.size(); ++i) {
+    const Tensor moved = eq(steps[i], most[i]);
+    values.push_back(moved.to(f64));
+    for (const Tensor* x : {&norms[i]->running_mean, &norms[i]->running_var})
+      values.push_back(where(moved, view::reshape(x->to(cpu_device), {moved.numel(), -1}), scalar(0, f64)));
   }
-  const int64_t *row = steps.data(), *all = most.data();
-  for (const Norm* norm : norms) {
-    const std::vector<double> mean = norm->running_mean.to_vector<double>(),
-                              var = norm->running_var.to_vector<double>();
-    const size_t rows = static_cast<size_t>(norm->num_batches_tracked.numel()), groups = mean.size() / rows;
-    for (size_t r = 0; r < rows; ++r, ++row, ++all) {
-      const bool moved = *row == *all;
-      values.push_back(moved);
-      for (const auto* of : {&mean, &var})
-        for (size_t g = r * groups; g < (r + 1) * groups; ++g) values.push_back(moved ? (*of)[g] : 0);
-    }
-  }
-  const Tensor sums = tensor(values, {std::ssize(values)});
-  me.all_reduce(sums);
-  const double* sum = sums.data<double>();
-  all = most.data();
-  for (const Norm* norm : norms) {
-    const Shape shape = norm->running_mean.shape();
-    const int64_t rows = norm->num_batches_tracked.numel(), groups = shape.numel() / rows;
-    const Tensor mean({rows, groups}, f64), var({rows, groups}, f64), count({rows}, i64);
-    for (int64_t r = 0; r < rows; ++r, ++all) {
-      const double workers = *sum++;
-      for (const Tensor& to : {mean, var})
-        for (int64_t g = 0; g < groups; ++g) to.mutable_data<double>()[r * groups + g] = *sum++ / workers;
-      count.mutable_data<int64_t>()[r] = *all;
-    }
-    norm->running_mean.copy_from(view::reshape(mean, shape));
-    norm->running_var.copy_from(view::reshape(var, shape));
-    norm->num_batches_tracked.copy_from(view::reshape(count, norm->num_batches_tracked.shape()));
+  const Tensor all = together(values);
+  me.all_reduce(all);
+  const std::vector<Tensor> sums = apart(all, values);
+  for (size_t i = 0; i < norms.size(); ++i) {
+    const auto put = [](const Tensor& to, const Tensor& x) { to.copy_from(view::reshape(x, to.shape())); };
+    put(norms[i]->running_mean, sums[3 * i + 1] / sums[3 * i]);
+    put(norms[i]->running_var, sums[3 * i + 2] / sums[3 * i]);
+    put(norms[i]->num_batches_tracked, most[i]);
   }
 }
 
