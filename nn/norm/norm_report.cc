@@ -4,6 +4,7 @@
 
 #include "norma/ops/elementwise/binary.h"
 #include "norma/ops/reduce/reduce.h"
+#include "norma/ops/shape/concat.h"
 
 namespace norma::nn {
 namespace {
@@ -54,41 +55,28 @@ NormReport norm_report(Module& model, const data::DataLoader& loader, const Norm
   collect_moments(model, true, false, merge_all, [&] {
     run_batches(model, loader, options.samples, std::max<int64_t>(batch, 512), true, options.domains);
   });
-  for_each_norm(model, [&](const std::string&, Norm& norm) {
-    if (!precise.contains(&norm)) return;
-    precise[&norm] = merge_workers(worker, norm.grouping.samples.comm, precise[&norm]);
-    if (domains > 0) by_domain[&norm] = merge_workers(worker, nullptr, by_domain[&norm]);
-  });
-  // How far the cells of training batches are from the population and from the precise one, [groups]: the means over
-  // the batches.
-  struct Stray {
-    Tensor kl, noise;
-    double batches = 0;
+  const auto merge_shares = [&](std::map<Norm*, Moments>& of, bool across) {
+    for_each_norm(model, [&](const std::string&, Norm& norm) {  // in an order that is the same for all workers
+      Communicator* merged = across ? norm.grouping.samples.comm : nullptr;
+      if (of.contains(&norm)) of[&norm] = merge_workers(worker, merged, of[&norm]);
+    });
   };
+  merge_shares(precise, true);
+  merge_shares(by_domain, false);
+  // How far the cells of training batches are from the population, and from the precise one: the mean over the batches,
+  // [2, groups].
   const auto stray = [&](bool shuffle) {
-    std::map<Norm*, Stray> result;
+    std::map<Norm*, Moments> result;  // of which the mean is meant
     const CollectMoments add = [&](Norm& norm, const auto&, const Moments& cells) {
-      Stray& of = result[&norm];
-      if (max(cells.count).item() == 0) return;  // a worker's empty share
-      ++of.batches;
-      for (const auto& [mean, target] : {std::pair(&of.kl, population_of(norm)), {&of.noise, precise[&norm]}}) {
-        const Tensor kl = divergence(cells, target, norm.eps);
-        *mean = mean->defined() ? *mean + (kl - *mean) / of.batches : kl;
-      }
+      const Tensor kl =
+          stack({divergence(cells, population_of(norm), norm.eps), divergence(cells, precise[&norm], norm.eps)});
+      const bool counts = max(cells.count).item() > 0;  // else a worker's empty share
+      const Tensor none = zeros_like(kl);
+      result[&norm] = merge(result[&norm], {none + counts, counts ? kl : none, none});
     };
     collect_moments(model, true, true, add,
                     [&] { run_batches(model, loader, options.samples, batch, shuffle, options.domains); });
-    for_each_norm(model, [&](const std::string&, Norm& norm) {
-      if (!worker.worker || !result.contains(&norm)) return;
-      Stray& of = result[&norm];
-      const Tensor batches = full({}, of.batches, f64);
-      worker.worker->all_reduce(batches);
-      for (Tensor* mean : {&of.kl, &of.noise}) {
-        const Tensor sum = mean->defined() ? *mean * of.batches : zeros({precise[&norm].mean.dim(1)}, f64);
-        worker.worker->all_reduce(sum);
-        *mean = sum / maximum(batches, 1);
-      }
-    });
+    merge_shares(result, false);
     return result;
   };
   auto training = stray(shuffles), shuffled = shuffles ? training : stray(true);
@@ -98,9 +86,9 @@ NormReport norm_report(Module& model, const data::DataLoader& loader, const Norm
     if (!precise.contains(&norm)) return;
     const auto level = [](const Tensor& x) { return mean(x).item(); };
     const Moments& all = precise[&norm];
-    const Stray& own = training[&norm];
-    report.layers.push_back({path, norm.type(), level(own.kl), max(own.kl).item(), level(own.noise),
-                             level(shuffled[&norm].noise), level(divergence(population_of(norm), all, norm.eps)),
+    const Tensor& own = training[&norm].mean;
+    report.layers.push_back({path, norm.type(), level(own[0]), max(own[0]).item(), level(own[1]),
+                             level(shuffled[&norm].mean[1]), level(divergence(population_of(norm), all, norm.eps)),
                              domains > 0 ? level(divergence(by_domain[&norm], merge_sets(all), norm.eps)) : 0,
                              effective_steps(norm) * static_cast<double>(batch)});
   });
