@@ -51,16 +51,11 @@ void run_batches(Module& model, const data::DataLoader& loader, int64_t samples,
 
 Moments merge_workers(const data::WorkerShare& share, const Communicator* merged, const Moments& m) {
   if (!share.worker || share.worker->size() == 1 || (merged && merged->size() == share.worker->size())) return m;
-  const double copies = merged ? merged->size() : 1;  // each of the workers that have merged theirs brings the same
-  Moments all;
-  const Tensor count = share.worker->all_gather(m.count), mean = share.worker->all_gather(m.mean),
-               m2 = share.worker->all_gather(m.m2), one = share.worker->all_gather(scalar(1 / copies, f64));
-  for (int64_t i = 0; i < share.worker->size(); ++i) {
-    const auto of = [&](const Tensor& x) { return view::reshape(view::slice(x, 0, i, i + 1), m.count.shape()); };
-    const double part = one.data<double>()[i];
-    all = merge(all, {of(count) * part, of(mean), of(m2) * part});
-  }
-  return all;
+  const double part = 1. / (merged ? merged->size() : 1);  // each of those that have merged theirs brings the same
+  const auto gather = [&](const Tensor& x) { return view::reshape(share.worker->all_gather(x), {-1, x.numel()}); };
+  const Moments all = merge_sets({gather(m.count * part), gather(m.mean), gather(m.m2 * part)});
+  const auto shaped = [&](const Tensor& x) { return view::reshape(x, m.count.shape()); };
+  return {shaped(all.count), shaped(all.mean), shaped(all.m2)};
 }
 
 int64_t precise_bn(Module& model, const std::function<void()>& passes, const PreciseOptions& options) {
