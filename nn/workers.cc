@@ -1,7 +1,6 @@
 #include "norma/nn/workers.h"
 
 #include <cstdlib>
-#include <cstring>
 
 #include "norma/ops/elementwise/binary.h"
 #include "norma/ops/elementwise/where.h"
@@ -20,21 +19,6 @@ Workers::Workers(int argc, char** argv, const WorkersOptions& options)
 }
 
 namespace {
-
-// FNV-1a (Fowler, Noll, Vo), by words of eight bytes.
-int64_t hash_of(const Tensor& x) {
-  const Tensor host = x.to(cpu_device).contiguous();
-  const char* bytes =
-      static_cast<const char*>(host.storage()->data()) + host.offset() * static_cast<int64_t>(size_of(host.dtype()));
-  uint64_t hash = 0xcbf29ce484222325;
-  for (int64_t i = 0; i < host.bytes(); i += 8) {
-    uint64_t word = 0;
-    std::memcpy(&word, bytes + i, static_cast<size_t>(std::min<int64_t>(8, host.bytes() - i)));
-    hash = (hash ^ word) * 0x100000001b3;
-    hash ^= hash >> 29;  // a word's high bits would else reach only high bits
-  }
-  return static_cast<int64_t>(hash);
-}
 
 // Tensors of one dtype in one, to be exchanged at once; and parts of such a one, in the shapes of these tensors.
 Tensor together(const std::vector<Tensor>& xs) {
@@ -115,14 +99,18 @@ void average_populations(Communicator& me, Module& model) {
 
 void check_replicas(Communicator& me, Module& model) {
   const NamedTensors state = model.state_dict();
-  const Tensor hashes({std::ssize(state)}, i64);
-  for (size_t i = 0; i < state.size(); ++i) hashes.mutable_data<int64_t>()[i] = hash_of(state[i].second);
-  const Tensor all = me.all_gather(hashes);
-  const int64_t* hash = all.data<int64_t>();
-  for (size_t i = 0; i < state.size(); ++i)
+  const Tensor same({std::ssize(state)}, i64);  // whether a tensor is that of worker 0
+  for (size_t i = 0; i < state.size(); ++i) {
+    const Tensor own = state[i].second.to(cpu_device).clone(), first = own.clone();
+    me.broadcast(first);
+    const auto bytes = [](const Tensor& x) { return static_cast<const char*>(x.storage()->data()); };
+    same.mutable_data<int64_t>()[i] = std::equal(bytes(own), bytes(own) + own.bytes(), bytes(first));
+  }
+  const Tensor all = me.all_gather(same);
+  for (int64_t i = 0; i < same.numel(); ++i)
     for (int worker = 1; worker < me.size(); ++worker)
-      check(hash[static_cast<size_t>(worker) * state.size() + i] == hash[i], "check_replicas",
-            "'{}' of worker {} is not that of worker 0", state[i].first, worker);
+      check(all.at({worker, i}) != 0, "check_replicas", "'{}' of worker {} is not that of worker 0",
+            state[static_cast<size_t>(i)].first, worker);
 }
 
 }  // namespace norma::nn
