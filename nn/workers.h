@@ -81,11 +81,9 @@ void check_replicas(Communicator& me, Module& model);
 // Batch norm over the samples of all workers (Peng et al., "MegDet", 2017), or of those of me.split(...). It lives no
 // longer than `me`.
 inline Norm SyncBatchNorm(int64_t channels, Communicator& me, const BatchNormOptions& o = {}) {
-  return Norm(channels, {.grouping = across(me),
-                         .estimator = Estimator::ema(o.momentum),
-                         .activation = o.activation,
-                         .eps = o.eps,
-                         .affine = o.affine});
+  Norm norm = BatchNorm(channels, o);
+  norm.grouping = across(me);
+  return norm;
 }
 
 }  // namespace norma::nn
