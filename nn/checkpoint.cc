@@ -31,6 +31,16 @@ Words words_of(const TensorFile& file, const std::string& name, int row = 0) {
 
 bool several(const TrainingRun& run) { return run.worker && run.worker->size() > 1; }
 
+// What worker 0 has, for all: u8.
+Tensor of_first(Communicator& me, std::span<const std::byte> bytes) {
+  const Tensor length = full({}, static_cast<double>(bytes.size()), i64);
+  me.broadcast(length);
+  const Tensor all({static_cast<int64_t>(length.item())}, u8);
+  if (me.first()) std::ranges::copy(bytes, reinterpret_cast<std::byte*>(all.mutable_data<uint8_t>()));
+  me.broadcast(all);
+  return all;
+}
+
 // Calls f() with worker 0, and throws with all if it does.
 template <class F>
 void by_first(const TrainingRun& run, F&& f) {
@@ -41,13 +51,8 @@ void by_first(const TrainingRun& run, F&& f) {
   } catch (const Error& error) {
     problem = error.what();
   }
-  Tensor length = full({}, static_cast<double>(problem.size()), i64);
-  run.worker->broadcast(length);
-  if (length.item() == 0) return;
-  const Tensor text({static_cast<int64_t>(length.item())}, u8);
-  if (run.worker->first()) std::copy(problem.begin(), problem.end(), text.mutable_data<uint8_t>());
-  run.worker->broadcast(text);
-  throw Error(std::string(text.data<uint8_t>(), text.data<uint8_t>() + text.numel()));
+  const Tensor text = of_first(*run.worker, std::as_bytes(std::span(problem)));
+  if (text.numel() > 0) throw Error(std::string(text.data<uint8_t>(), text.data<uint8_t>() + text.numel()));
 }
 
 // The file's bytes, which worker 0 reads.
@@ -55,11 +60,7 @@ TensorFile read(const std::string& path, const TrainingRun& run) {
   if (!several(run)) return load_safetensors(path);
   std::vector<std::byte> bytes;
   by_first(run, [&] { bytes = read_file(path); });
-  const Tensor length = full({}, static_cast<double>(bytes.size()), i64);
-  run.worker->broadcast(length);
-  const Tensor all({static_cast<int64_t>(length.item())}, u8);
-  std::copy_n(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size(), all.mutable_data<uint8_t>());
-  run.worker->broadcast(all);
+  const Tensor all = of_first(*run.worker, bytes);
   return parse_safetensors(std::as_bytes(std::span(all.data<uint8_t>(), static_cast<size_t>(all.numel()))), path);
 }
 
