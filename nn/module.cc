@@ -31,43 +31,32 @@ Members& members() {
 // first call, where a module has one in its memory that neither it lists nor another.
 template <class F>
 void for_each_tensor(Module& model, F&& f) {
-  struct Listed {
-    std::string path;
-    Tensor* tensor;
-    bool is_parameter;
-  };
-  PoolVector<Listed> all;
-  struct Memory {
-    const void* end = nullptr;
-    std::string path{};
-  };
-  std::map<const Module*, Memory> memory;
+  PoolVector<std::tuple<std::string, Tensor*, bool>> all;
+  std::map<const Module*, std::string> paths;
+  std::map<const Module*, const void*> ends;
   model.for_each([&](const std::string& path, Module& module) {
     Visitor own;
     module.visit(own);
-    for (const auto& [name, p] : own.parameters) all.push_back({join(path, name), p, true});
-    for (const auto& [name, b] : own.buffers) all.push_back({join(path, name), b, false});
-    const auto extend = [&](const Module* at, const std::string& name) {
-      const void* end = own.ends[at];
-      if (Memory& m = memory[at]; std::less<>()(m.end, end)) m = {end, join(path, name)};
-    };
-    extend(&module, "");
-    for (const auto& [name, child] : own.children) extend(child, name);
+    for (const auto& [name, p] : own.parameters) all.emplace_back(join(path, name), p, true);
+    for (const auto& [name, b] : own.buffers) all.emplace_back(join(path, name), b, false);
+    for (const auto& [at, end] : own.ends) ends[at] = std::max(ends[at], end, std::less<>());
+    paths.try_emplace(&module, path);
   });
   std::set<const void*> listed;
-  for (const Listed& x : all) listed.insert(x.tensor->identity());
-  for (auto it = memory.rbegin(); it != memory.rend(); ++it) {  // inner ones before those around them
-    const auto& [module, where] = *it;
-    for (const Member* x : Member::between(module, where.end)) {
+  for (const auto& [path, tensor, is_parameter] : all) listed.insert(tensor->identity());
+  for (auto it = ends.rbegin(); it != ends.rend(); ++it) {  // inner ones before those around them
+    const auto& [module, end] = *it;
+    for (const Member* x : Member::between(module, end)) {
       if (!x->defined() || listed.contains(x->identity())) continue;
+      const std::string& path = paths[module];
       fail(module->type(),
            "{}holds a tensor of shape {} that visit() does not list: name the member in NORMA_VISIT, or "
            "hold it by a pointer if it is to be neither trained nor saved",
-           where.path.empty() ? "" : fmt::format("(at '{}') ", where.path), x->shape());
+           path.empty() ? "" : fmt::format("(at '{}') ", path), x->shape());
     }
   }
-  for (const Listed& x : all)
-    if (x.tensor->defined()) f(x.path, *x.tensor, x.is_parameter);
+  for (const auto& [path, tensor, is_parameter] : all)
+    if (tensor->defined()) f(path, *tensor, is_parameter);
 }
 
 // All parameters or all buffers; those that are tied once.
