@@ -38,7 +38,7 @@ class Adam : public Optimizer {
   void update(const Batch& batch) override {
     PoolVector<AdamStep> steps;
     for (size_t i = 0; i < batch.parameters.size(); ++i)
-      steps.push_back({batch.lrs[i], o_.beta1, o_.beta2, o_.eps, batch.weight_decays[i], decoupled_, *batch.steps[i]});
+      steps.push_back({batch.lrs[i], o_.beta1, o_.beta2, o_.eps, batch.weight_decays[i], decoupled_, batch.steps[i]});
     kernel::adam_update(batch.parameters, batch.grads, batch.averages[0], batch.averages[1], steps);
   }
 

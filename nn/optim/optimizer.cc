@@ -100,6 +100,7 @@ void Optimizer::look_ahead(int64_t k, double alpha) {
 void Optimizer::step() {
   Batch batch;
   PoolVector<Tensor> slow, fast;
+  PoolVector<int64_t*> counts;
   for (const Slot& slot : slots_) {
     const Tensor grad = slot.parameter.grad();
     if (!grad.defined()) continue;
@@ -112,9 +113,9 @@ void Optimizer::step() {
     batch.lrs.push_back(lr() * slot.lr_scale);
     check_lr(name_, batch.lrs.back());  // state() gave it away
     batch.weight_decays.push_back(slot.weight_decay);
-    batch.steps.push_back(slot.steps.mutable_data<int64_t>());
-    if (slot.slow.defined() && (*batch.steps.back() + 1) % k_ == 0)
-      slow.push_back(slot.slow), fast.push_back(slot.parameter);
+    counts.push_back(slot.steps.mutable_data<int64_t>());
+    batch.steps.push_back(*counts.back() + 1);
+    if (slot.slow.defined() && batch.steps.back() % k_ == 0) slow.push_back(slot.slow), fast.push_back(slot.parameter);
     for (size_t k : {0, 1}) batch.averages[k].push_back(k < slot.averages.size() ? slot.averages[k].second : Tensor());
   }
   check(!batch.steps.empty(), name_,
@@ -122,15 +123,10 @@ void Optimizer::step() {
   // As of SGD: slow -= lr (fast + weight_decay slow).
   const PoolVector<SgdStep> steps(slow.size(), {.lr = -alpha_, .weight_decay = -1});
   const PoolVector<Tensor> no_velocity(slow.size());
-  for (int64_t* step : batch.steps) ++*step;
-  try {
-    update(batch);
-    kernel::sgd_update(slow, fast, no_velocity, steps);
-    for (size_t i = 0; i < slow.size(); ++i) fast[i].copy_from(slow[i]);
-  } catch (...) {  // it was no step
-    for (int64_t* step : batch.steps) --*step;
-    throw;
-  }
+  update(batch);
+  kernel::sgd_update(slow, fast, no_velocity, steps);
+  for (size_t i = 0; i < slow.size(); ++i) fast[i].copy_from(slow[i]);
+  for (int64_t* count : counts) ++*count;  // unless something has thrown: then it was no step
 }
 
 void Optimizer::zero_grad() {

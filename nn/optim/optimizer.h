@@ -97,7 +97,7 @@ class Optimizer {
   struct Batch {
     PoolVector<Tensor> parameters, grads, averages[2];
     PoolVector<double> lrs, weight_decays;
-    PoolVector<int64_t*> steps;
+    PoolVector<int64_t> steps;
   };
   virtual void update(const Batch& batch) = 0;
   std::vector<Slot> slots_;  // of each parameter

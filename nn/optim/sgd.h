@@ -35,7 +35,7 @@ class SGD final : public Optimizer {
     PoolVector<SgdStep> steps;
     for (size_t i = 0; i < batch.parameters.size(); ++i)
       steps.push_back(
-          {batch.lrs[i], o_.momentum, o_.dampening, batch.weight_decays[i], o_.nesterov, *batch.steps[i] == 1});
+          {batch.lrs[i], o_.momentum, o_.dampening, batch.weight_decays[i], o_.nesterov, batch.steps[i] == 1});
     kernel::sgd_update(batch.parameters, batch.grads, batch.averages[0], steps);
   }
   SGDOptions o_;

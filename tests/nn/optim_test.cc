@@ -263,7 +263,7 @@ TEST(Optim, LoadStateWantsNumbersThatMakeSense) {
 TEST(Optim, AStepThatThrowsIsNotCounted) {
   struct Broken : Optimizer {
     explicit Broken(const Parameters& parameters) : Optimizer("Broken", parameters, 0.1, 0, {}, {}) {}
-    void update(const Batch& batch) override { fail("Broken", "step {}", *batch.steps[0]); }
+    void update(const Batch& batch) override { fail("Broken", "step {}", batch.steps[0]); }
   };
   Linear fc(3, 2);
   Broken optimizer(fc);
