@@ -160,30 +160,29 @@ void Optimizer::load_state(const NamedTensors& state) {
 
 namespace {
 
-// f(p's gradient) for each gradient that is there.
-template <class F>
-void for_each_grad(const Parameters& parameters, F&& f) {
+// The gradients that are there, each beside its parameter.
+PoolVector<std::pair<Tensor, Tensor>> grads_of(const Parameters& parameters) {
+  PoolVector<std::pair<Tensor, Tensor>> found;
   for (const auto& [_, p] : parameters.named)
-    if (const Tensor grad = p.grad(); grad.defined()) f(grad);
+    if (const Tensor grad = p.grad(); grad.defined()) found.emplace_back(p, grad);
+  return found;
 }
 
 // Replaces each gradient by f(it): all of them, or, where that throws, none.
 template <class F>
 void replace_grads(const Parameters& parameters, F&& f) {
-  PoolVector<Tensor> grads;
-  for_each_grad(parameters, [&](const Tensor& grad) { grads.push_back(f(grad)); });
-  auto grad = grads.begin();
-  for (const auto& [_, p] : parameters.named)
-    if (p.grad().defined()) p.set_grad(*grad++);
+  auto all = grads_of(parameters);
+  for (auto& [_, grad] : all) grad = f(grad);
+  for (const auto& [p, grad] : all) p.set_grad(grad);
 }
 
 // The root of the sum of all squares, each gradient times `factor` first. In f64: the square of a float may not be one.
 double norm_of(const Parameters& parameters, double factor) {
   Tensor squares = scalar(0, f64);
-  for_each_grad(parameters, [&](const Tensor& grad) {
+  for (const auto& [_, grad] : grads_of(parameters)) {
     const Tensor g = grad.to(f64);
     squares = sum(square(factor == 1 ? g : g * factor)) + squares.to(g.device());
-  });
+  }
   return std::sqrt(squares.item());
 }
 
@@ -197,9 +196,8 @@ double clip_grad_norm(const Parameters& parameters, double max_norm) {
   if (std::isnan(norm)) return norm;
   if (norm < 1e-140 || norm > 1e150) {  // squares may have left the range of a double: again, in units of the largest
     double most = 0;
-    for_each_grad(parameters, [&](const Tensor& grad) {
+    for (const auto& [_, grad] : grads_of(parameters))
       if (grad.numel() > 0) most = std::max(most, max(abs(grad)).item());
-    });
     if (most == 0 || std::isinf(most)) return most;
     unit = std::ldexp(1, std::clamp(std::ilogb(most), -1022, 1022));
     rest = norm_of(parameters, 1 / unit);
@@ -207,12 +205,10 @@ double clip_grad_norm(const Parameters& parameters, double max_norm) {
   }
   if (norm <= max_norm) return norm;
   const double scale = max_norm / (norm + 1e-6);  // as PyTorch
-  if (scale > 1e-30) {
-    replace_grads(parameters, [&](const Tensor& grad) { return grad * scale; });
-  } else {  // a factor that is no float, or no double with all its digits
-    replace_grads(parameters,
-                  [&](const Tensor& grad) { return (grad.to(f64) * (1 / unit) * (max_norm / rest)).to(grad.dtype()); });
-  }
+  replace_grads(parameters, [&](const Tensor& grad) {
+    if (scale > 1e-30) return grad * scale;  // else a factor that is no float, or no double with all its digits
+    return (grad.to(f64) * (1 / unit) * (max_norm / rest)).to(grad.dtype());
+  });
   return norm;
 }
 
