@@ -59,10 +59,8 @@ Moments merge_workers(const data::WorkerShare& share, const Communicator* merged
 }
 
 int64_t precise_bn(Module& model, const std::function<void()>& passes, const PreciseOptions& options) {
-  struct Estimate {
-    Moments merged, within;  // within: the sums over the batches of their degrees of freedom and of their M2
-  };
-  std::map<Norm*, Estimate> estimates;
+  // Of all that a layer receives; and, as count and M2, the sums over the batches of their degrees of freedom and M2.
+  std::map<Norm*, std::pair<Moments, Moments>> estimates;
   const NoGrad unrecorded;
   const CollectMoments add = [&](Norm& norm, const auto&, const Moments& m) {
     auto& [merged, within] = estimates[&norm];
@@ -71,16 +69,13 @@ int64_t precise_bn(Module& model, const std::function<void()>& passes, const Pre
     merged = merge(merged, m);
   };
   collect_moments(model, options.frozen, false, add, passes);
-  int64_t count = 0;
+  const int64_t count = std::ssize(estimates);
   for_each_norm(model, [&](const std::string&, Norm& norm) {  // in an order that is the same for all workers
     const auto found = estimates.extract(&norm);
     if (!found) return;
-    ++count;
-    const Communicator* own = norm.grouping.samples.comm;
-    const Moments merged = merge_workers(options.worker, own, found.mapped().merged);
-    const Moments of_var = options.variance == PreciseVariance::merged
-                               ? merged
-                               : merge_workers(options.worker, own, found.mapped().within);
+    const auto share = [&](const Moments& m) { return merge_workers(options.worker, norm.grouping.samples.comm, m); };
+    const auto& [all, within] = found.mapped();
+    const Moments merged = share(all), of_var = options.variance == PreciseVariance::merged ? merged : share(within);
     const auto put = [seen = gt(merged.count, 0)](const Tensor& population, const Tensor& value) {
       const Tensor old = view::reshape(population, value.shape());  // stays, for a domain that was not seen
       population.copy_from(view::reshape(where(seen, value, old), population.shape()));
