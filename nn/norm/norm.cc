@@ -134,18 +134,6 @@ Norm::Norm(int64_t channels, const NormSettings& settings) : NormSettings(settin
   if (has_population()) reset_population();
 }
 
-ThreadTensor& ThreadTensor::operator=(const Tensor& x) {
-  const std::lock_guard lock(mutex_);
-  of_thread_[std::this_thread::get_id()] = x;
-  return *this;
-}
-
-ThreadTensor::operator Tensor() const {
-  const std::lock_guard lock(mutex_);
-  const auto own = of_thread_.find(std::this_thread::get_id());
-  return own == of_thread_.end() ? Tensor() : own->second;
-}
-
 void Norm::check_settings(const char* name) const {
   const auto want = [=, this]<class... Args>(bool condition, fmt::format_string<Args...> message, Args&&... args) {
     if (!condition) fail(name ? name : type(), message, std::forward<Args>(args)...);

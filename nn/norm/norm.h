@@ -63,13 +63,17 @@ class ThreadTensor {
   ThreadTensor() = default;
   ThreadTensor(const ThreadTensor& other) { *this = Tensor(other); }
   ThreadTensor& operator=(const ThreadTensor& other) { return *this = Tensor(other); }
-  ThreadTensor& operator=(const Tensor& x);
-  operator Tensor() const;
-  bool defined() const { return Tensor(*this).defined(); }
+  ThreadTensor& operator=(const Tensor& x) { return own() = x, *this; }
+  operator Tensor() const { return own(); }
+  bool defined() const { return own().defined(); }
 
  private:
+  Tensor& own() const {  // it stays where it is when other threads get theirs
+    const std::lock_guard lock(mutex_);
+    return of_thread_[std::this_thread::get_id()];
+  }
   mutable std::mutex mutex_;
-  std::map<std::thread::id, Tensor> of_thread_;
+  mutable std::map<std::thread::id, Tensor> of_thread_;
 };
 
 struct Conv2d;
