@@ -20,11 +20,11 @@ std::string join(const std::string& path, const std::string& name) {
 
 struct Members {
   std::mutex mutex;
-  std::set<const void*> places;
+  std::set<const Member*, std::less<>> all;
 };
 Members& members() {
-  static auto* const all = new Members;  // never destroyed: parameters may have static lifetime
-  return *all;
+  static auto* const here = new Members;  // never destroyed: parameters may have static lifetime
+  return *here;
 }
 
 // Calls f(path, tensor, whether it is a parameter) for each parameter and buffer that is there. Throws, before the
@@ -44,17 +44,21 @@ void for_each_tensor(Module& model, F&& f) {
   });
   std::set<const void*> listed;
   for (const auto& [path, tensor, is_parameter] : all) listed.insert(tensor->identity());
+  std::unique_lock lock(members().mutex);
   for (auto it = ends.rbegin(); it != ends.rend(); ++it) {  // inner ones before those around them
     const auto& [module, end] = *it;
-    for (const Member* x : Member::between(module, end)) {
-      if (!x->defined() || listed.contains(x->identity())) continue;
+    auto at = members().all.lower_bound<const void*>(module);
+    for (; at != members().all.end() && std::less<>()(*at, end); ++at) {
+      const Tensor& x = **at;
+      if (!x.defined() || listed.contains(x.identity())) continue;
       const std::string& path = paths[module];
       fail(module->type(),
            "{}holds a tensor of shape {} that visit() does not list: name the member in NORMA_VISIT, or "
            "hold it by a pointer if it is to be neither trained nor saved",
-           path.empty() ? "" : fmt::format("(at '{}') ", path), x->shape());
+           path.empty() ? "" : fmt::format("(at '{}') ", path), x.shape());
     }
   }
+  lock.unlock();
   for (const auto& [path, tensor, is_parameter] : all)
     if (tensor->defined()) f(path, *tensor, is_parameter);
 }
@@ -89,19 +93,11 @@ void convert(Module& model, Target target, bool with_buffers) {
 
 void Member::enter() const {
   const std::lock_guard lock(members().mutex);
-  members().places.insert(this);
+  members().all.insert(this);
 }
 void Member::leave() const {
   const std::lock_guard lock(members().mutex);
-  members().places.erase(this);
-}
-PoolVector<const Member*> Member::between(const void* begin, const void* end) {
-  const std::lock_guard lock(members().mutex);
-  const auto& all = members().places;
-  PoolVector<const Member*> found;
-  for (auto at = all.lower_bound(begin); at != all.end() && std::less<>()(*at, end); ++at)
-    found.push_back(static_cast<const Member*>(*at));
-  return found;
+  members().all.erase(this);
 }
 
 std::string Visitor::next(std::string_view& names) {

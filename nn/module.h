@@ -34,7 +34,6 @@ class Member : public Tensor {
   Member& operator=(const Member&) = default;
   Member& operator=(Member&&) = default;
   ~Member() { leave(); }
-  static PoolVector<const Member*> between(const void* begin, const void* end);  // those in this memory
 
  protected:
   Member() { enter(); }
