@@ -129,10 +129,7 @@ Progress load_checkpoint(const std::string& path, const TrainingRun& run) {
     if (option.then != option.now) differences += fmt::format("\n  {}: {}, now {}", key, option.then, option.now);
   check(differences.empty(), op, "was made with other options:{}", differences);
 
-  NamedTensors optimizer;
-  for (const auto& [name, x] : file.tensors)
-    if (name.starts_with("optimizer/")) optimizer.emplace_back(name.substr(10), x);
-  Optimizer::check_state(op, optimizer);
+  Optimizer::check_state(op, file.tensors, "optimizer/");
   Progress progress{.metadata = metadata};
   if (const Tensor* at = file.find("progress"); at && at->dtype() == i64 && at->shape() == Shape{3}) {
     const auto [epoch, batch, step] = words_of(file, "progress");

@@ -143,13 +143,13 @@ NamedTensors Optimizer::state() const {
   return result;
 }
 
-void Optimizer::check_state(std::string_view op, const NamedTensors& state) {
+void Optimizer::check_state(std::string_view op, const NamedTensors& state, std::string_view prefix) {
   for (const auto& [name, x] : state) {
-    if (!x.defined() || x.numel() != 1) continue;  // assign() tells
+    if (!name.starts_with(prefix) || !x.defined() || x.numel() != 1) continue;  // assign() tells
     if (name == "lr" || name.ends_with("/lr")) check_lr(op, x.item());
     if (!name.ends_with("/step") || x.dtype() != i64) continue;
     const int64_t step = x.to_vector<int64_t>()[0];
-    check(step >= 0 && step < INT64_MAX, op, "'{}' is {}: want a count of steps", name, step);
+    check(step >= 0 && step < INT64_MAX, op, "'{}' is {}: want a count of steps", name.substr(prefix.size()), step);
   }
 }
 

@@ -77,8 +77,9 @@ class Optimizer {
   // numbers that can have been; it lists all that do not fit and then changes nothing.
   NamedTensors state() const;
   void load_state(const NamedTensors& state);
-  // Throws in the name of `op` where the rate is one that set_lr refuses, or a count of steps negative.
-  static void check_state(std::string_view op, const NamedTensors& state);
+  // Throws in the name of `op` where the rate is one that set_lr refuses, or a count of steps negative, of what has a
+  // name that begins so.
+  static void check_state(std::string_view op, const NamedTensors& state, std::string_view prefix = "");
 
  protected:
   struct Slot {
