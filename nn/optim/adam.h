@@ -33,8 +33,6 @@ class Adam : public Optimizer {
           "betas of {} and {}: want two in [0, 1)", o_.beta1, o_.beta2);
     check(std::isfinite(o_.eps) && o_.eps >= 0, name, "an eps of {}: want a number of at least 0", o_.eps);
   }
-
- protected:
   void update(const Batch& batch) override {
     PoolVector<AdamStep> steps;
     for (size_t i = 0; i < batch.parameters.size(); ++i)
