@@ -58,9 +58,10 @@ void average_gradients(Communicator& me, const Optimizer& optimizer) {
       grads.push_back(p.grad().defined() ? p.grad() : zeros_like(p));
     }
     if (parameters.empty()) continue;
-    const Tensor all = together(grads);
+    Tensor all = together(grads);
     me.all_reduce(all);
-    const std::vector<Tensor> means = apart(all * (1.0 / me.size()), grads);
+    all *= 1.0 / me.size();
+    const std::vector<Tensor> means = apart(all, grads);
     for (size_t i = 0; i < means.size(); ++i) parameters[i].set_grad(means[i].to(parameters[i].device()));
   }
 }
