@@ -1,6 +1,7 @@
 #include "norma/core/workers.h"
 
 #include <atomic>
+#include <bit>
 #include <chrono>
 #include <condition_variable>
 #include <cstring>
@@ -28,15 +29,11 @@ constexpr double kMostSeconds = 1e8;  // more are as good as for ever, and too m
 
 // ---- sums along the tree ----
 
-// The sum of ranks [low, high) is that of [low, middle) and [middle, high).
-int middle(int low, int high) {
-  int half = 1;
-  while (2 * half < high - low) half *= 2;
-  return low + half;
-}
-
 struct Node {
   int low, high;
+  int size() const { return high - low; }
+  // The sum of ranks [low, high) is that of [low, middle) and [middle, high).
+  int middle() const { return low + static_cast<int>(std::bit_ceil(static_cast<unsigned>(size())) / 2); }
   bool operator==(const Node&) const = default;
 };
 
@@ -44,14 +41,8 @@ struct Node {
 void nodes_inside(int begin, int end, Node of, std::vector<Node>& nodes) {
   if (of.high <= begin || of.low >= end) return;
   if (begin <= of.low && of.high <= end) return nodes.push_back(of);
-  const int m = middle(of.low, of.high);
-  nodes_inside(begin, end, {of.low, m}, nodes);
-  nodes_inside(begin, end, {m, of.high}, nodes);
-}
-
-template <class T>
-void add(const T* from, T* to, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) to[i] += from[i];
+  nodes_inside(begin, end, {of.low, of.middle()}, nodes);
+  nodes_inside(begin, end, {of.middle(), of.high}, nodes);
 }
 
 // to[0 ... n) = the sum of a node. known(node): where its sum lies, or null where it is that of the nodes below.
@@ -62,19 +53,19 @@ void sum_node(Node node, const Known& known, T* to, T* memory, int64_t n) {
     std::copy_n(sum, n, to);
     return;
   }
-  const int m = middle(node.low, node.high);
-  sum_node({node.low, m}, known, to, memory, n);
-  if (const T* right = known({m, node.high})) return add(right, to, n);
-  sum_node({m, node.high}, known, memory, memory + n, n);
-  add<T>(memory, to, n);
+  const Node left = {node.low, node.middle()}, right = {node.middle(), node.high};
+  sum_node(left, known, to, memory, n);
+  const T* sum = known(right);
+  if (!sum) sum_node(right, known, memory, memory + n, n);
+  if (!sum) sum = memory;
+  for (int64_t i = 0; i < n; ++i) to[i] += sum[i];
 }
 
 // put(from, sum, n) is given the sum of a node for parts [from, from + n) of n elements; known(node) is where the first
 // element lies.
 template <class T, class Known, class Put>
 void sum_all(Node node, int64_t count, const Known& known, const Put& put) {
-  int levels = 1;
-  for (int n = node.high - node.low; n > 1; n = (n + 1) / 2) ++levels;
+  const int levels = 1 + std::bit_width(static_cast<unsigned>(node.size() - 1));
   parallel_for((count + kBlock - 1) / kBlock, 4, [&](int64_t begin, int64_t end) {
     PoolVector<T> memory(static_cast<size_t>((levels + 1) * kBlock));
     for (int64_t block = begin; block < end; ++block) {
