@@ -229,8 +229,20 @@ class Group {
             static_cast<size_t>(x.bytes())};
   }
   void exchange(std::span<const Transport::Message> send, std::span<const Transport::Message> receive) const {
+    if (processes_.size() == 1) return;
     const int tag = tag_ << Transport::kCallBits | calls_[0].hash(meeting_.load(std::memory_order_relaxed));
     team_.settings.transport->exchange(calls_[0].op, tag, send, receive, team_.settings.timeout);
+  }
+
+  // Sends part(here_) to the other processes, and gets part(i) of each.
+  void exchange_parts(const auto& part) const {
+    std::vector<Transport::Message> send, receive;
+    for (size_t i = 0; i < processes_.size(); ++i) {
+      if (i == here_) continue;
+      send.push_back({processes_[i], part(here_)});
+      receive.push_back({processes_[i], part(i)});
+    }
+    exchange(send, receive);
   }
 
   void gather_all() {
@@ -242,15 +254,7 @@ class Group {
     };
     for (size_t i = 0; i < calls_.size() && each > 0; ++i)
       std::memcpy(part(here_).data() + i * each, bytes_of(calls_[i].x).data(), each);
-    if (processes_.size() > 1) {
-      std::vector<Transport::Message> send, receive;
-      for (size_t i = 0; i < processes_.size(); ++i) {
-        if (i == here_) continue;
-        send.push_back({processes_[i], part(here_)});
-        receive.push_back({processes_[i], part(i)});
-      }
-      exchange(send, receive);
-    }
+    exchange_parts(part);
     for (size_t i = 1; i < calls_.size() && each > 0; ++i)
       std::memcpy(bytes_of(calls_[i].all).data(), all.data(), all.size());
   }
@@ -259,13 +263,11 @@ class Group {
     const size_t from = static_cast<size_t>(process_of(root));
     const bool here = from == here_;
     const std::span<std::byte> source = bytes_of(calls_[here ? static_cast<size_t>(root - bounds_[here_]) : 0].x);
-    if (processes_.size() > 1) {
-      std::vector<Transport::Message> send, receive;
-      if (!here) receive.push_back({processes_[from], source});
-      for (size_t i = 0; i < processes_.size() && here; ++i)
-        if (i != here_) send.push_back({processes_[i], source});
-      exchange(send, receive);
-    }
+    std::vector<Transport::Message> send, receive;
+    if (!here) receive.push_back({processes_[from], source});
+    for (size_t i = 0; i < processes_.size() && here; ++i)
+      if (i != here_) send.push_back({processes_[i], source});
+    exchange(send, receive);
     for (const Call& call : calls_)
       if (!source.empty() && bytes_of(call.x).data() != source.data())
         std::memcpy(bytes_of(call.x).data(), source.data(), source.size());
@@ -285,58 +287,46 @@ class Group {
     if (processes_.size() == 1) return sum_all<T>(root, n, of_worker, to_workers);
 
     // Each process adds up what it can; a slice of the elements, or all of them, are then added up by one process.
-    const std::vector<Node>& mine = nodes_[here_];
-    PoolVector<T> partial(mine.size() * static_cast<size_t>(n));
-    for (size_t k = 0; k < mine.size(); ++k)
-      sum_all<T>(mine[k], n, of_worker, [&](int64_t from, const T* sum, int64_t count) {
-        std::copy_n(sum, count, partial.data() + static_cast<int64_t>(k) * n + from);
-      });
-    const auto bytes = [](T* data, int64_t count) {
-      return std::as_writable_bytes(std::span(data, static_cast<size_t>(count)));
-    };
     const bool small = n * static_cast<int64_t>(sizeof(T)) <= kSmall;
     const int64_t parts = std::ssize(processes_);
-    const auto begin = [&](size_t i) { return small ? 0 : n * static_cast<int64_t>(i) / parts; };
-    const auto end = [&](size_t i) { return small ? n : n * static_cast<int64_t>(i + 1) / parts; };
-    const int64_t first = begin(here_), length = end(here_) - first;
-    size_t others = 0;
-    for (const auto& nodes : nodes_) others += nodes.size();
-    PoolVector<T> received(others * static_cast<size_t>(length));  // a row for each node, those here left out
-    std::vector<std::pair<Node, const T*>> known;
+    const auto part = [&](T* x, size_t i) {  // of n elements from x on: those that process i adds up
+      const int64_t begin = small ? 0 : n * static_cast<int64_t>(i) / parts;
+      const int64_t end = small ? n : n * static_cast<int64_t>(i + 1) / parts;
+      return std::span(x + begin, static_cast<size_t>(end - begin));
+    };
+    const std::vector<Node>& mine = nodes_[here_];
+    PoolVector<T> partial(mine.size() * static_cast<size_t>(n));
+    const auto sum_of = [&](size_t k) { return partial.data() + static_cast<int64_t>(k) * n; };
+    std::vector<std::pair<Node, const T*>> known;  // sums, and where their part that is added up here lies
+    for (size_t k = 0; k < mine.size(); ++k) {
+      sum_all<T>(mine[k], n, of_worker,
+                 [&](int64_t from, const T* sum, int64_t count) { std::copy_n(sum, count, sum_of(k) + from); });
+      known.emplace_back(mine[k], part(sum_of(k), here_).data());
+    }
+    const std::span<T> slice = part(own[0], here_);
+    std::vector<PoolVector<T>> received;
     std::vector<Transport::Message> send, receive;
-    T* row = received.data();
-    for (size_t i = 0; i < processes_.size(); ++i)
-      for (size_t k = 0; k < nodes_[i].size(); ++k) {
-        if (i == here_) {
-          known.emplace_back(nodes_[i][k], partial.data() + static_cast<int64_t>(k) * n + first);
-          continue;
-        }
-        known.emplace_back(nodes_[i][k], row);
-        receive.push_back({processes_[i], bytes(row, length)});
-        row += length;
+    for (size_t i = 0; i < processes_.size(); ++i) {
+      if (i == here_) continue;
+      for (size_t k = 0; k < mine.size(); ++k)
+        send.push_back({processes_[i], std::as_writable_bytes(part(sum_of(k), i))});
+      for (const Node& node : nodes_[i]) {
+        const std::span<T> row = received.emplace_back(slice.size());
+        known.emplace_back(node, row.data());
+        receive.push_back({processes_[i], std::as_writable_bytes(row)});
       }
-    for (size_t i = 0; i < processes_.size(); ++i)
-      for (size_t k = 0; k < mine.size() && i != here_; ++k)
-        send.push_back(
-            {processes_[i], bytes(partial.data() + static_cast<int64_t>(k) * n + begin(i), end(i) - begin(i))});
+    }
     exchange(send, receive);
     sum_all<T>(
-        root, length,
+        root, std::ssize(slice),
         [&](Node node) -> const T* {
           for (const auto& [of, sum] : known)
             if (of == node) return sum;
           return nullptr;
         },
-        [&](int64_t from, const T* sum, int64_t count) { to_workers(first + from, sum, count); });
+        [&](int64_t from, const T* sum, int64_t count) { to_workers(slice.data() - own[0] + from, sum, count); });
     if (small) return;
-    send.clear();
-    receive.clear();
-    for (size_t i = 0; i < processes_.size(); ++i) {
-      if (i == here_) continue;
-      send.push_back({processes_[i], bytes(own[0] + first, length)});
-      receive.push_back({processes_[i], bytes(own[0] + begin(i), end(i) - begin(i))});
-    }
-    exchange(send, receive);
+    exchange_parts([&](size_t i) { return std::as_writable_bytes(part(own[0], i)); });
     for (size_t k = 1; k < own.size(); ++k) std::copy_n(own[0], n, own[k]);
   }
 
