@@ -83,18 +83,21 @@ void sum_all(Node node, int64_t count, const Known& known, const Put& put) {
 // ---- where workers meet ----
 
 // What all communicators of a run share.
+class Group;
 struct Team {
   WorkerSettings settings;
   std::atomic<bool> failed{false};  // a worker has thrown
   std::atomic<bool> broken{false};  // an exchange has failed: where all stand is not known any more
   std::atomic<int> next_tag{1};     // 0 is that of all workers
+  std::mutex mutex{};
+  std::map<int, std::shared_ptr<Group>> groups{};  // by tag: those that have been split off, if a worker is here
 
   int process() const { return settings.transport ? settings.transport->process() : 0; }
-  // Numbers for so many new communicators, which no other process gives away.
-  int reserve_tags(int64_t count) {
-    const int first = next_tag.fetch_add(static_cast<int>(count));
-    check(first + count <= kTagsOfProcess, "split", "more than {} communicators", kTagsOfProcess);
-    return process() * kTagsOfProcess + first;
+  // A number for a new communicator, which no other process gives away.
+  int new_tag() {
+    const int number = next_tag++;
+    check(number < kTagsOfProcess, "split", "more than {} communicators", kTagsOfProcess);
+    return process() * kTagsOfProcess + number;
   }
 };
 
@@ -117,9 +120,14 @@ struct Call {
 // The workers of one communicator that are in this process. The last of them to come does the work for all.
 class Group {
  public:
-  // Ranks [bounds[i], bounds[i + 1]) are in process processes[i].
-  Group(Team& team, int tag, std::vector<int> processes, std::vector<int> bounds)
-      : team_(team), tag_(tag), processes_(std::move(processes)), bounds_(std::move(bounds)) {
+  // places: each rank's process. Those of one process are neighbours.
+  Group(Team& team, int tag, const std::vector<int>& places) : team_(team), tag_(tag) {
+    for (size_t rank = 0; rank < places.size(); ++rank) {
+      if (rank > 0 && places[rank] == places[rank - 1]) continue;
+      processes_.push_back(places[rank]);
+      bounds_.push_back(static_cast<int>(rank));
+    }
+    bounds_.push_back(static_cast<int>(places.size()));
     here_ = std::find(processes_.begin(), processes_.end(), team.process()) - processes_.begin();
     calls_.resize(static_cast<size_t>(bounds_[here_ + 1] - bounds_[here_]));
     for (size_t i = 0; i < processes_.size(); ++i)
@@ -128,10 +136,11 @@ class Group {
 
   int size() const { return bounds_.back(); }
   Team& team() const { return team_; }
-  int process_of(int rank) const {
-    return static_cast<int>(std::upper_bound(bounds_.begin(), bounds_.end(), rank) - bounds_.begin()) - 1;
+  // The index of a rank's process.
+  size_t place_of(int rank) const {
+    return static_cast<size_t>(std::upper_bound(bounds_.begin(), bounds_.end(), rank) - bounds_.begin()) - 1;
   }
-  int process_number(int rank) const { return processes_[static_cast<size_t>(process_of(rank))]; }
+  int process_of(int rank) const { return processes_[place_of(rank)]; }
 
   void gather(int rank, const Tensor& x, const Tensor& all) {
     meet(rank, {"all_gather", x, all}, [&] { gather_all(); });
@@ -145,30 +154,6 @@ class Group {
   }
   void spread(int rank, const Tensor& x, int root) {
     meet(rank, {"broadcast", x, {}, root}, [&] { spread_all(root); });
-  }
-  // Of all workers, by rank: the communicator that each is in, with the tags from `tag` on.
-  std::shared_ptr<Group> split(int rank, const std::vector<int64_t>& colors, int tag) {
-    meet(rank, {"split", Tensor({0}, u8), {}}, [&] {
-      std::map<int64_t, std::pair<std::vector<int>, std::vector<int>>> places;  // processes and bounds, by color
-      for (int r = 0; r < size(); ++r) {
-        auto& [processes, bounds] = places[colors[static_cast<size_t>(r)]];
-        if (bounds.empty()) bounds.push_back(0);
-        if (processes.empty() || processes.back() != process_number(r)) {
-          processes.push_back(process_number(r));
-          bounds.push_back(bounds.back());
-        }
-        ++bounds.back();
-      }
-      parts_.clear();
-      int next = tag;
-      for (auto& [color, place] : places) {
-        auto& [processes, bounds] = place;
-        const bool local = std::find(processes.begin(), processes.end(), team_.process()) != processes.end();
-        if (local) parts_[color] = std::make_shared<Group>(team_, next, processes, bounds);
-        ++next;
-      }
-    });
-    return parts_.at(colors[static_cast<size_t>(rank)]);
   }
 
  private:
@@ -260,7 +245,7 @@ class Group {
   }
 
   void spread_all(int root) {
-    const size_t from = static_cast<size_t>(process_of(root));
+    const size_t from = place_of(root);
     const bool here = from == here_;
     const std::span<std::byte> source = bytes_of(calls_[here ? static_cast<size_t>(root - bounds_[here_]) : 0].x);
     std::vector<Transport::Message> send, receive;
@@ -332,7 +317,7 @@ class Group {
 
   Team& team_;
   const int tag_;
-  const std::vector<int> processes_, bounds_;
+  std::vector<int> processes_, bounds_;   // ranks [bounds_[i], bounds_[i + 1]) are in process processes_[i]
   size_t here_ = 0;                       // the index of this process
   std::vector<std::vector<Node>> nodes_;  // of each process: what it can add up by itself
 
@@ -342,7 +327,6 @@ class Group {
   size_t arrived_ = 0;
   std::atomic<uint64_t> meeting_{0};
   std::exception_ptr error_;
-  std::map<int64_t, std::shared_ptr<Group>> parts_;  // of the last split, by color
 };
 
 class Member final : public Communicator {
@@ -352,17 +336,19 @@ class Member final : public Communicator {
   int size() const override { return group_->size(); }
 
   Communicator& split(int64_t color) override {
-    const std::vector<int64_t> colors = all_gather(tensor<int64_t>({color}, {})).to_vector<int64_t>();
-    std::map<int64_t, int64_t> count;
-    int rank = 0;
-    for (int r = 0; r < size(); ++r) {
-      ++count[colors[static_cast<size_t>(r)]];
-      rank += r < rank_ && colors[static_cast<size_t>(r)] == color;
-    }
-    const Tensor tag({}, i64);
-    if (first()) tag.fill(group_->team().reserve_tags(std::ssize(count)));
-    broadcast(tag);
-    parts_.push_back(std::make_unique<Member>(group_->split(rank_, colors, static_cast<int>(tag.item())), rank));
+    const auto of_all = [&](int64_t own) { return all_gather(tensor<int64_t>({own}, {})).to_vector<int64_t>(); };
+    const std::vector<int64_t> colors = of_all(color);
+    std::vector<int> places;  // of those of this color
+    for (int r = 0; r < size(); ++r)
+      if (colors[static_cast<size_t>(r)] == color) places.push_back(group_->process_of(r));
+    const auto rank = static_cast<int>(std::count(colors.begin(), colors.begin() + rank_, color));
+    Team& team = group_->team();
+    const std::vector<int64_t> tags = of_all(rank == 0 ? team.new_tag() : 0);  // the first of a color gives theirs
+    const int64_t tag = tags[std::find(colors.begin(), colors.end(), color) - colors.begin()];
+    const std::lock_guard lock(team.mutex);
+    std::shared_ptr<Group>& group = team.groups[static_cast<int>(tag)];
+    if (!group) group = std::make_shared<Group>(team, static_cast<int>(tag), places);
+    parts_.push_back(std::make_unique<Member>(group, rank));
     return *parts_.back();
   }
 
@@ -398,13 +384,11 @@ void run_workers(const WorkerSettings& settings, const std::function<void(Commun
 
   Team team{settings};
   team.settings.timeout = std::min(settings.timeout, kMostSeconds);
-  std::vector<int> numbers, bounds = {0};
-  for (int i = 0; i < processes; ++i) {
-    numbers.push_back(i);
-    bounds.push_back(static_cast<int>(int64_t{settings.count} * (i + 1) / processes));
-  }
-  const auto world = std::make_shared<Group>(team, 0, numbers, bounds);
-  const int begin = bounds[static_cast<size_t>(process)], local = bounds[static_cast<size_t>(process) + 1] - begin;
+  std::vector<int> places;
+  for (int i = 0; i < processes; ++i) places.resize(int64_t{settings.count} * (i + 1) / processes, i);
+  const auto world = std::make_shared<Group>(team, 0, places);
+  const auto begin = static_cast<int>(std::find(places.begin(), places.end(), process) - places.begin());
+  const auto local = static_cast<int>(std::count(places.begin(), places.end(), process));
   // So that the process's generator, and the workers of the next run, draw other numbers than these.
   const Generator::State state =
       settings.count > 1 ? default_generator().reserve(int64_t{1} << 40) : default_generator().state();
