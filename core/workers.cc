@@ -389,54 +389,50 @@ void run_workers(const WorkerSettings& settings, const std::function<void(Commun
   const auto world = std::make_shared<Group>(team, 0, places);
   const auto begin = static_cast<int>(std::find(places.begin(), places.end(), process) - places.begin());
   const auto local = static_cast<int>(std::count(places.begin(), places.end(), process));
+  if (settings.count == 1) {
+    Member me(world, 0);
+    return f(me);
+  }
   // So that the process's generator, and the workers of the next run, draw other numbers than these.
-  const Generator::State state =
-      settings.count > 1 ? default_generator().reserve(int64_t{1} << 40) : default_generator().state();
+  const Generator::State state = default_generator().reserve(int64_t{1} << 40);
   const int threads = num_threads();
 
   std::mutex mutex;
   std::condition_variable ended;
   int running = local;
   std::string failure;
+  const auto fails = [&](int i, std::string_view message) {
+    const std::lock_guard lock(mutex);
+    if (team.failed.exchange(true)) return;
+    failure = fmt::format("worker {} of {}{}: {}", begin + i, settings.count,
+                          processes > 1 ? fmt::format(" (process {})", process) : "", message);
+    if (processes > 1) transport->abort(failure);
+  };
   const auto work = [&](int i) {
     is_worker = true;
-    std::optional<ThreadGenerator> generator;
-    if (settings.count > 1) generator.emplace(state, begin + i);
+    const ThreadGenerator generator(state, begin + i);
     std::optional<ThreadShare> share;
     if (local > 1) share.emplace(std::max(1, threads * (i + 1) / local - threads * i / local));
-    const auto fails = [&](std::string_view message) {
-      const std::lock_guard lock(mutex);
-      if (team.failed.exchange(true)) return;
-      failure = fmt::format("worker {} of {}{}: {}", begin + i, settings.count,
-                            processes > 1 ? fmt::format(" (process {})", process) : "", message);
-      if (processes > 1) transport->abort(failure);
-    };
     try {
       Member me(world, begin + i);
       f(me);
     } catch (const std::exception& error) {
-      fails(error.what());
+      fails(i, error.what());
     } catch (...) {
-      fails("an exception that is no std::exception");
+      fails(i, "an exception that is no std::exception");
     }
-    is_worker = false;
     const std::lock_guard lock(mutex);
     --running;
     ended.notify_all();
   };
-  if (settings.count == 1) {
-    Member me(world, 0);
-    return f(me);
-  }
   std::vector<std::jthread> workers;
   for (int i = 0; i < local; ++i) {
     try {
       workers.emplace_back(work, i);
     } catch (const std::system_error& error) {
+      fails(i, fmt::format("gets no thread: {}", error.what()));
       const std::lock_guard lock(mutex);
-      if (!team.failed.exchange(true)) failure = fmt::format("worker {} gets no thread: {}", begin + i, error.what());
       running -= local - i;
-      if (processes > 1) transport->abort(failure);
       break;
     }
   }
