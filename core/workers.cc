@@ -105,10 +105,7 @@ struct Call {
   const char* op = nullptr;
   Tensor x, all;  // all: where a gather goes
   int root = 0;
-  bool operator==(const Call& other) const {
-    return std::string_view(op) == other.op && x.shape() == other.x.shape() && x.dtype() == other.x.dtype() &&
-           root == other.root;
-  }
+  auto key() const { return std::tuple(std::string_view(op), x.dtype(), x.shape(), root); }
   std::string str() const { return fmt::format("{} of {} {}, root {}", op, x.dtype(), x.shape(), root); }
   // Of the call and how many came before: with another process that calls something else, messages do not match.
   int hash(uint64_t before) const {
@@ -170,7 +167,7 @@ class Group {
     } else {
       try {
         for (const Call& other : calls_)
-          if (!(other == calls_[own]))
+          if (other.key() != calls_[own].key())
             fail(calls_[own].op, "the workers do not call the same: {} and {}", other.str(), calls_[own].str());
         lead();
       } catch (...) {
