@@ -22,21 +22,18 @@ namespace {
 
 // Size classes: eight steps to an octave (at most 12.5 % is lost to rounding), from 64 bytes up.
 constexpr size_t kMinBlock = 64;
-constexpr int kStepsPerOctave = 8;
 constexpr size_t kHugePage = size_t{2} << 20;
 
-struct SizeClass {
-  size_t bytes;
-  size_t index;
-};
+size_t class_of(size_t bytes) {
+  const size_t last = std::max<size_t>(bytes, 1) - 1;
+  // 2^octave <= last < 2^(octave+1); but 9 from 0 up, so that no step is less than kMinBlock. The steps before the last
+  // byte are 8 ... 15, in the lowest octave 0 ... 15.
+  const size_t octave = std::max<size_t>(std::bit_width(last), 10) - 1;
+  return (octave - 9) * 8 + (last >> (octave - 3));
+}
 
-SizeClass size_class(size_t bytes) {
-  bytes = std::max(bytes, kMinBlock);
-  // 2^octave < bytes <= 2^(octave+1); but 9 from 0 up, so that no step is less than kMinBlock.
-  const int octave = std::max<int>(std::bit_width(bytes - 1) - 1, 9);
-  const size_t step = (size_t{1} << octave) / kStepsPerOctave;
-  const size_t steps = (bytes + step - 1) / step;  // 9 ... 16, in the lowest octave 1 ... 16
-  return {steps * step, static_cast<size_t>(octave - 9) * kStepsPerOctave + steps - 1};
+int64_t bytes_of_class(size_t index) {
+  return static_cast<int64_t>(index < 8 ? (index + 1) * kMinBlock : (index % 8 + 9) << (index / 8 + 5));
 }
 
 void* system_allocate(size_t bytes, int) {
@@ -44,11 +41,6 @@ void* system_allocate(size_t bytes, int) {
   void* block = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
   if (block && bytes >= kHugePage) madvise(block, bytes, MADV_HUGEPAGE);  // fewer TLB misses; failure is harmless
   return block;
-}
-
-// The bytes of a class, by its index.
-int64_t bytes_of_class(size_t index) {
-  return static_cast<int64_t>(index < 8 ? (index + 1) * kMinBlock : (index % 8 + 9) << (index / 8 + 5));
 }
 
 }  // namespace
@@ -60,28 +52,29 @@ MemoryPool::MemoryPool()
 
 void* MemoryPool::allocate(size_t bytes) {
   check(bytes < size_t{1} << 62, "memory", "cannot allocate {} bytes", bytes);
-  const SizeClass wanted = size_class(bytes);
+  const size_t wanted = class_of(bytes);
+  const int64_t size = bytes_of_class(wanted);
   void* block = nullptr;
   bool poison;
   {
     std::lock_guard lock(mutex_);
-    check(--until_failure_ != 0, "memory", "cannot allocate {} bytes: a failure that a test asked for", wanted.bytes);
-    const int64_t in_use = stats_.bytes_in_use + static_cast<int64_t>(wanted.bytes);
-    check(in_use <= limit_, "memory", "cannot allocate {} bytes: {} are in use, the limit is {}", wanted.bytes,
+    check(--until_failure_ != 0, "memory", "cannot allocate {} bytes: a failure that a test asked for", size);
+    const int64_t in_use = stats_.bytes_in_use + size;
+    check(in_use <= limit_, "memory", "cannot allocate {} bytes: {} are in use, the limit is {}", size,
           stats_.bytes_in_use, limit_);
-    block = take_cached(wanted.index, std::max(most_in_use_, in_use));
+    block = take_cached(wanted, std::max(most_in_use_, in_use));
     if (!block) {
-      block = source_.allocate(wanted.bytes, device_);
+      block = source_.allocate(size, device_);
       if (!block) {
         free_cached(0);
-        block = source_.allocate(wanted.bytes, device_);
+        block = source_.allocate(size, device_);
       }
-      check(block != nullptr, "memory", "cannot allocate {} bytes: {} are in use", wanted.bytes, stats_.bytes_in_use);
-      auto& list = free_[wanted.index];
-      if (++count_[wanted.index] > list.capacity()) list.reserve(2 * count_[wanted.index]);
-      if (!source_.asynchronous) ASAN_POISON_MEMORY_REGION(block, wanted.bytes);
+      check(block != nullptr, "memory", "cannot allocate {} bytes: {} are in use", size, stats_.bytes_in_use);
+      auto& list = free_[wanted];
+      if (++count_[wanted] > list.capacity()) list.reserve(2 * count_[wanted]);
+      if (!source_.asynchronous) ASAN_POISON_MEMORY_REGION(block, size);
       ++stats_.system_calls;
-      stats_.bytes_reserved += static_cast<int64_t>(wanted.bytes);
+      stats_.bytes_reserved += size;
     }
     ++stats_.allocations;
     stats_.bytes_in_use = in_use;
@@ -102,7 +95,7 @@ void* MemoryPool::take_cached(size_t index, int64_t most) {
     while (index < free_.size() && free_[index].empty()) ++index;
     const int64_t loss = index < free_.size() ? bytes_of_class(index) - bytes : most + 1;
     if (lost_ + loss > most) return free_cached(2 * most - bytes), nullptr;
-    lent_.push_back({free_[index].back(), index, loss});
+    lent_.emplace_back(free_[index].back(), index);
     lost_ += loss;
   }
   if (free_[index].empty()) return nullptr;
@@ -113,19 +106,19 @@ void* MemoryPool::take_cached(size_t index, int64_t most) {
 
 void MemoryPool::release(void* block, size_t bytes) noexcept {
   if (!block) return;
-  const SizeClass given = size_class(bytes);
-  if (!source_.asynchronous) ASAN_POISON_MEMORY_REGION(block, given.bytes);
+  size_t index = class_of(bytes);
+  const int64_t given = bytes_of_class(index);
+  if (!source_.asynchronous) ASAN_POISON_MEMORY_REGION(block, given);
   std::lock_guard lock(mutex_);
-  size_t index = given.index;
-  const auto lent = std::find_if(lent_.begin(), lent_.end(), [&](const Lent& entry) { return entry.block == block; });
+  const auto lent = std::find_if(lent_.begin(), lent_.end(), [&](const auto& entry) { return entry.first == block; });
   if (lent != lent_.end()) {
-    index = lent->index;
-    lost_ -= lent->loss;
+    index = lent->second;
+    lost_ -= bytes_of_class(index) - given;
     *lent = lent_.back();
     lent_.pop_back();
   }
   free_[index].push_back(block);
-  stats_.bytes_in_use -= static_cast<int64_t>(given.bytes);
+  stats_.bytes_in_use -= given;
 }
 
 MemoryStats MemoryPool::stats() const {

@@ -54,19 +54,14 @@ class MemoryPool {
   void fail_at(int64_t n);
 
  private:
-  struct Lent {  // a block that is in use for less than its size
-    void* block;
-    size_t index;  // its size class
-    int64_t loss;  // bytes beyond the class that was asked for
-  };
   void* take_cached(size_t index, int64_t most);
   void free_cached(int64_t room);
   const MemorySource source_;
   const int device_;
   mutable std::mutex mutex_;
-  std::array<std::vector<void*>, 512> free_;  // by size class, with room for
-  std::array<size_t, 512> count_{};           // all blocks of the class: release() allocates nothing
-  std::vector<Lent> lent_;                    // few, if any
+  std::array<std::vector<void*>, 512> free_;    // by size class, with room for
+  std::array<size_t, 512> count_{};             // all blocks of the class: release() allocates nothing
+  std::vector<std::pair<void*, size_t>> lent_;  // in use for less than their size, with their class: few, if any
   MemoryStats stats_;
   int64_t most_in_use_ = 0, lost_ = 0, limit_ = INT64_MAX;
   bool poison_ = false;
