@@ -55,13 +55,12 @@ void* MemoryPool::allocate(size_t bytes) {
   const size_t wanted = class_of(bytes);
   const int64_t size = bytes_of_class(wanted);
   void* block = nullptr;
-  bool poison;
   {
     std::lock_guard lock(mutex_);
     check(--until_failure_ != 0, "memory", "cannot allocate {} bytes: a failure that a test asked for", size);
     const int64_t in_use = stats_.bytes_in_use + size;
     check(in_use <= limit_, "memory", "cannot allocate {} bytes: {} are in use, the limit is {}", size,
-          stats_.bytes_in_use, limit_);
+          stats_.bytes_in_use, limit_.load());
     block = take_cached(wanted, std::max(most_in_use_, in_use));
     if (!block) {
       block = source_.allocate(size, device_);
@@ -80,10 +79,9 @@ void* MemoryPool::allocate(size_t bytes) {
     stats_.bytes_in_use = in_use;
     most_in_use_ = std::max(most_in_use_, in_use);
     stats_.peak_bytes = std::max(stats_.peak_bytes, in_use);
-    poison = poison_;
   }
   ASAN_UNPOISON_MEMORY_REGION(block, bytes);
-  if (poison) source_.fill(block, 0xFF, bytes, device_);
+  if (poison_) source_.fill(block, 0xFF, bytes, device_);
   return block;
 }
 
@@ -143,21 +141,6 @@ void MemoryPool::free_cached(int64_t room) {
       source_.release(free_[i].back(), device_);
       stats_.bytes_reserved -= bytes_of_class(i);
     }
-}
-
-bool MemoryPool::set_poison(bool on) {
-  std::lock_guard lock(mutex_);
-  return std::exchange(poison_, on);
-}
-
-void MemoryPool::fail_at(int64_t n) {
-  std::lock_guard lock(mutex_);
-  until_failure_ = n;
-}
-
-int64_t MemoryPool::set_limit(int64_t bytes) {
-  std::lock_guard lock(mutex_);
-  return std::exchange(limit_, bytes);
 }
 
 MemoryPool& cpu_memory() {

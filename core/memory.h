@@ -6,6 +6,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
@@ -44,14 +45,14 @@ class MemoryPool {
   void trim();  // gives the free lists back to the system
 
   // The most bytes that may be in use; default: any number. Returns the former limit.
-  int64_t set_limit(int64_t bytes);
+  int64_t set_limit(int64_t bytes) { return limit_.exchange(bytes); }
 
   // Fills every block handed out with 0xFF (a NaN in f32 and f64), so that a kernel which reads or leaves
   // uninitialised memory is seen. For tests; gradcheck turns it on.
-  bool set_poison(bool on);  // returns the former value
+  bool set_poison(bool on) { return poison_.exchange(on); }  // returns the former value
 
   // The n-th allocation from here, counted from 1, fails once as if the system had no memory; 0: none does. For tests.
-  void fail_at(int64_t n);
+  void fail_at(int64_t n) { until_failure_ = n; }
 
  private:
   void* take_cached(size_t index, int64_t most);
@@ -63,9 +64,9 @@ class MemoryPool {
   std::array<size_t, 512> count_{};             // all blocks of the class: release() allocates nothing
   std::vector<std::pair<void*, size_t>> lent_;  // in use for less than their size, with their class: few, if any
   MemoryStats stats_;
-  int64_t most_in_use_ = 0, lost_ = 0, limit_ = INT64_MAX;
-  bool poison_ = false;
-  int64_t until_failure_ = 0;
+  int64_t most_in_use_ = 0, lost_ = 0;
+  std::atomic<int64_t> limit_{INT64_MAX}, until_failure_{0};
+  std::atomic<bool> poison_{false};
 };
 
 MemoryPool& cpu_memory();  // the process's one pool; never destroyed, since tensors with static lifetime may use it
