@@ -87,8 +87,7 @@ class Tape {
 
   explicit Tape(const TapeOptions& options = {});
   ~Tape();
-  Tape(const Tape&) = delete;
-  Tape& operator=(const Tape&) = delete;
+  Tape& operator=(Tape&&) = delete;  // neither moved nor copied
 
   // One reverse sweep from `loss`. Adds into leaves' grad(). Errors, before anything is touched: a loss this tape did
   // not record (no leaf is recorded, nor therefore what an op without effect returns of it); a record on the way that
@@ -153,8 +152,7 @@ class NoGrad {
  public:
   NoGrad();
   ~NoGrad();
-  NoGrad(const NoGrad&) = delete;
-  NoGrad& operator=(const NoGrad&) = delete;
+  NoGrad& operator=(NoGrad&&) = delete;  // neither moved nor copied
 };
 
 }  // namespace norma

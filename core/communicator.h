@@ -15,9 +15,7 @@ namespace norma {
 
 class Communicator {
  public:
-  Communicator() = default;
-  Communicator(const Communicator&) = delete;
-  Communicator& operator=(const Communicator&) = delete;
+  Communicator& operator=(Communicator&&) = delete;  // neither moved nor copied
   virtual ~Communicator() = default;
 
   virtual int rank() const = 0;  // this worker's number, in [0, size())

@@ -11,8 +11,7 @@ class Scratch {
  public:
   explicit Scratch(int64_t n) : bytes_(n * sizeof(float)), data_(static_cast<float*>(cpu_memory().allocate(bytes_))) {}
   ~Scratch() { cpu_memory().release(data_, bytes_); }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
+  Scratch& operator=(Scratch&&) = delete;  // neither moved nor copied
   operator float*() const { return data_; }
 
  private:
