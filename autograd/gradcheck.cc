@@ -45,7 +45,9 @@ class Check {
       check(input.dtype() != f32, "gradcheck", "wants f64 inputs, not f32: shape {}", input.shape());
       Tensor x = input.to(cpu_device).clone();
       if (x.is_floating()) {
-        for (double& value : elements(x)) value = away_from_kinks(value);
+        for (double& value : elements(x))
+          for (const double kink : options.kinks)
+            if (std::abs(value - kink) < options.margin) value = kink + (value < kink ? -1 : 1) * options.margin;
         x.set_requires_grad();
       }
       inputs_.push_back(x);
@@ -80,12 +82,6 @@ class Check {
  private:
   static std::span<double> elements(const Tensor& x) {
     return {x.mutable_data<double>(), static_cast<size_t>(x.numel())};
-  }
-
-  double away_from_kinks(double value) const {
-    for (double kink : options_.kinks)
-      if (std::abs(value - kink) < options_.margin) value = kink + (value < kink ? -1 : 1) * options_.margin;
-    return value;
   }
 
   std::vector<Tensor> sweep(const std::vector<Tensor>& initial, const Tensor& upstream) {
@@ -123,8 +119,13 @@ class Check {
       if (all) elements(direction)[d] = 1;
       const double analytic = all ? elements(gradient)[d] : dot(gradient, direction);
       const double scale = all ? std::max(1.0, std::abs(elements(inputs_[i])[d])) : 1;
-      compare(i, analytic, numeric(i, direction, options_.step * scale),
-              [&] { return all ? gradient.shape().index_of(d).str() : fmt::format("along random direction {}", d); });
+      const double other = numeric(i, direction, options_.step * scale);
+      const double allowed = options_.absolute + options_.relative * std::max(std::abs(analytic), std::abs(other));
+      const double error = std::abs(analytic - other) / allowed;
+      result_.worst = std::isnan(error) ? error : std::max(result_.worst, error);
+      if (error <= 1) continue;
+      failed_at(i, all ? gradient.shape().index_of(d).str() : fmt::format("along random direction {}", d),
+                fmt::format("analytic gradient {:.12g}, numeric {:.12g}", analytic, other));
     }
   }
 
@@ -148,15 +149,6 @@ class Check {
       if (x.is_floating()) x.set_requires_grad();
     compare_added(i, gradient, zeros_like(gradient), alone,
                   "gradient {} where all inputs require one, {} where only this does");
-  }
-
-  template <class Where>
-  void compare(size_t i, double analytic, double numeric, Where where) {
-    const double allowed = options_.absolute + options_.relative * std::max(std::abs(analytic), std::abs(numeric));
-    const double error = std::abs(analytic - numeric) / allowed;
-    result_.worst = std::isnan(error) ? error : std::max(result_.worst, error);
-    if (!(error <= 1))
-      failed_at(i, where(), fmt::format("analytic gradient {:.12g}, numeric {:.12g}", analytic, numeric));
   }
 
   void failed_at(size_t i, const auto& where, const std::string& text) {
