@@ -163,10 +163,8 @@ void set_num_threads(int count) {
   pool().resize(count);
 }
 
-ThreadShare::ThreadShare(int threads) {
-  const auto own = std::make_shared<ThreadPool>(threads);
-  pool_ = own;
-  of_thread = own.get();
+ThreadShare::ThreadShare(int threads) : pool_(std::make_shared<ThreadPool>(threads)) {
+  of_thread = static_cast<ThreadPool*>(pool_.get());
 }
 ThreadShare::~ThreadShare() { of_thread = nullptr; }
 
