@@ -1,5 +1,6 @@
 #include "norma/core/simd/dispatch.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 
@@ -31,13 +32,10 @@ std::atomic<SimdLevel>& chosen() {
 
 SimdLevel simd_level(std::string_view name) {
   constexpr std::string_view names[] = {"base", "avx2", "avx512"};
-  const auto most = static_cast<uint8_t>(best());
-  for (uint8_t level = 0; level < 3; ++level) {
-    if (names[level] != name) continue;
-    check(level <= most, "simd", "NORMA_SIMD is '{}': this CPU or this build goes up to '{}'", name, names[most]);
-    return SimdLevel{level};
-  }
-  fail("simd", "NORMA_SIMD is '{}', wants one of base, avx2, avx512", name);
+  const auto level = std::find(names, names + 3, name) - names, most = static_cast<ptrdiff_t>(best());
+  check(level < 3, "simd", "NORMA_SIMD is '{}', wants one of base, avx2, avx512", name);
+  check(level <= most, "simd", "NORMA_SIMD is '{}': this CPU or this build goes up to '{}'", name, names[most]);
+  return static_cast<SimdLevel>(level);
 }
 
 SimdLevel simd_level() { return chosen().load(std::memory_order_relaxed); }
