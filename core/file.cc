@@ -77,8 +77,7 @@ void write_file_atomic(const std::string& path, std::span<const std::span<const 
   check(renamed, "file", "cannot rename '{}' to '{}': {}", temporary, path, std::strerror(errno));
   file.temporary.clear();
   // The rename itself must reach the disk too.
-  const size_t slash = path.rfind('/');
-  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  const std::string folder = path.substr(0, path.rfind('/') + 1) + ".";  // (npos + 1 is 0)
   const Descriptor directory{::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC), {}};
   if (directory.fd >= 0) ::fsync(directory.fd);
 }
