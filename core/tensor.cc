@@ -205,25 +205,20 @@ Tensor from_blob(void* data, const Shape& shape, DType dtype, std::function<void
 
 namespace view {
 
-// `wanted` with the extent that its -1 stands for.
-static Shape infer_shape(const Shape& from, const Shape& wanted) {
+Tensor reshape(const Tensor& x, const Shape& wanted) {
+  const Shape& from = x.shape();
   check(std::all_of(wanted.begin(), wanted.end(), [](int64_t extent) { return extent >= -1; }), "reshape",
         "negative extent in shape {}", wanted);
   check(std::count(wanted.begin(), wanted.end(), -1) <= 1, "reshape", "more than one -1 in {}", wanted);
   Shape shape = wanted;
   const auto unknown = static_cast<int>(std::find(wanted.begin(), wanted.end(), -1) - wanted.begin());
-  if (unknown < wanted.rank()) {
+  if (unknown < wanted.rank()) {  // the -1
     const int64_t known = wanted.with(unknown, 1).numel();
     check(known > 0 && from.numel() % known == 0, "reshape", "{} does not fit into {}", from, wanted);
     shape[unknown] = from.numel() / known;
   }
   check(shape.numel() == from.numel(), "reshape", "{} has {} elements, {} wants {}", from, from.numel(), wanted,
         shape.numel());
-  return shape;
-}
-
-Tensor reshape(const Tensor& x, const Shape& wanted) {
-  const Shape shape = infer_shape(x.shape(), wanted);
   const Tensor source = x.contiguous();
   return Tensor(source.storage(), shape, contiguous_strides(shape), source.offset(), x.dtype());
 }
