@@ -22,8 +22,8 @@ DType parse_dtype(const std::string& text, const std::string& file, const std::s
 struct Header {
   std::string name;
   DType dtype;
-  Shape shape;
   uint64_t begin, end;
+  Shape shape{};
 };
 
 uint64_t whole_number(const Json& value, const std::string& file, const std::string& name) {
@@ -37,11 +37,8 @@ Header parse_entry(const std::string& name, const Json& entry, const std::string
             entry.contains("data_offsets") && entry["dtype"].is_string() && entry["shape"].is_array() &&
             entry["data_offsets"].is_array() && entry["data_offsets"].size() == 2,
         "safetensors", "'{}': tensor '{}' wants exactly dtype, shape and two data_offsets", file, name);
-  Header header{name,
-                parse_dtype(entry["dtype"].get<std::string>(), file, name),
-                {},
-                whole_number(entry["data_offsets"][0], file, name),
-                whole_number(entry["data_offsets"][1], file, name)};
+  const auto offset = [&](size_t i) { return whole_number(entry["data_offsets"][i], file, name); };
+  Header header{name, parse_dtype(entry["dtype"].get<std::string>(), file, name), offset(0), offset(1)};
   check(entry["shape"].size() <= Shape::kMaxRank, "safetensors", "'{}': tensor '{}' has rank {}, at most {} is read",
         file, name, entry["shape"].size(), int{Shape::kMaxRank});
   uint64_t bytes = size_of(header.dtype);
@@ -80,8 +77,7 @@ Json parse_json(std::span<const std::byte> bytes, const std::string& file) {
 }  // namespace
 
 const Tensor* TensorFile::find(std::string_view name) const {
-  const auto found =
-      std::find_if(tensors.begin(), tensors.end(), [&](const auto& entry) { return entry.first == name; });
+  const auto found = std::ranges::find(tensors, name, &NamedTensors::value_type::first);
   return found == tensors.end() ? nullptr : &found->second;
 }
 
