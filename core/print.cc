@@ -67,75 +67,54 @@ std::vector<std::string> words_of(const std::vector<T>& values) {
   return words;
 }
 
-class Printer {
- public:
-  explicit Printer(const Tensor& x) : x_(x), shown_(x.shape()) {
-    for (int axis = 0; axis < x.rank() && x.numel() > kThreshold; ++axis)
-      shown_[axis] = std::min(shown_[axis], 2 * kEdge);
-  }
-
-  std::string run() {
-    std::string text = "[]";
-    if (x_.numel() > 0) {
-      dispatch(x_.dtype(), [&]<class T>() { words_ = words_of(elements<T>()); });
-      text = body(0);
+// The text of axis `axis` and of those behind it, `shown` entries of each; `word`, the next to write, moves on.
+std::string body(const Shape& shape, const Shape& shown, int axis, const std::string*& word) {
+  if (axis == shape.rank()) return *word++;
+  const bool row = axis == shape.rank() - 1;
+  const std::string indent(8 + axis, ' ');  // 8: "tensor(["
+  const std::string line = "," + std::string(std::max(1, shape.rank() - axis - 1), '\n') + indent;
+  // What closes behind an entry of a row: its comma, or as many brackets as there are axes.
+  const size_t room = kLineWidth - shape.rank();
+  std::string text = "[";
+  size_t column = indent.size();
+  const auto put = [&](const std::string& entry) {
+    if (text.size() > 1) {
+      const bool wrap = !row || column + 2 + entry.size() > room;
+      text += wrap ? line : ", ";
+      column = wrap ? indent.size() : column + 2;
     }
-    return fmt::format("tensor({}, {}, shape {})", text, x_.dtype(), x_.shape());
+    text += entry;
+    column += entry.size();
+  };
+  for (int64_t i = 0; i < shown[axis]; ++i) {
+    if (i == kEdge && shown[axis] < shape[axis]) put("...");
+    put(body(shape, shown, axis + 1, word));
   }
-
- private:
-  // Those shown.
-  template <class T>
-  std::vector<T> elements() const {
-    std::vector<T> values;
-    for (int64_t i = 0; i < shown_.numel(); ++i) {
-      const Shape index = shown_.index_of(i);
-      int64_t place = x_.offset();
-      for (int axis = 0; axis < x_.rank(); ++axis) {
-        const int64_t left_out = index[axis] < kEdge ? 0 : x_.shape()[axis] - shown_[axis];
-        place += (index[axis] + left_out) * x_.strides()[axis];
-      }
-      values.push_back(static_cast<const T*>(x_.storage()->data())[place]);
-    }
-    return values;
-  }
-
-  std::string body(int axis) {
-    if (axis == x_.rank()) return words_[next_++];
-    const bool row = axis == x_.rank() - 1;
-    const std::string indent(8 + axis, ' ');  // 8: "tensor(["
-    const std::string line = "," + std::string(std::max(1, x_.rank() - axis - 1), '\n') + indent;
-    // What closes behind an entry of a row: its comma, or as many brackets as there are axes.
-    const size_t room = kLineWidth - x_.rank();
-    std::string text = "[";
-    size_t column = indent.size();
-    const auto put = [&](const std::string& entry) {
-      if (text.size() > 1) {
-        const bool wrap = !row || column + 2 + entry.size() > room;
-        text += wrap ? line : ", ";
-        column = wrap ? indent.size() : column + 2;
-      }
-      text += entry;
-      column += entry.size();
-    };
-    for (int64_t i = 0; i < shown_[axis]; ++i) {
-      if (i == kEdge && shown_[axis] < x_.shape()[axis]) put("...");
-      put(body(axis + 1));
-    }
-    return text + "]";
-  }
-
-  const Tensor& x_;
-  Shape shown_;  // the entries shown of each axis: of a shortened one, kEdge at each end
-  std::vector<std::string> words_;
-  size_t next_ = 0;
-};
+  return text + "]";
+}
 
 }  // namespace
 
 std::string Tensor::str() const {
   if (!defined()) return "tensor(undefined)";
-  return Printer(to(cpu_device)).run();
+  const Tensor x = to(cpu_device);
+  Shape shown = shape();  // the entries shown of each axis: of a shortened one, kEdge at each end
+  for (int axis = 0; axis < rank() && numel() > kThreshold; ++axis) shown[axis] = std::min(shown[axis], 2 * kEdge);
+  std::vector<std::string> words;
+  dispatch(dtype(), [&]<class T>() {
+    std::vector<T> values;
+    for (int64_t i = 0; i < shown.numel(); ++i) {
+      const Shape index = shown.index_of(i);
+      const T* value = x.strided_data<T>();
+      for (int axis = 0; axis < rank(); ++axis)
+        value += (index[axis] + (index[axis] < kEdge ? 0 : shape()[axis] - shown[axis])) * x.strides()[axis];
+      values.push_back(*value);
+    }
+    words = words_of(values);
+  });
+  const std::string* word = words.data();
+  const std::string text = numel() > 0 ? body(shape(), shown, 0, word) : "[]";
+  return fmt::format("tensor({}, {}, shape {})", text, dtype(), shape());
 }
 std::ostream& operator<<(std::ostream& out, const Tensor& x) { return out << x.str(); }
 
