@@ -22,15 +22,6 @@ struct Descriptor {
   }
 };
 
-void write_all(int fd, std::span<const std::byte> bytes, const std::string& path) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(fd, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    check(written > 0, "file", "cannot write '{}': {}", path, std::strerror(errno));
-    bytes = bytes.subspan(written);
-  }
-}
-
 }  // namespace
 
 void read_file(const std::string& path, const std::function<void(size_t, const NextBytes&)>& f, size_t max_bytes) {
@@ -68,7 +59,13 @@ void write_file_atomic(const std::string& path, std::span<const std::span<const 
   } while (file.fd < 0 && errno == EEXIST);
   check(file.fd >= 0, "file", "cannot create '{}': {}", temporary, std::strerror(errno));
   file.temporary = temporary;
-  for (const auto& part : parts) write_all(file.fd, part, path);
+  for (std::span<const std::byte> part : parts)
+    while (!part.empty()) {
+      const ssize_t written = ::write(file.fd, part.data(), part.size());
+      if (written < 0 && errno == EINTR) continue;
+      check(written > 0, "file", "cannot write '{}': {}", path, std::strerror(errno));
+      part = part.subspan(static_cast<size_t>(written));
+    }
   struct stat old {};
   const bool replaces = ::stat(path.c_str(), &old) == 0;
   const bool flushed = (!replaces || ::fchmod(file.fd, old.st_mode & 07777) == 0) && ::fsync(file.fd) == 0;
