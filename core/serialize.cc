@@ -13,12 +13,6 @@ using Json = nlohmann::ordered_json;
 constexpr std::string_view kDTypeNames[] = {"F32", "F64", "I64", "U8", "BOOL"};  // in the order of DType
 constexpr size_t kMaxHeader = 100'000'000;                                       // the format's own limit
 
-DType parse_dtype(const std::string& text, const std::string& file, const std::string& name) {
-  for (size_t i = 0; i < std::size(kDTypeNames); ++i)
-    if (text == kDTypeNames[i]) return static_cast<DType>(i);
-  fail("safetensors", "'{}': tensor '{}' has dtype '{}'; norma reads F32, F64, I64, U8 and BOOL", file, name, text);
-}
-
 struct Header {
   std::string name;
   DType dtype;
@@ -37,8 +31,12 @@ Header parse_entry(const std::string& name, const Json& entry, const std::string
             entry.contains("data_offsets") && entry["dtype"].is_string() && entry["shape"].is_array() &&
             entry["data_offsets"].is_array() && entry["data_offsets"].size() == 2,
         "safetensors", "'{}': tensor '{}' wants exactly dtype, shape and two data_offsets", file, name);
+  const auto text = entry["dtype"].get<std::string>();
+  const auto dtype = std::ranges::find(kDTypeNames, text) - kDTypeNames;
+  check(dtype < std::ssize(kDTypeNames), "safetensors",
+        "'{}': tensor '{}' has dtype '{}'; norma reads F32, F64, I64, U8 and BOOL", file, name, text);
   const auto offset = [&](size_t i) { return whole_number(entry["data_offsets"][i], file, name); };
-  Header header{name, parse_dtype(entry["dtype"].get<std::string>(), file, name), offset(0), offset(1)};
+  Header header{name, static_cast<DType>(dtype), offset(0), offset(1)};
   check(entry["shape"].size() <= Shape::kMaxRank, "safetensors", "'{}': tensor '{}' has rank {}, at most {} is read",
         file, name, entry["shape"].size(), int{Shape::kMaxRank});
   uint64_t bytes = size_of(header.dtype);
