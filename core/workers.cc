@@ -103,7 +103,7 @@ struct Team {
 
 struct Call {
   const char* op = nullptr;
-  Tensor x, all;  // all: where a gather goes
+  Tensor x, all{};  // all: where a gather goes
   int root = 0;
   auto key() const { return std::tuple(std::string_view(op), x.dtype(), x.shape(), root); }
   std::string str() const { return fmt::format("{} of {} {}, root {}", op, x.dtype(), x.shape(), root); }
@@ -139,24 +139,8 @@ class Group {
   }
   int process_of(int rank) const { return processes_[place_of(rank)]; }
 
-  void gather(int rank, const Tensor& x, const Tensor& all) {
-    meet(rank, {"all_gather", x, all}, [&] { gather_all(); });
-  }
-  void reduce(int rank, const Tensor& x) {
-    meet(rank, {"all_reduce", x, {}}, [&] {
-      dispatch(x.dtype(), [&]<class T>() {
-        if constexpr (sizeof(T) >= 4) reduce_all<T>(x.numel());
-      });
-    });
-  }
-  void spread(int rank, const Tensor& x, int root) {
-    meet(rank, {"broadcast", x, {}, root}, [&] { spread_all(root); });
-  }
-
- private:
   // Waits until all workers of this process have come with the same call, one of whom calls lead().
-  template <class Lead>
-  void meet(int rank, Call call, const Lead& lead) {
+  void meet(int rank, Call call, void (Group::*lead)()) {
     const size_t own = static_cast<size_t>(rank - bounds_[here_]);
     std::unique_lock lock(mutex_);
     check_others(call.op);
@@ -169,7 +153,7 @@ class Group {
         for (const Call& other : calls_)
           if (other.key() != calls_[own].key())
             fail(calls_[own].op, "the workers do not call the same: {} and {}", other.str(), calls_[own].str());
-        lead();
+        (this->*lead)();
       } catch (...) {
         error_ = std::current_exception();
         team_.broken = true;
@@ -182,6 +166,43 @@ class Group {
     if (error_) std::rethrow_exception(error_);
   }
 
+  // What one of the workers does for all of them.
+  void gather_all() {
+    const std::span<std::byte> all = bytes_of(calls_[0].all);
+    const size_t each = all.size() / static_cast<size_t>(size());
+    const auto part = [&](size_t i) {  // of a process
+      return all.subspan(each * static_cast<size_t>(bounds_[i]),
+                         each * static_cast<size_t>(bounds_[i + 1] - bounds_[i]));
+    };
+    for (size_t i = 0; i < calls_.size() && each > 0; ++i)
+      std::memcpy(part(here_).data() + i * each, bytes_of(calls_[i].x).data(), each);
+    exchange_parts(part);
+    for (size_t i = 1; i < calls_.size() && each > 0; ++i)
+      std::memcpy(bytes_of(calls_[i].all).data(), all.data(), all.size());
+  }
+
+  void spread_all() {
+    const int root = calls_[0].root;
+    const size_t from = place_of(root);
+    const bool here = from == here_;
+    const std::span<std::byte> source = bytes_of(calls_[here ? static_cast<size_t>(root - bounds_[here_]) : 0].x);
+    std::vector<Transport::Message> send, receive;
+    if (!here) receive.push_back({processes_[from], source});
+    for (size_t i = 0; i < processes_.size() && here; ++i)
+      if (i != here_) send.push_back({processes_[i], source});
+    exchange(send, receive);
+    for (const Call& call : calls_)
+      if (!source.empty() && bytes_of(call.x).data() != source.data())
+        std::memcpy(bytes_of(call.x).data(), source.data(), source.size());
+  }
+
+  void reduce_all() {
+    dispatch(calls_[0].x.dtype(), [&]<class T>() {
+      if constexpr (sizeof(T) >= 4) reduce_as<T>(calls_[0].x.numel());
+    });
+  }
+
+ private:
   void wait(std::unique_lock<std::mutex>& lock, size_t own, uint64_t meeting) {
     const auto moved = [&] { return meeting_.load(std::memory_order_acquire) != meeting; };
     lock.unlock();
@@ -227,36 +248,8 @@ class Group {
     exchange(send, receive);
   }
 
-  void gather_all() {
-    const std::span<std::byte> all = bytes_of(calls_[0].all);
-    const size_t each = all.size() / static_cast<size_t>(size());
-    const auto part = [&](size_t i) {  // of a process
-      return all.subspan(each * static_cast<size_t>(bounds_[i]),
-                         each * static_cast<size_t>(bounds_[i + 1] - bounds_[i]));
-    };
-    for (size_t i = 0; i < calls_.size() && each > 0; ++i)
-      std::memcpy(part(here_).data() + i * each, bytes_of(calls_[i].x).data(), each);
-    exchange_parts(part);
-    for (size_t i = 1; i < calls_.size() && each > 0; ++i)
-      std::memcpy(bytes_of(calls_[i].all).data(), all.data(), all.size());
-  }
-
-  void spread_all(int root) {
-    const size_t from = place_of(root);
-    const bool here = from == here_;
-    const std::span<std::byte> source = bytes_of(calls_[here ? static_cast<size_t>(root - bounds_[here_]) : 0].x);
-    std::vector<Transport::Message> send, receive;
-    if (!here) receive.push_back({processes_[from], source});
-    for (size_t i = 0; i < processes_.size() && here; ++i)
-      if (i != here_) send.push_back({processes_[i], source});
-    exchange(send, receive);
-    for (const Call& call : calls_)
-      if (!source.empty() && bytes_of(call.x).data() != source.data())
-        std::memcpy(bytes_of(call.x).data(), source.data(), source.size());
-  }
-
   template <class T>
-  void reduce_all(int64_t n) {
+  void reduce_as(int64_t n) {
     const Node root = {0, size()};
     std::vector<T*> own;
     for (const Call& call : calls_) own.push_back(call.x.template mutable_data<T>());
@@ -350,9 +343,13 @@ class Member final : public Communicator {
   }
 
  protected:
-  void gather(const Tensor& x, const Tensor& all) override { group_->gather(rank_, x, all); }
-  void reduce(const Tensor& x) override { group_->reduce(rank_, x); }
-  void spread(const Tensor& x, int root) override { group_->spread(rank_, x, root); }
+  void gather(const Tensor& x, const Tensor& all) override {
+    group_->meet(rank_, {"all_gather", x, all}, &Group::gather_all);
+  }
+  void reduce(const Tensor& x) override { group_->meet(rank_, {"all_reduce", x}, &Group::reduce_all); }
+  void spread(const Tensor& x, int root) override {
+    group_->meet(rank_, {"broadcast", x, {}, root}, &Group::spread_all);
+  }
 
  private:
   std::shared_ptr<Group> group_;
