@@ -112,8 +112,7 @@ void MemoryPool::release(void* block, size_t bytes) noexcept {
   if (lent != lent_.end()) {
     index = lent->second;
     lost_ -= bytes_of_class(index) - given;
-    *lent = lent_.back();
-    lent_.pop_back();
+    lent_.erase(lent);
   }
   free_[index].push_back(block);
   stats_.bytes_in_use -= given;
