@@ -18,7 +18,7 @@ endif()
 
 # Behind the library's own target.
 function(norma_add_mpi)
-  add_library(norma_mpi core/mpi/mpi.cc)
+  add_library(norma_mpi mpi/mpi.cc)
   add_library(norma::mpi ALIAS norma_mpi)
   norma_cxx_settings(norma_mpi)
   set_target_properties(norma_mpi PROPERTIES POSITION_INDEPENDENT_CODE ON EXPORT_NAME mpi)

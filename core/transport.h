@@ -1,4 +1,4 @@
-// Transport: how processes send bytes to each other. An interface only: core/mpi has the one of MPI, a library of its
+// Transport: how processes send bytes to each other. An interface only: mpi/ has the one of MPI, a library of its
 // own (norma::mpi), which the programs link that are to run as several processes. Who is in which process, and what is
 // sent, core/workers.cc decides.
 #pragma once
