@@ -20,7 +20,12 @@
 
 namespace norma::nn {
 
-// What Linear and the convolutions have. They draw both as PyTorch does, from U(-b, b), b = 1 / sqrt(fan in).
+// The last argument of Linear and the convolutions: Conv2d(3, 16, 3, {.padding = 1}, {.bias = false}).
+struct BiasOption {
+  bool bias = true;
+};
+
+// What these have. They draw both as PyTorch does, from U(-b, b), b = 1 / sqrt(fan in).
 struct WeightedLayer : Module {
   Parameter weight, bias;
   // Of weight_norm and spectral_norm, else undefined.
@@ -33,13 +38,13 @@ struct WeightedLayer : Module {
   friend void spectral_norm(WeightedLayer& layer);
   Tensor used_weight();     // as the two norms want it
   void iterate(int steps);  // of power iteration, on weight_u and weight_v
-  void initialize(const char* name, const Shape& weight_shape, int64_t outputs, bool with_bias);
+  void initialize(const char* name, const Shape& weight_shape, int64_t outputs, const BiasOption& with);
   static void check_groups(const char* name, int64_t in, int64_t out, int64_t groups);
 };
 
 // y = x weight^T + bias: [..., in] -> [..., out]. weight: [out, in], bias: [out].
 struct Linear : WeightedLayer {
-  Linear(int64_t in, int64_t out, bool with_bias = true) { initialize("Linear", {out, in}, out, with_bias); }
+  Linear(int64_t in, int64_t out, const BiasOption& with = {}) { initialize("Linear", {out, in}, out, with); }
   Tensor forward(const Tensor& x) override { return linear(x, used_weight(), bias); }
 };
 
@@ -47,9 +52,9 @@ struct Linear : WeightedLayer {
 // given in ops/conv/conv2d.h. weight: [out, KH, KW, in / groups], bias: [out]. Errors: groups that do not divide in and
 // out.
 struct Conv2d : WeightedLayer {
-  Conv2d(int64_t in, int64_t out, Pair kernel, const Conv2dOptions& o = {}, bool with_bias = true) : options(o) {
+  Conv2d(int64_t in, int64_t out, Pair kernel, const Conv2dOptions& o = {}, const BiasOption& with = {}) : options(o) {
     check_groups("Conv2d", in, out, o.groups);
-    initialize("Conv2d", {out, kernel.h, kernel.w, in / o.groups}, out, with_bias);
+    initialize("Conv2d", {out, kernel.h, kernel.w, in / o.groups}, out, with);
   }
   Tensor forward(const Tensor& x) override { return conv2d(x, filters(), bias, options); }
   Conv2dOptions options;
@@ -74,10 +79,11 @@ void spectral_norm(WeightedLayer& layer);
 // Options, OH and OW: ops/conv/conv_transpose2d.h. weight: [in, KH, KW, out / groups], bias: [out]. Errors: groups that
 // do not divide in and out.
 struct ConvTranspose2d : WeightedLayer {
-  ConvTranspose2d(int64_t in, int64_t out, Pair kernel, const ConvTranspose2dOptions& o = {}, bool with_bias = true)
+  ConvTranspose2d(int64_t in, int64_t out, Pair kernel, const ConvTranspose2dOptions& o = {},
+                  const BiasOption& with = {})
       : options(o) {
     check_groups("ConvTranspose2d", in, out, o.groups);
-    initialize("ConvTranspose2d", {in, kernel.h, kernel.w, out / o.groups}, out, with_bias);
+    initialize("ConvTranspose2d", {in, kernel.h, kernel.w, out / o.groups}, out, with);
   }
   Tensor forward(const Tensor& x) override { return conv_transpose2d(x, weight, bias, options); }
   ConvTranspose2dOptions options;

@@ -21,12 +21,12 @@ inline norma::nn::Norm make_batch_norm(int64_t channels, const norma::Activation
 // activations are part of the norms, and in evaluation the norms of the convolutions.
 struct ResidualBlock : norma::nn::Module {
   ResidualBlock(int64_t in, int64_t out, int64_t stride, const MakeNorm& norm)
-      : conv1(in, out, 3, {.stride = stride, .padding = 1}, false),
+      : conv1(in, out, 3, {.stride = stride, .padding = 1}, {.bias = false}),
         norm1(norm(out, norma::Activation::relu())),
-        conv2(out, out, 3, {.padding = 1}, false),
+        conv2(out, out, 3, {.padding = 1}, {.bias = false}),
         norm2(norm(out, norma::Activation::relu())) {
     if (in == out && stride == 1) return;
-    project.emplace(in, out, 1, norma::Conv2dOptions{.stride = stride}, false);
+    project.emplace(in, out, 1, norma::Conv2dOptions{.stride = stride}, norma::nn::BiasOption{false});
     project_norm.emplace(norm(out, {}));
   }
 
@@ -49,7 +49,7 @@ struct ResidualBlock : norma::nn::Module {
 struct ResidualNet : norma::nn::Module {
   ResidualNet(const std::vector<int64_t>& widths, int64_t blocks_each, int64_t classes, const MakeNorm& make_norm,
               int64_t colours)
-      : conv(colours, widths[0], 3, {.padding = 1}, false),
+      : conv(colours, widths[0], 3, {.padding = 1}, {.bias = false}),
         norm(make_norm(widths[0], norma::Activation::relu())),
         fc(widths.back(), classes) {
     int64_t in = widths[0];

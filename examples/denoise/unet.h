@@ -42,7 +42,7 @@ struct UNet : norma::nn::Module {
     for (int64_t level = 0, in = width, out = width; level < kLevels; ++level, in = out, out *= 2) {
       encode.emplace_back(in, out, norm.layer(out), norm.standardized);
       if (level + 1 == kLevels) break;
-      down.emplace_back(out, out, 4, norma::Conv2dOptions{.stride = 2, .padding = 1}, false);
+      down.emplace_back(out, out, 4, norma::Conv2dOptions{.stride = 2, .padding = 1}, norma::nn::BiasOption{false});
       up.emplace_back(2 * out, out, 2, norma::ConvTranspose2dOptions{.stride = 2});
       decode.emplace_back(2 * out, out, norma::nn::Norm(out, {.identity = true}));
     }

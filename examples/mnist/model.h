@@ -13,7 +13,7 @@ struct SmallCnn : norma::nn::Module {
   // `image`: the shape [H, W, C] of a picture, 4 x 4 pixels or more. norm: default batch norm; standardized: the
   // weights of the convolutions are.
   SmallCnn(const norma::Shape& image, int64_t classes, const MakeNorm& norm = {}, bool standardized = false)
-      : conv1(image[2], 32, 3, {.padding = 1}, false),
+      : conv1(image[2], 32, 3, {.padding = 1}, {.bias = false}),
         norm1(norm ? norm(32) : norma::nn::BatchNorm(32)),
         norm2(norm ? norm(64) : norma::nn::BatchNorm(64)),
         fc1(features(image), 128),

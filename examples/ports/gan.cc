@@ -8,14 +8,16 @@ using namespace norma;
 void examples::train(Port& port) {
   const Tensor pictures = port["pictures"] * 2 - 1;  // [N, 16, 16, 1]
 
-  nn::Sequential generator(                                                                               //
-      nn::ConvTranspose2d(16, 32, 4, {}, false), nn::BatchNorm(32), nn::ReLU(),                           // 4 x 4 x 32
-      nn::ConvTranspose2d(32, 16, 4, {.stride = 2, .padding = 1}, false), nn::BatchNorm(16), nn::ReLU(),  // 8 x 8 x 16
-      nn::ConvTranspose2d(16, 1, 4, {.stride = 2, .padding = 1}), nn::Tanh());                            // 16 x 16 x 1
-  nn::Sequential critic(                                                                                  //
-      nn::Conv2d(1, 16, 4, {.stride = 2, .padding = 1}), nn::LeakyReLU(0.2),                              // 8 x 8 x 16
-      nn::Conv2d(16, 32, 4, {.stride = 2, .padding = 1}, false), nn::BatchNorm(32), nn::LeakyReLU(0.2),   // 4 x 4 x 32
-      nn::Conv2d(32, 1, 4), nn::Flatten());                                                               // 1
+  nn::Sequential generator(                                                                //
+      nn::ConvTranspose2d(16, 32, 4, {}, {.bias = false}), nn::BatchNorm(32), nn::ReLU(),  // 4 x 4 x 32
+      nn::ConvTranspose2d(32, 16, 4, {.stride = 2, .padding = 1}, {.bias = false}), nn::BatchNorm(16),
+      nn::ReLU(),                                                               // 8 x 8 x 16
+      nn::ConvTranspose2d(16, 1, 4, {.stride = 2, .padding = 1}), nn::Tanh());  // 16 x 16 x 1
+  nn::Sequential critic(                                                        //
+      nn::Conv2d(1, 16, 4, {.stride = 2, .padding = 1}), nn::LeakyReLU(0.2),    // 8 x 8 x 16
+      nn::Conv2d(16, 32, 4, {.stride = 2, .padding = 1}, {.bias = false}), nn::BatchNorm(32),
+      nn::LeakyReLU(0.2),                    // 4 x 4 x 32
+      nn::Conv2d(32, 1, 4), nn::Flatten());  // 1
   port.load(generator, {}, "generator.");
   port.load(critic, {}, "critic.");
   nn::Adam generator_optimizer(generator, {.lr = 2e-3, .beta1 = 0.5});

@@ -8,9 +8,9 @@ using namespace norma;
 
 nn::Sequential encoder() {
   return nn::Sequential(
-      nn::Conv2d(1, 16, 3, {.padding = 1}, false), nn::BatchNorm(16, {.normalization_batch = 8}), nn::ReLU(),
+      nn::Conv2d(1, 16, 3, {.padding = 1}, {.bias = false}), nn::BatchNorm(16, {.normalization_batch = 8}), nn::ReLU(),
       nn::MaxPool2d(2),  // 8 x 8 x 16
-      nn::Conv2d(16, 32, 3, {.padding = 1}, false), nn::BatchNorm(32, {.normalization_batch = 8}), nn::ReLU(),
+      nn::Conv2d(16, 32, 3, {.padding = 1}, {.bias = false}), nn::BatchNorm(32, {.normalization_batch = 8}), nn::ReLU(),
       nn::MaxPool2d(2),  // 4 x 4 x 32
       nn::Flatten(), nn::Linear(4 * 4 * 32, 32));
 }

@@ -8,10 +8,12 @@ using namespace norma;
 struct Net : nn::Module {
   explicit Net(int64_t classes) : head(32, classes) {}
 
-  nn::Sequential backbone = nn::Sequential(
-      nn::Conv2d(1, 16, 3, {.padding = 1}, false), nn::BatchNorm(16), nn::ReLU(), nn::MaxPool2d(2),       // 8 x 8 x 16
-      nn::Conv2d(16, 32, 3, {.padding = 1}, false), nn::BatchNorm(32), nn::ReLU(), nn::MaxPool2d(2),      // 4 x 4 x 32
-      nn::Conv2d(32, 32, 3, {.padding = 1}, false), nn::BatchNorm(32), nn::ReLU(), nn::GlobalAvgPool());  // 32
+  nn::Sequential backbone = nn::Sequential(nn::Conv2d(1, 16, 3, {.padding = 1}, {.bias = false}), nn::BatchNorm(16),
+                                           nn::ReLU(), nn::MaxPool2d(2),  // 8 x 8 x 16
+                                           nn::Conv2d(16, 32, 3, {.padding = 1}, {.bias = false}), nn::BatchNorm(32),
+                                           nn::ReLU(), nn::MaxPool2d(2),  // 4 x 4 x 32
+                                           nn::Conv2d(32, 32, 3, {.padding = 1}, {.bias = false}), nn::BatchNorm(32),
+                                           nn::ReLU(), nn::GlobalAvgPool());  // 32
   nn::Linear head;
   NORMA_VISIT(backbone, head)
 

@@ -6,9 +6,9 @@
 using namespace norma;
 
 nn::Sequential block(int64_t channels_in, int64_t channels) {
-  return nn::Sequential(                                                                                 //
-      nn::Conv2d(channels_in, channels, 3, {.padding = 1}, false), nn::BatchNorm(channels), nn::ReLU(),  //
-      nn::Conv2d(channels, channels, 3, {.padding = 1}, false), nn::BatchNorm(channels), nn::ReLU());
+  return nn::Sequential(                                                                                           //
+      nn::Conv2d(channels_in, channels, 3, {.padding = 1}, {.bias = false}), nn::BatchNorm(channels), nn::ReLU(),  //
+      nn::Conv2d(channels, channels, 3, {.padding = 1}, {.bias = false}), nn::BatchNorm(channels), nn::ReLU());
 }
 
 struct UNet : nn::Module {

@@ -12,7 +12,7 @@ nn::Sequential network(const Shape& image, int64_t classes, const MakeNorm& norm
   int64_t in = image[2];
   for (const int64_t out : {16, 16, 16, 32, 32, 32}) {
     const Pair stride = in != out ? 2 : 1;
-    auto& conv = net.add(nn::Conv2d(in, out, 3, {.stride = stride, .padding = 1}, false));
+    auto& conv = net.add(nn::Conv2d(in, out, 3, {.stride = stride, .padding = 1}, {.bias = false}));
     nn::init::kaiming_normal(conv.weight);
     net.add(norm(out)).activation = Activation::relu();
     in = out;

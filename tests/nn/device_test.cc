@@ -83,7 +83,7 @@ TEST(OnDevice, LayersDoWhatTheyDoOnTheCpu) {
 std::vector<double> losses(Device device, int64_t steps, const std::string& from, const std::string& to) {
   manual_seed(1);
   data::DataLoader loader(examples::draw_digits(96, 1), {.batch = 16, .shuffle = true, .device = device});
-  Sequential model(Conv2d(1, 8, 3, {.stride = 2}, false), BatchNorm(8, {.normalization_batch = 8}), ReLU(),
+  Sequential model(Conv2d(1, 8, 3, {.stride = 2}, {.bias = false}), BatchNorm(8, {.normalization_batch = 8}), ReLU(),
                    MaxPool2d(2), Flatten(), Dropout(0.2), Linear(8 * 6 * 6, 10));
   model.to(device);
   AdamW optimizer(model, {.lr = 1e-2});

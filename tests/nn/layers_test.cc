@@ -13,7 +13,7 @@ using namespace norma::test;
 
 TEST(Layers, LinearWithAndWithoutBias) {
   const Tensor x = rand({2, 5, 3});
-  Linear fc(3, 4), plain(3, 4, false);
+  Linear fc(3, 4), plain(3, 4, {.bias = false});
   EXPECT_TRUE(same_bits(fc(x), linear(x, fc.weight, fc.bias)));
   EXPECT_TRUE(same_bits(plain(x), linear(x, plain.weight, Tensor())));
   EXPECT_EQ(plain.named_parameters().size(), 1u);
@@ -26,7 +26,7 @@ TEST(Layers, ConvolutionsPassTheirOptionsOn) {
   const norma::Conv2dOptions same{.stride = {2, 1}, .padding = {1, 0}, .dilation = {1, 2}, .groups = 2};
   EXPECT_EQ(conv.weight.shape(), (Shape{6, 3, 2, 2}));
   EXPECT_TRUE(same_bits(conv(x), conv2d(x, conv.weight, conv.bias, same)));
-  Conv2d plain(4, 4, 3, {.padding = 1}, false);
+  Conv2d plain(4, 4, 3, {.padding = 1}, {.bias = false});
   EXPECT_EQ(plain(x).shape(), x.shape());
   EXPECT_EQ(plain.parameters().size(), 1u);
 

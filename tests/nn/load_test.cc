@@ -44,7 +44,7 @@ TEST(Load, APrefixReadsAPartOfTheFile) {
   EXPECT_EQ(result.left, (Names{"head.weight", "head.bias"}));
   expect_error([&] { load(backbone, path, {.prefix = "bakbone."}); },
                fmt::format("[load '{}'] it has nothing for the model under names that begin with 'bakbone.'", path));
-  Linear other(4, 3, false);  // strict: all that has the prefix
+  Linear other(4, 3, {.bias = false});  // strict: all that has the prefix
   expect_error([&] { load(other, path, {.prefix = "backbone."}); }, "does not fit the model:\n  unknown: bias [3]");
 }
 

@@ -381,8 +381,8 @@ TEST(Sequential, ANormTakesWhatIsBehindItIntoItsPass) {
   check_net(1, bn(), LeakyReLU(), MaxPool2d(2, {.stride = 2}));
   check_net(1, BatchNorm(16, {.activation = Activation::relu()}), MaxPool2d(4));
   check_net(3, Conv2d(16, 16, 1), GroupNorm(4, 16), ReLU(), MaxPool2d(2), Conv2d(16, 4, 1));
-  check_net(2, Conv2d(16, 16, 3, {}, false), bn(), ReLU(), MaxPool2d(2));
-  check_net(3, Conv2d(16, 16, 3, {}, false), bn(), LeakyReLU(), Tanh());
+  check_net(2, Conv2d(16, 16, 3, {}, {.bias = false}), bn(), ReLU(), MaxPool2d(2));
+  check_net(3, Conv2d(16, 16, 3, {}, {.bias = false}), bn(), LeakyReLU(), Tanh());
   check_net(2, LayerNorm(16), ReLU(), MaxPool2d(2));  // the pooling is by itself
   check_net(3, bn(), Tanh(), MaxPool2d(2));
   check_net(2, bn(), ReLU(), MaxPool2d(3, {.stride = 2}));

@@ -12,7 +12,7 @@ using namespace norma::test;
 
 TEST(WeightNorm, AgreesWithPyTorch) {
   for_each_case("layers", "weight_norm", [](const GoldenCase& c) {
-    Linear layer(5, 4, false);
+    Linear layer(5, 4, {.bias = false});
     weight_norm(layer);
     layer.weight = Parameter(c["w"]);
     layer.weight_g = Parameter(c["g"]);
@@ -20,7 +20,7 @@ TEST(WeightNorm, AgreesWithPyTorch) {
     check_case(c, [&] { return layer(x); }, {{"x", x}, {"w", layer.weight}, {"g", layer.weight_g}});
   });
   for_each_case("layers", "weight_norm_conv", [](const GoldenCase& c) {
-    Conv2d layer(3, 4, 3, {}, false);
+    Conv2d layer(3, 4, 3, {}, {.bias = false});
     weight_norm(layer);
     layer.weight = Parameter(c["w"]);
     layer.weight_g = Parameter(c["g"]);
@@ -42,7 +42,7 @@ TEST(WeightNorm, BeginsAsTheLayerWas) {
 
 TEST(SpectralNorm, AgreesWithPyTorch) {
   for_each_case("layers", "spectral_norm", [](const GoldenCase& c) {
-    Linear layer(c["x"].dim(1), 4, false);
+    Linear layer(c["x"].dim(1), 4, {.bias = false});
     layer.to(c.dtype);
     layer.to(test_device());
     spectral_norm(layer);

@@ -36,8 +36,9 @@ template <class Optim, class Options>
 void fail_each_allocation(const Options& options, double max_norm) {
   manual_seed(5);
   Generator data(7);
-  Sequential net(Conv2d(3, 8, 3, {.padding = 1}, false), BatchNorm(8), ReLU(), Conv2d(8, 8, 3, {.padding = 1}, false),
-                 GroupNorm(2, 8), MaxPool2d(2), Dropout(0.25), Flatten(), Linear(8 * 4 * 4, 5));
+  Sequential net(Conv2d(3, 8, 3, {.padding = 1}, {.bias = false}), BatchNorm(8), ReLU(),
+                 Conv2d(8, 8, 3, {.padding = 1}, {.bias = false}), GroupNorm(2, 8), MaxPool2d(2), Dropout(0.25),
+                 Flatten(), Linear(8 * 4 * 4, 5));
   Optim optimizer(net, options);
   const Tensor x = randn({4, 8, 8, 3}, data), labels = tensor<int64_t>({0, 3, 4, 1});
   const auto step = [&] {

@@ -343,7 +343,7 @@ TEST(Clip, NormsOfAnySize) {
 }
 
 TEST(Clip, ValueClampsEachElement) {
-  Linear fc(1, 3, false);
+  Linear fc(1, 3, {.bias = false});
   fc.weight.set_grad(tensor<float>({-3, 0.5, 2}, {3, 1}));
   clip_grad_value(fc, 1);
   EXPECT_TRUE(same_bits(fc.weight.grad(), tensor<float>({-1, 0.5, 1}, {3, 1})));

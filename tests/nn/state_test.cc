@@ -125,7 +125,7 @@ TEST(State, FindsTheLinearsOnEitherSideOfAnImage) {
 
 TEST(State, TheLastTensorIsTurnedToo) {
   const StateOptions options{.layout = Layout::torch, .input = {5, 4, 2}};
-  Sequential a(Conv2d(2, 3, 2, {}, false)), b(Conv2d(2, 3, 2, {}, false));
+  Sequential a(Conv2d(2, 3, 2, {}, {.bias = false})), b(Conv2d(2, 3, 2, {}, {.bias = false}));
   const std::string path = temporary("last");
   save(a, path, options);
   load(b, path, options);

@@ -57,7 +57,7 @@ Geometries geometries_of_examples() {
     nn::Sequential laboratory;                  // as examples/rethinking_batch/lab.cc has it
     int64_t in = picture[2];
     for (const int64_t out : {16, 16, 16, 32, 32, 32}) {
-      laboratory.add(nn::Conv2d(in, out, 3, {.stride = in != out ? 2 : 1, .padding = 1}, false));
+      laboratory.add(nn::Conv2d(in, out, 3, {.stride = in != out ? 2 : 1, .padding = 1}, {.bias = false}));
       in = out;
     }
     add_convolutions(all, laboratory, 128, picture);

@@ -26,9 +26,10 @@ TEST(Fold, OutputsStayTheSame) {
   Norm frozen = FrozenBatchNorm(10), renorm = BatchRenorm(6);
   renorm.max_pool = 2;
   frozen.evaluation = EvalStatistics::mini_batch;  // constants are constants
-  Sequential net(Conv2d(3, 8, 3, {.padding = 1}, false), BatchNorm(8, {.eps = 1e-2, .activation = leaky}),
+  Sequential net(Conv2d(3, 8, 3, {.padding = 1}, {.bias = false}), BatchNorm(8, {.eps = 1e-2, .activation = leaky}),
                  Conv2d(8, 6, 3, {.stride = 2, .groups = 2}), std::move(by_group), ReLU(), Conv2d(6, 6, 1),
-                 std::move(renorm), Flatten(), Linear(6, 10), std::move(frozen), Linear(10, 4, false), BatchNorm(4));
+                 std::move(renorm), Flatten(), Linear(6, 10), std::move(frozen), Linear(10, 4, {.bias = false}),
+                 BatchNorm(4));
   stir(net);
   const size_t entries = net.state_dict().size();
   net.eval();

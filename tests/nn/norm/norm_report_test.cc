@@ -20,8 +20,8 @@ class Report : public ::testing::Test {
     const auto norm = [&](int64_t channels) {
       return BatchNorm(channels, {.normalization_batch = normalization_batch});
     };
-    Sequential net(Conv2d(1, 8, 3, {.padding = 1}, false), norm(8), ReLU(), MaxPool2d(2),
-                   Conv2d(8, 16, 3, {.padding = 1}, false), norm(16), ReLU(), MaxPool2d(2), Flatten(),
+    Sequential net(Conv2d(1, 8, 3, {.padding = 1}, {.bias = false}), norm(8), ReLU(), MaxPool2d(2),
+                   Conv2d(8, 16, 3, {.padding = 1}, {.bias = false}), norm(16), ReLU(), MaxPool2d(2), Flatten(),
                    Linear(16 * 7 * 7, 10));
     DataLoader loader(digits(), {.batch = 128, .shuffle = true});
     const OneCycleLR schedule{.max_lr = 0.01, .steps = epochs * loader.batches(), .up = 0.2};
