@@ -1,36 +1,12 @@
-#include "norma/ops/conv/choose.h"
-
 #include <fmt/ranges.h>
 
 #include <cstdlib>
 
-namespace norma {
-namespace {
+#include "norma/ops/conv/kernels.h"
 
-constexpr const char* kNames[] = {"automatic", "im2col", "direct", "winograd", "winograd2"};
+namespace norma::cpu {
 
-// What $NORMA_CONV names, or `automatic`. Read for every pass, so that a program may change it between two.
-ConvAlgorithm wanted() {
-  const char* text = std::getenv("NORMA_CONV");
-  if (!text || !*text) return ConvAlgorithm::automatic;
-  const auto found = std::find(std::begin(kNames), std::end(kNames), std::string_view(text));
-  check(found != std::end(kNames), "conv2d", "NORMA_CONV is '{}', wants one of {}", text, fmt::join(kNames, ", "));
-  return static_cast<ConvAlgorithm>(found - kNames);
-}
-
-// The thresholds are where timings cross.
-ConvAlgorithm choose(const ConvGeometry& g, DType dtype, int64_t filters) {
-  const ConvAlgorithm named = g.algorithm == ConvAlgorithm::automatic ? wanted() : g.algorithm;
-  if (named != ConvAlgorithm::automatic && can_do(named, g, dtype)) return named;
-  const auto tiles = [&](int64_t size) { return g.n * ((g.oh + size - 1) / size) * ((g.ow + size - 1) / size); };
-  // 36 products for a tile of 4 x 4 outputs, 16 for one of 2 x 2: at the edges of small images the latter waste less.
-  if (can_do(ConvAlgorithm::winograd, g, dtype) && std::min(g.c, g.oc) >= 12 && tiles(4) >= 16)
-    return 36 * tiles(4) < 16 * tiles(2) ? ConvAlgorithm::winograd : ConvAlgorithm::winograd2;
-  const bool worth_packing = g.groups > 1 || (filters >= 8 && tiles(1) >= 64);
-  return can_do(ConvAlgorithm::direct, g, dtype) && worth_packing ? ConvAlgorithm::direct : ConvAlgorithm::im2col;
-}
-
-}  // namespace
+static constexpr const char* kNames[] = {"automatic", "im2col", "direct", "winograd", "winograd2"};
 
 const char* name_of(ConvAlgorithm algorithm) { return kNames[static_cast<int>(algorithm)]; }
 
@@ -44,7 +20,26 @@ bool can_do(ConvAlgorithm algorithm, const ConvGeometry& g, DType dtype) {
   }
 }
 
-namespace cpu {
+// What $NORMA_CONV names, or `automatic`. Read for every pass, so that a program may change it between two.
+static ConvAlgorithm wanted() {
+  const char* text = std::getenv("NORMA_CONV");
+  if (!text || !*text) return ConvAlgorithm::automatic;
+  const auto found = std::find(std::begin(kNames), std::end(kNames), std::string_view(text));
+  check(found != std::end(kNames), "conv2d", "NORMA_CONV is '{}', wants one of {}", text, fmt::join(kNames, ", "));
+  return static_cast<ConvAlgorithm>(found - kNames);
+}
+
+// The thresholds are where timings cross.
+static ConvAlgorithm choose(const ConvGeometry& g, DType dtype, int64_t filters) {
+  const ConvAlgorithm named = g.algorithm == ConvAlgorithm::automatic ? wanted() : g.algorithm;
+  if (named != ConvAlgorithm::automatic && can_do(named, g, dtype)) return named;
+  const auto tiles = [&](int64_t size) { return g.n * ((g.oh + size - 1) / size) * ((g.ow + size - 1) / size); };
+  // 36 products for a tile of 4 x 4 outputs, 16 for one of 2 x 2: at the edges of small images the latter waste less.
+  if (can_do(ConvAlgorithm::winograd, g, dtype) && std::min(g.c, g.oc) >= 12 && tiles(4) >= 16)
+    return 36 * tiles(4) < 16 * tiles(2) ? ConvAlgorithm::winograd : ConvAlgorithm::winograd2;
+  const bool worth_packing = g.groups > 1 || (filters >= 8 && tiles(1) >= 64);
+  return can_do(ConvAlgorithm::direct, g, dtype) && worth_packing ? ConvAlgorithm::direct : ConvAlgorithm::im2col;
+}
 
 const ConvKernel* vectorised(const ConvGeometry& g, DType dtype, int64_t filters) {
   switch (choose(g, dtype, filters)) {
@@ -55,5 +50,4 @@ const ConvKernel* vectorised(const ConvGeometry& g, DType dtype, int64_t filters
   }
 }
 
-}  // namespace cpu
-}  // namespace norma
+}  // namespace norma::cpu

@@ -1,7 +1,7 @@
 #include "norma/ops/conv/conv2d.h"
 
 #include "norma/autograd/op.h"
-#include "norma/ops/conv/choose.h"
+#include "norma/ops/conv/kernels.h"
 #include "norma/ops/reduce/reduce.h"
 
 namespace norma {

@@ -1,9 +1,9 @@
 #include "norma/ops/conv/geometry.h"
 
 #include "norma/autograd/op.h"
-#include "norma/ops/conv/choose.h"
 #include "norma/ops/conv/conv2d.h"
 #include "norma/ops/conv/conv_transpose2d.h"
+#include "norma/ops/conv/kernels.h"
 
 namespace norma {
 namespace {
@@ -65,9 +65,9 @@ ConvGeometry conv2d_geometry(const Op& op, const Tensor& x, const Tensor& weight
   g.oh = g.rows().outputs(g.h, g.padding_after.h), g.ow = g.columns().outputs(g.w, g.padding_after.w);
   op.check(g.oh > 0 && g.ow > 0, "kernel of weight {} with dilation {} is larger than input {} padded by {}, {}", w,
            shape_of(o.dilation), in, shape_of(g.padding), shape_of(g.padding_after));
-  op.check(can_do(o.algorithm, g, x.dtype()),
+  op.check(cpu::can_do(o.algorithm, g, x.dtype()),
            "the {} algorithm cannot do stride {}, dilation {}, groups {} in {}: input {}, weight {}",
-           name_of(o.algorithm), shape_of(o.stride), shape_of(o.dilation), o.groups, x.dtype(), in, w);
+           cpu::name_of(o.algorithm), shape_of(o.stride), shape_of(o.dilation), o.groups, x.dtype(), in, w);
   return g;
 }
 

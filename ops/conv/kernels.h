@@ -1,4 +1,5 @@
-// The convolution kernels of the CPU. Which of them does a convolution says ops/conv/choose.h.
+// The convolution kernels of the CPU, and which of them does a convolution: by Conv2dOptions::algorithm, by the
+// environment variable NORMA_CONV, or by shape (ops/conv/choose.cc).
 #pragma once
 
 #include "norma/core/simd/dispatch.h"
@@ -35,5 +36,12 @@ NORMA_SIMD_LEVELS(extern const ConvKernel direct, depthwise, winograd, winograd2
 // vectorised kernel does. f32 and f64; no epilogue.
 template <class T>
 const ConvPasses<T>& im2col();
+
+const char* name_of(ConvAlgorithm algorithm);  // as NORMA_CONV has it: "winograd"
+// True for `automatic`.
+bool can_do(ConvAlgorithm algorithm, const ConvGeometry& geometry, DType dtype);
+// The vectorised kernel that does a convolution, or null where that is im2col's. `filters` are the channels that its
+// vectors run over: those of y or, in backward_input, of x. An error where NORMA_CONV names no algorithm.
+const ConvKernel* vectorised(const ConvGeometry& geometry, DType dtype, int64_t filters);
 
 }  // namespace norma::cpu

@@ -1,7 +1,7 @@
 #include "norma/ops/norm/conv2d_norm.h"
 
 #include "norma/autograd/op.h"
-#include "norma/ops/conv/choose.h"
+#include "norma/ops/conv/kernels.h"
 #include "norma/ops/norm/cell_math.h"
 #include "norma/ops/norm/kernels.h"
 #include "norma/ops/norm/norm_max_pool.h"
