@@ -3,7 +3,7 @@
 #include <optional>
 
 #include "norma/autograd/op.h"
-#include "norma/ops/conv/kernels.h"
+#include "norma/ops/conv/conv2d.h"
 #include "norma/ops/elementwise/binary.h"
 #include "norma/ops/linalg/matmul.h"
 
@@ -42,28 +42,24 @@ namespace cpu {
 static std::optional<ConvGeometry> as_convolution(const Tensor& x, const Tensor& weight) {
   const int64_t rows = x.dim(0), in = weight.dim(1), out = weight.dim(0);
   if (x.dtype() != f32 || rows < 16 || in < 16 || out < 16) return {};
-  return ConvGeometry{.n = 1, .h = 1, .w = rows, .c = in, .oh = 1, .ow = rows, .oc = out, .kh = 1, .kw = 1};
+  ConvGeometry g = {.n = 1, .h = 1, .w = rows, .c = in, .oh = 1, .ow = rows, .oc = out, .kh = 1, .kw = 1};
+  g.algorithm = ConvAlgorithm::direct;
+  return g;
 }
 
 void linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& y) {
-  if (const auto g = as_convolution(x, weight))
-    return NORMA_SIMD_BEST(direct).forward(*g, x.data<float>(), weight.data<float>(), bias.data_or_null<float>(),
-                                           y.mutable_data<float>(), nullptr);
+  if (const auto g = as_convolution(x, weight)) return conv2d_forward(*g, x, weight, bias, y);
   if (bias.defined()) y.copy_from(view::expand(bias, y.shape()));
   matmul(false, true, x, weight, y, bias.defined());
 }
 
 void linear_backward_input(const Tensor& dy, const Tensor& weight, const Tensor& dx, bool add) {
-  if (const auto g = as_convolution(dx, weight))
-    return NORMA_SIMD_BEST(direct).backward_input(*g, dy.data<float>(), weight.data<float>(), dx.mutable_data<float>(),
-                                                  add);
+  if (const auto g = as_convolution(dx, weight)) return conv2d_backward_input(*g, dy, weight, dx, add);
   matmul(false, false, dy, weight, dx, add);
 }
 
 void linear_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& dweight, bool add) {
-  if (const auto g = as_convolution(x, dweight))
-    return NORMA_SIMD_BEST(direct).backward_weight(*g, x.data<float>(), dy.data<float>(), dweight.mutable_data<float>(),
-                                                   add);
+  if (const auto g = as_convolution(x, dweight)) return conv2d_backward_weight(*g, x, dy, dweight, add);
   matmul(true, false, dy, x, dweight, add);
 }
 
