@@ -38,27 +38,23 @@ Tensor matmul(const Tensor& left, const Tensor& b) {
   const Tensor a = joined ? view::reshape(left, {batch.numel() * left.dim(-2), left.dim(-1)}) : left;
   const Shape product = joined ? Shape{a.dim(0), b.dim(1)} : y.shape();
   multiply(false, false, a, b, view::reshape(y, product), false);
-  return op.record({left, b}, y,
-                   [a = op.save_for(b, a), b = op.save_for(left, b), shapes = std::array{a.shape(), b.shape()},
-                    product](const Tensor& upstream, Sink& dx) {
-                     const Tensor dy = view::reshape(upstream, product);
-                     for (size_t side : {0, 1}) {
-                       const Shape& shape = shapes[side];
-                       const Shape full = with_matrix(leading(product), shape.dim(-2), shape.dim(-1));
-                       const auto gradient = [&](const Tensor& grad, bool add) {
-                         const Tensor to = view::reshape(grad, full);
-                         if (side == 0) multiply(false, true, dy, b, to, add);  // dy b^T
-                         else multiply(true, false, a, dy, to, add);            // a^T dy
-                       };
-                       if (full == shape) {
-                         dx.write(side, gradient);
-                       } else if (dx.wants(side)) {  // broadcast: the sum of what reaches its copies
-                         const Tensor grad(full, dy.dtype(), dy.device());
-                         gradient(grad, false);
-                         dx.give(side, sum_to(grad, shape));
-                       }
-                     }
-                   });
+  return op.record(
+      {left, b}, y,
+      [a = op.save_for(b, a), b = op.save_for(left, b), shapes = std::array{a.shape(), b.shape()}, product](
+          const Tensor& upstream, Sink& dx) {
+        const Tensor dy = view::reshape(upstream, product);
+        for (size_t side : {0, 1}) {
+          if (!dx.wants(side)) continue;
+          const Shape& shape = shapes[side];
+          const Shape full = with_matrix(leading(product), shape.dim(-2), shape.dim(-1));
+          const bool whole = full == shape;  // else broadcast: the sum of what reaches its copies
+          const auto [grad, add] = whole ? dx.into(side) : Sink::Target{Tensor(full, dy.dtype(), dy.device()), false};
+          const Tensor to = view::reshape(grad, full);
+          if (side == 0) multiply(false, true, dy, b, to, add);  // dy b^T
+          else multiply(true, false, a, dy, to, add);            // a^T dy
+          if (!whole) dx.give(side, sum_to(grad, shape));
+        }
+      });
 }
 
 void set_matmul_precision(std::string_view name) {
