@@ -1,5 +1,7 @@
 #include "norma/ops/shape/concat.h"
 
+#include <numeric>
+
 #include "norma/autograd/op.h"
 #include "norma/ops/shape/index.h"
 #include "norma/ops/shape/views.h"
@@ -11,27 +13,20 @@ Tensor concat(const std::vector<Tensor>& tensors, int64_t axis) {
   op.check(!tensors.empty(), "wants at least one tensor");
   const Tensor& first = tensors[0];
   const int a = op.axis(first, axis);
-  int64_t extent = 0;
+  std::vector<int64_t> sizes;
   for (const Tensor& x : tensors) {
     op.check(x.rank() == first.rank() && x.shape().with(a, 0) == first.shape().with(a, 0),
              "shapes {} and {} differ in another axis than {}", first.shape(), x.shape(), a);
     op.check(x.dtype() == first.dtype() && x.device() == first.device(), "{} ({}, {}) does not go with {} ({}, {})",
              x.shape(), x.dtype(), x.device(), first.shape(), first.dtype(), first.device());
-    extent += x.shape()[a];
+    sizes.push_back(x.shape()[a]);
   }
-  const Tensor y(first.shape().with(a, extent), first.dtype(), first.device());
-  int64_t at = 0;
-  for (const Tensor& x : tensors) {
-    view::slice(y, a, at, at + x.shape()[a]).copy_from(x);
-    at += x.shape()[a];
-  }
-  op.record_all(tensors, {&y, 1}, [a, count = tensors.size()](std::span<const Tensor> dy, Sink& dx) {
-    int64_t start = 0;
-    for (size_t i = 0; i < count; ++i) {
-      const int64_t end = start + dx.shape(i)[a];
-      dx.give(i, view::slice(dy[0], a, start, end));
-      start = end;
-    }
+  const Tensor y(first.shape().with(a, std::reduce(sizes.begin(), sizes.end())), first.dtype(), first.device());
+  const std::vector<Tensor> parts = split(y, sizes, a);
+  for (size_t i = 0; i < parts.size(); ++i) parts[i].copy_from(tensors[i]);
+  op.record_all(tensors, {&y, 1}, [a, sizes](std::span<const Tensor> dy, Sink& dx) {
+    const std::vector<Tensor> gradients = split(dy[0], sizes, a);
+    for (size_t i = 0; i < gradients.size(); ++i) dx.give(i, gradients[i]);
   });
   return y;
 }
