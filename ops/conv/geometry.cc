@@ -2,17 +2,11 @@
 
 #include "norma/autograd/op.h"
 #include "norma/ops/conv/conv2d.h"
-#include "norma/ops/conv/conv_transpose2d.h"
 #include "norma/ops/conv/kernels.h"
 
 namespace norma {
-namespace {
-
-// Checks what both convolutions ask of their arguments, and returns their geometry but for the images' sizes. The
-// weight's first axis is the output's channels or, transposed, the input's; its last one is of the other side.
-template <class Options>
 ConvGeometry check_convolution(const Op& op, const Tensor& x, const Tensor& weight, const Tensor& bias,
-                               const Options& o, bool transposed) {
+                               const Conv2dOptions& o, bool transposed) {
   const Shape &in = x.shape(), &w = weight.shape();
   op.check_same({x, weight, bias});
   op.check(in.rank() == 4, "wants input [N, H, W, C]: input {}, weight {}", in, w);
@@ -33,8 +27,6 @@ ConvGeometry check_convolution(const Op& op, const Tensor& x, const Tensor& weig
   g.dilation = o.dilation, g.groups = o.groups;
   return g;
 }
-
-}  // namespace
 
 Padding2d checked_padding(const Op& op, const Padding2d& padding, Pair kernel, Pair stride, Pair dilation,
                           const Shape& in) {
@@ -68,24 +60,6 @@ ConvGeometry conv2d_geometry(const Op& op, const Tensor& x, const Tensor& weight
   op.check(cpu::can_do(o.algorithm, g, x.dtype()),
            "the {} algorithm cannot do stride {}, dilation {}, groups {} in {}: input {}, weight {}",
            cpu::name_of(o.algorithm), shape_of(o.stride), shape_of(o.dilation), o.groups, x.dtype(), in, w);
-  return g;
-}
-
-ConvGeometry conv_transpose2d_geometry(const Op& op, const Tensor& x, const Tensor& weight, const Tensor& bias,
-                                       const ConvTranspose2dOptions& o) {
-  ConvGeometry g = check_convolution(op, x, weight, bias, o, true);
-  const Shape &in = x.shape(), &w = weight.shape();
-  const Pair extra = o.output_padding;
-  op.check(extra.h >= 0 && extra.w >= 0 && extra.h < std::max(o.stride.h, o.dilation.h) &&
-               extra.w < std::max(o.stride.w, o.dilation.w),
-           "output_padding {}: wants less than stride or dilation: input {}, weight {}", shape_of(extra), in, w);
-  g.oh = in[1], g.ow = in[2];
-  g.h = g.rows().inputs(g.oh) + extra.h, g.w = g.columns().inputs(g.ow) + extra.w;
-  op.check(g.oh > 0 && g.ow > 0 && g.h > 0 && g.w > 0, "the output has no pixels ({} x {}): input {}, weight {}", g.h,
-           g.w, in, w);
-  op.check(std::max(g.h, g.w) < int64_t{1} << 46,
-           "stride {} and dilation {} make too large an output: input {}, weight {}", shape_of(o.stride),
-           shape_of(o.dilation), in, w);
   return g;
 }
 

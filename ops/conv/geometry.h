@@ -9,7 +9,6 @@ namespace norma {
 
 class Op;
 struct Conv2dOptions;
-struct ConvTranspose2dOptions;
 
 struct Range {  // [begin, end)
   int64_t begin, end;
@@ -98,12 +97,15 @@ struct ConvGeometry {
   NORMA_HOST_DEVICE WindowAxis columns() const { return {kw, stride.w, padding.w, dilation.w}; }
 };
 
-// Check the arguments of conv2d and of conv_transpose2d, in the name of `op`, and say what the kernels do for them. In
-// the transposed convolution's geometry y is its input and x its output.
+// Checks what both convolutions ask of their arguments, in the name of `op`, and returns their geometry but for the
+// images' sizes. The weight's first axis is the output's channels or, transposed, the input's; its last one is of the
+// other side. In the transposed convolution's geometry y is its input and x its output.
+ConvGeometry check_convolution(const Op& op, const Tensor& x, const Tensor& weight, const Tensor& bias,
+                               const Conv2dOptions& options, bool transposed);
+
+// Checks the arguments of conv2d likewise, and says what the kernels do for them.
 ConvGeometry conv2d_geometry(const Op& op, const Tensor& x, const Tensor& weight, const Tensor& bias,
                              const Conv2dOptions& options);
-ConvGeometry conv_transpose2d_geometry(const Op& op, const Tensor& x, const Tensor& weight, const Tensor& bias,
-                                       const ConvTranspose2dOptions& options);
 
 // The padding in numbers, for these windows over an image `in` [N, H, W, C]. Checks first, in the name of `op`, that
 // they are in order: stride and dilation in 1 ... kMaxStep, padding from 0 on.
