@@ -207,32 +207,26 @@ struct StripWeightGradient {
     return padded;
   }
 
-  // dw (+)= the sum over the slots of one group's sums, in blocks that are turned round.
+  // dw (+)= the sum over the slots of one group's sums, in blocks of rows of a vector that are turned round.
   void merge(const Group& group, float* dw, bool add) const {
     constexpr int64_t kBlock = 16;
-    parallel_for((depth + kBlock - 1) / kBlock, 1 + 4096 / (slots * kBlock * group.count * kLanes),
-                 [&](int64_t begin, int64_t end) {
-                   for (int64_t i = begin * kBlock; i < std::min(end * kBlock, depth); i += kBlock)
-                     for (int64_t v = 0; v < group.count; ++v)
-                       merge_block(group, v, i, std::min(kBlock, depth - i), dw, add);
-                 });
-  }
-
-  // The weights [i, i + rows) of the filters in vector v of a group.
-  void merge_block(const Group& group, int64_t v, int64_t i, int64_t rows, float* dw, bool add) const {
-    float block[16][kLanes];
-    const int64_t first = (group.first + v) * kLanes, n = std::min<int64_t>(kLanes, filters - first);
-    for (int64_t row = 0; row < rows; ++row) {
-      const float* from = sums + (group.first * depth + (i + row) * group.count + v) * kLanes;
-      Vec sum{};
-      for (int64_t slot = 0; slot < slots; ++slot) sum += load(from + slot * size);
-      store(block[row], sum);
-    }
-    for (int64_t lane = 0; lane < n; ++lane)
+    const int64_t blocks = (depth + kBlock - 1) / kBlock;
+    parallel_each(blocks * group.count, 1 + 4096 / (slots * kBlock * kLanes), [&](int64_t item) {
+      const int64_t i = item / group.count * kBlock, rows = std::min(kBlock, depth - i), v = item % group.count;
+      const int64_t first = (group.first + v) * kLanes, n = std::min<int64_t>(kLanes, filters - first);
+      float block[kBlock][kLanes];
       for (int64_t row = 0; row < rows; ++row) {
-        float& to = dw[(first + lane) * depth + i + row];
-        to = add ? to + block[row][lane] : block[row][lane];
+        const float* from = sums + (group.first * depth + (i + row) * group.count + v) * kLanes;
+        Vec sum{};
+        for (int64_t slot = 0; slot < slots; ++slot) sum += load(from + slot * size);
+        store(block[row], sum);
       }
+      for (int64_t lane = 0; lane < n; ++lane)
+        for (int64_t row = 0; row < rows; ++row) {
+          float& to = dw[(first + lane) * depth + i + row];
+          to = add ? to + block[row][lane] : block[row][lane];
+        }
+    });
   }
 };
 
