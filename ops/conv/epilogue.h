@@ -14,21 +14,17 @@ struct Images {
 // Memory that is used soon, fetched into the cache in shares, between which there is work to do: that of `count` items
 // from `first` on, of all that share `size` floats evenly.
 template <bool write = false>
-class Prefetch {
- public:
-  Prefetch(const float* data, int64_t size, int64_t first, int64_t count, int64_t all) {
-    const double rate = static_cast<double>(size) / static_cast<double>(std::max<int64_t>(all, 1));
-    from_ = data + static_cast<int64_t>(static_cast<double>(first) * rate);
-    size_ = static_cast<int64_t>(static_cast<double>(count) * rate);
-  }
-  NORMA_INLINE void operator()(int64_t share, int64_t shares) const {
-    const int64_t begin = size_ * share / shares;
-    prefetch<write>(from_ + begin, size_ * (share + 1) / shares - begin);
-  }
+struct Prefetch {
+  const float* data;
+  int64_t size, first, count, all;
+  const double rate = static_cast<double>(size) / static_cast<double>(std::max<int64_t>(all, 1));
+  const float* from = data + static_cast<int64_t>(static_cast<double>(first) * rate);
+  const int64_t amount = static_cast<int64_t>(static_cast<double>(count) * rate);
 
- private:
-  const float* from_;
-  int64_t size_;
+  NORMA_INLINE void operator()(int64_t share, int64_t shares) const {
+    const int64_t begin = amount * share / shares;
+    prefetch<write>(from + begin, amount * (share + 1) / shares - begin);
+  }
 };
 
 // Stores the first n lanes or, with `add`, adds them to what is there.

@@ -184,7 +184,7 @@ struct StripWeightGradient {
       strip.look_at(first, count, [](auto...) {});
       const float* rows = rows_of_dy(first, count, padded);
       const auto next_x = windows.pixels(first + kStrip, kStrip),
-                 next_dy = Prefetch<>(dy, windows.count() * filters, first + kStrip, kStrip, windows.count());
+                 next_dy = Prefetch<>{dy, windows.count() * filters, first + kStrip, kStrip, windows.count()};
       for_groups(from, to, [&]<int K>(int64_t group) {
         for (int64_t run = 0; run < windows.size(); ++run)
           Tile::template add_gradient<K>(
