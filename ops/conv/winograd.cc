@@ -25,14 +25,10 @@ namespace {
 // Images whose tiles are transformed: x or dy.
 template <class F>
 struct Source {
-  Source(const float* images, const Images& extent, Pair pad)
-      : data(images), size(extent), padding(pad), zeros(F::in * extent.c) {
-    std::fill_n(static_cast<float*>(zeros), F::in * extent.c, 0.F);
-  }
   const float* data;
   const Images size;
-  const Pair padding;   // pixels from where a tile of y begins back to where the pixels it needs begin
-  const Scratch zeros;  // a row of pixels above or below the image
+  const Pair padding;  // pixels from where a tile of y begins back to where the pixels it needs begin
+  const Tensor zeros = norma::zeros(F::in * size.c);  // a row of pixels above or below the image
 };
 
 // V = B^T d B (Y = A dy A^T): transforms the `size` x `size` pixels of each of the tiles [first, first + count), for
@@ -42,13 +38,14 @@ void read_tiles(const WinogradPlan<F>& plan, const Source<F>& source, int64_t fi
                 float* v) {
   const Images& in = source.size;
   const int64_t stride = plan.stride(of.size()), row = in.w * in.c;
+  const float* zeros = source.zeros.template data<float>();
   for (int64_t t = 0; t < count; ++t) {
     const auto tile = plan.tile(first + t);
     const int64_t top = tile.top - source.padding.h, left = tile.left - source.padding.w;
     const float* corner = source.data + ((tile.image * in.h + top) * in.w + left) * in.c;
     const bool inside = top >= 0 && left >= 0 && top + size <= in.h && left + size <= in.w;
     const float* rows[size];
-    for (int i = 0; i < size; ++i) rows[i] = top + i >= 0 && top + i < in.h ? corner + i * row : source.zeros;
+    for (int i = 0; i < size; ++i) rows[i] = top + i >= 0 && top + i < in.h ? corner + i * row : zeros;
     const int64_t first_column = -left, columns = in.w - left;
     for (int64_t b = of.begin; b < of.end; ++b) {
       float* to = v + ((b - of.begin) * plan.block + t) * kLanes;
