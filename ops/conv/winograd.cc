@@ -220,10 +220,9 @@ struct WinogradConvolution {
     for (int64_t corner : {0, F::in - 1, F::in * (F::in - 1), F::in * F::in - 1})
       for (int64_t b = 0; b < vectors_of_m; ++b)
         for (int64_t t = 0; t < count; ++t) sum += load(m + corner * stride + (b * plan.block + t) * kLanes);
-    sum -= sum;  // 0, or NaN
-    bool zero = true;
-    for (int lane = 0; lane < kLanes; ++lane) zero = zero && sum[lane] == 0;
-    return zero;
+    for (int lane = 0; lane < kLanes; ++lane)
+      if (!std::isfinite(sum[lane])) return false;
+    return true;
   }
 
   // Calls put(i, j, output) for the outputs of a tile, from `channel` on, each from its own window only: the transforms

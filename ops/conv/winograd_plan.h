@@ -75,12 +75,11 @@ struct WinogradPlan {
   // `step` from there.
   template <class G>
   void for_weights(Range of, G&& f) const {
-    parallel_for(c, 1, [&](int64_t begin, int64_t end) {
+    parallel_each(c, 1, [&](int64_t b) {
       for (int64_t i = 0; i < parts; ++i)
         for_groups(std::max(of.begin, part(i).begin), std::min(of.end, part(i).end), [&]<int K>(int64_t group) {
-          for (int64_t b = begin; b < end; ++b)
-            for (int v = 0; v < K; ++v)
-              f(b * kLanes, (group + v) * kLanes, (((group - of.begin) * c + b * K) * kLanes + v) * kLanes, K * kLanes);
+          for (int v = 0; v < K; ++v)
+            f(b * kLanes, (group + v) * kLanes, (((group - of.begin) * c + b * K) * kLanes + v) * kLanes, K * kLanes);
         });
     });
   }
