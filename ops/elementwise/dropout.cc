@@ -38,20 +38,18 @@ void cpu::dropout(double p, Generator::State from, const Tensor& x, const Tensor
     const auto threshold = static_cast<uint64_t>(std::ceil(p * 0x1p32));
     constexpr int64_t step = 4 * kBlocks;
     const int64_t n = x.numel();
-    parallel_for((n + step - 1) / step, 256, [&](int64_t begin, int64_t end) {
+    parallel_each((n + step - 1) / step, 256, [&](int64_t item) {
+      const int64_t at = item * step, count = std::min(step, n - at);
+      const auto words = random_blocks(from, at / 4);
       std::array<T, step> factors;
-      for (int64_t at = begin * step; at < std::min(n, end * step); at += step) {
-        const auto words = random_blocks(from, at / 4);
-        for (int64_t i = 0; i < kBlocks; ++i)
-          for (int64_t k = 0; k < 4; ++k) factors[4 * i + k] = static_cast<T>(words[k][i] >= threshold) * scale;
-        const T* __restrict source = in + at;
-        T* __restrict to = out + at;
-        const int64_t count = std::min(step, n - at);
-        if (add)
-          for (int64_t i = 0; i < count; ++i) to[i] += scaled(source[i], factors[i]);
-        else
-          for (int64_t i = 0; i < count; ++i) to[i] = scaled(source[i], factors[i]);
-      }
+      for (int64_t i = 0; i < kBlocks; ++i)
+        for (int64_t k = 0; k < 4; ++k) factors[4 * i + k] = static_cast<T>(words[k][i] >= threshold) * scale;
+      const T* __restrict source = in + at;
+      T* __restrict to = out + at;
+      if (add)
+        for (int64_t i = 0; i < count; ++i) to[i] += scaled(source[i], factors[i]);
+      else
+        for (int64_t i = 0; i < count; ++i) to[i] = scaled(source[i], factors[i]);
     });
   });
 }
