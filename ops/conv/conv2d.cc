@@ -28,18 +28,14 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const C
 }
 
 namespace cpu {
-namespace {
 
 // What does this pass.
 template <class T>
-const ConvPasses<T>& passes(const ConvGeometry& g, int64_t filters) {
+static const ConvPasses<T>& passes(const ConvGeometry& g, int64_t filters) {
   [[maybe_unused]] const ConvKernel* kernel = vectorised(g, dtype_of<T>(), filters);
-  if constexpr (std::is_same_v<T, float>)
-    if (kernel) return *kernel;
-  return im2col<T>();
+  if constexpr (std::is_same_v<T, float>) return kernel ? *kernel : im2col_f32;
+  else return im2col_f64;
 }
-
-}  // namespace
 
 void conv2d_forward(ConvGeometry g, const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& y) {
   dispatch_floating("conv2d", x.dtype(), [&]<class T>() {

@@ -182,12 +182,7 @@ void backward_weight(const ConvGeometry& g, const T* x, const T* dy, T* dw, bool
 
 }  // namespace
 
-template <class T>
-const ConvPasses<T>& im2col() {
-  static constexpr ConvPasses<T> passes = {forward<T>, backward_input<T>, backward_weight<T>};
-  return passes;
-}
-template const ConvPasses<float>& im2col();
-template const ConvPasses<double>& im2col();
+const ConvPasses<float> im2col_f32 = {forward<float>, backward_input<float>, backward_weight<float>};
+const ConvPasses<double> im2col_f64 = {forward<double>, backward_input<double>, backward_weight<double>};
 
 }  // namespace norma::cpu

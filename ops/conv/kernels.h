@@ -33,9 +33,9 @@ using ConvKernel = ConvPasses<float>;
 NORMA_SIMD_LEVELS(extern const ConvKernel direct, depthwise, winograd, winograd2;)
 
 // The windows of the input copied to the rows of a matrix, and matrix products: any geometry, and whatever no
-// vectorised kernel does. f32 and f64; no epilogue.
-template <class T>
-const ConvPasses<T>& im2col();
+// vectorised kernel does. No epilogue.
+extern const ConvPasses<float> im2col_f32;
+extern const ConvPasses<double> im2col_f64;
 
 const char* name_of(ConvAlgorithm algorithm);  // as NORMA_CONV has it: "winograd"
 // True for `automatic`.
