@@ -22,11 +22,11 @@ int64_t parts_of(int64_t pieces, int64_t most) {
 }
 // The groups of the vectors [0, k) of output channels, where no group is of two parts.
 template <class Tile>
-std::vector<Group> groups_of(int64_t k, int64_t parts) {
+std::vector<Range> groups_of(int64_t k, int64_t parts) {
   if (Tile::kOneGroup) return {{0, k}};
-  std::vector<Group> groups;
+  std::vector<Range> groups;
   for (int64_t part = 0; part < parts; ++part)
-    for_groups(k * part / parts, k * (part + 1) / parts, [&]<int K>(int64_t first) { groups.push_back({first, K}); });
+    for_groups(k * part / parts, k * (part + 1) / parts, [&]<int K>(int64_t i) { groups.push_back({i, i + K}); });
   return groups;
 }
 
@@ -168,7 +168,7 @@ struct StripWeightGradient {
   void run(float* dw, bool add) const {
     reserve(Strip::size(windows), kStrip * k * kLanes);
     parallel_slots(static_cast<int>(slots * parts), [&](int64_t item) { sum_slot(item % slots, item / slots); });
-    for (const Group& group : groups_of<Tile>(k, parts)) merge(group, dw, add);
+    for (const Range& group : groups_of<Tile>(k, parts)) merge(group, dw, add);
   }
 
   // The sums of one slot, for one part of the output channels.
@@ -208,15 +208,15 @@ struct StripWeightGradient {
   }
 
   // dw (+)= the sum over the slots of one group's sums, in blocks of rows of a vector that are turned round.
-  void merge(const Group& group, float* dw, bool add) const {
+  void merge(const Range& group, float* dw, bool add) const {
     constexpr int64_t kBlock = 16;
     const int64_t blocks = (depth + kBlock - 1) / kBlock;
-    parallel_each(blocks * group.count, 1 + 4096 / (slots * kBlock * kLanes), [&](int64_t item) {
-      const int64_t i = item / group.count * kBlock, rows = std::min(kBlock, depth - i), v = item % group.count;
-      const int64_t first = (group.first + v) * kLanes, n = std::min<int64_t>(kLanes, filters - first);
+    parallel_each(blocks * group.size(), 1 + 4096 / (slots * kBlock * kLanes), [&](int64_t item) {
+      const int64_t i = item / group.size() * kBlock, rows = std::min(kBlock, depth - i), v = item % group.size();
+      const int64_t first = (group.begin + v) * kLanes, n = std::min<int64_t>(kLanes, filters - first);
       float block[kBlock][kLanes];
       for (int64_t row = 0; row < rows; ++row) {
-        const float* from = sums + (group.first * depth + (i + row) * group.count + v) * kLanes;
+        const float* from = sums + (group.begin * depth + (i + row) * group.size() + v) * kLanes;
         Vec sum{};
         for (int64_t slot = 0; slot < slots; ++slot) sum += load(from + slot * size);
         store(block[row], sum);

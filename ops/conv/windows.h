@@ -165,21 +165,17 @@ struct Filters {
   int64_t tap, channel, filter;
 };
 
-// Vectors of output channels that a register tile covers.
-struct Group {
-  int64_t first, count;
-};
-
-// The weight, packed group after group: [tap][channel][vector of the group][lane].
-inline void pack(const Filters& w, const Windows& windows, int64_t channels, std::span<const Group> groups,
+// The weight, packed group after group, a group being the vectors of output channels that a register tile covers:
+// [tap][channel][vector of the group][lane].
+inline void pack(const Filters& w, const Windows& windows, int64_t channels, std::span<const Range> groups,
                  int64_t filters, float* packed) {
   constexpr int64_t kBlock = 64;  // channels; cache lines, where they are neighbours
   const int64_t blocks = (channels + kBlock - 1) / kBlock, taps = std::ssize(windows.taps);
-  const int64_t most = groups.empty() ? 1 : groups[0].count * kLanes;
+  const int64_t most = groups.empty() ? 1 : groups[0].size() * kLanes;
   parallel_each(std::ssize(groups) * taps * blocks, 1 + 4096 / (kBlock * most), [&](int64_t item) {
-    const Group& group = groups[item / (taps * blocks)];
+    const Range& group = groups[item / (taps * blocks)];
     const int64_t tap = item / blocks % taps, c = item % blocks * kBlock, size = std::min(kBlock, channels - c);
-    const int64_t wide = group.count * kLanes, first = group.first * kLanes, n = std::min(wide, filters - first);
+    const int64_t wide = group.size() * kLanes, first = group.begin * kLanes, n = std::min(wide, filters - first);
     const float* from = w.data + windows.taps[tap].index * w.tap + c * w.channel;
     float* to = packed + first * taps * channels + (tap * channels + c) * wide;
     if (w.filter == 1)
