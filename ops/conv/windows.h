@@ -44,10 +44,6 @@ inline Taps backward_input_taps(const WindowAxis& axis, int64_t phase) {
 
 // A grid of n x rows x columns windows over images x; that at (i, j) has its origin at (i, j) * stride.
 struct Windows {
-  struct Run {
-    int64_t y, x;  // where it begins, from the window's origin
-  };
-
   // With one group, taps that are neighbours in a row of x become one run.
   Windows(const ConvGeometry& g, const float* data, const Images& size, Pair steps, Pair grid, const Taps& ys,
           const Taps& xs)
@@ -66,7 +62,7 @@ struct Windows {
   int64_t count() const { return n * rows * columns; }
   // The part of x that the windows [first, first + number) see and none before them, roughly.
   Prefetch<> pixels(int64_t first, int64_t number) const {
-    const int64_t below = runs.empty() ? 0 : runs.back().y * in.w * in.c;
+    const int64_t below = runs.empty() ? 0 : runs.back().h * in.w * in.c;
     return {x + below, n * in.h * in.w * in.c, first, number, count()};
   }
 
@@ -74,9 +70,9 @@ struct Windows {
   Images in;
   Pair stride;
   int64_t n, rows, columns;
-  int64_t width;  // pixels of a run
-  std::vector<Run> runs;
-  Taps taps;  // of all runs, in their order: the index in the kernel
+  int64_t width;           // pixels of a run
+  std::vector<Pair> runs;  // where each begins, from the window's origin
+  Taps taps;               // of all runs, in their order: the index in the kernel
 };
 
 // The windows of y over x.
@@ -129,9 +125,9 @@ class Strip {
   float* look_at(int64_t run, int64_t i, int64_t image, int64_t row, int64_t column, int64_t n, float* patch) {
     const auto& [h, w, c] = windows_.in;
     const float** to = table_ + run * kStrip + i;
-    const int64_t y = row * windows_.stride.h + windows_.runs[run].y, width = windows_.width, step = windows_.stride.w;
+    const int64_t y = row * windows_.stride.h + windows_.runs[run].h, width = windows_.width, step = windows_.stride.w;
     if (y < 0 || y >= h) return std::fill_n(to, n, zeros_), patch;
-    const int64_t x = column * step + windows_.runs[run].x;
+    const int64_t x = column * step + windows_.runs[run].w;
     const float* line = windows_.x + (image * h + y) * w * c;
     // The windows [first, last) are inside of the image.
     const int64_t first = x >= 0 ? 0 : std::min(n, (-x + step - 1) / step);
