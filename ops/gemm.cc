@@ -44,11 +44,8 @@ Cut choose_cut(int64_t m, int64_t n, int64_t k) {
   return best;
 }
 
-// The part-th of the ranges that n is cut into.
-struct Range {
-  int64_t begin, size;
-};
-Range range_of(int64_t n, int64_t parts, int64_t part) {
+// The part-th of the ranges that n is cut into: where it begins, and its size.
+std::pair<int64_t, int64_t> range_of(int64_t n, int64_t parts, int64_t part) {
   const int64_t size = ((n + parts - 1) / parts + kTile - 1) / kTile * kTile, begin = std::min(n, part * size);
   return {begin, std::min(n - begin, size)};
 }
