@@ -33,53 +33,48 @@ NORMA_INLINE inline void write(float* to, Vec value, int64_t n, bool add) {
   else store(to, add ? load(to, n) + value : value, n);
 }
 
-// Without an epilogue. Made as an Epilogue is; `add`: y += the outputs.
+// Without an epilogue. Has what an Epilogue has; `add`: y += the outputs.
 struct Plain {
-  Plain(const ConvEpilogue*, const float*, int64_t, int64_t count, bool added) : n(count), add(added) {}
+  const ConvEpilogue* after;
+  const float* y;
+  int64_t channel, n;
+  bool add;
+
   NORMA_INLINE void operator()(float* to, Vec value) const { write(to, value, n, add); }
   void pool(float*, Vec, bool) const {}  // never called: only an epilogue pools
-  int64_t n;
-  bool add;
 };
 
 // With an epilogue. For the vector of output channels that begins at `channel`; n channels are left from there on.
 // Rounds as the norm kernel does: the same bits as by two ops.
 template <Activation::Kind kind, bool residual>
-class Epilogue {
- public:
-  NORMA_INLINE Epilogue(const ConvEpilogue* e, const float* y, int64_t channel, int64_t n, bool)
-      : n_(n),
-        high_(get(e->high + channel)),
-        scale_(get(e->scale + channel)),
-        shift_(get(e->shift + channel)),
-        slope_(static_cast<float>(e->activation.slope)),
-        from_y_(residual ? e->residual - y : 0) {}
+struct Epilogue {
+  const ConvEpilogue* after;
+  const float* y;
+  int64_t channel, n;
+  bool add;  // false
+  const Vec high = get(after->high + channel), scale = get(after->scale + channel), shift = get(after->shift + channel);
+  const float slope = static_cast<float>(after->activation.slope);
+  const std::ptrdiff_t from_y = residual ? after->residual - y : 0;
 
   NORMA_INLINE void operator()(float* to, Vec value) const {
-    Vec v = (value - high_) * scale_ + shift_;
-    if constexpr (residual) v += get(to + from_y_);
-    write(to, activate(v), n_, false);
+    Vec v = (value - high) * scale + shift;
+    if constexpr (residual) v += get(to + from_y);
+    write(to, activate(v), n, false);
   }
 
   // The same for a max-pool: `to` becomes the larger of itself and the output, unless this is the `first` output of its
   // window. A NaN wins.
   NORMA_INLINE void pool(float* to, Vec value, bool first) const {
-    const Vec v = activate((value - high_) * scale_ + shift_), best = first ? v : get(to);
-    write(to, (v > best) | (v != v) ? v : best, n_, false);
+    const Vec v = activate((value - high) * scale + shift), best = first ? v : get(to);
+    write(to, (v > best) | (v != v) ? v : best, n, false);
   }
 
- private:
-  NORMA_INLINE Vec get(const float* p) const { return n_ < kLanes ? load(p, n_) : load(p); }
+  NORMA_INLINE Vec get(const float* p) const { return n < kLanes ? load(p, n) : load(p); }
   NORMA_INLINE Vec activate(Vec v) const {
     if constexpr (kind == Activation::Kind::relu) v = v < 0 ? Vec{} : v;
-    if constexpr (kind == Activation::Kind::leaky_relu) v = v > 0 ? v : slope_ * v;
+    if constexpr (kind == Activation::Kind::leaky_relu) v = v > 0 ? v : slope * v;
     return v;
   }
-
-  int64_t n_;
-  Vec high_, scale_, shift_;
-  float slope_;
-  std::ptrdiff_t from_y_;
 };
 
 // Calls f.operator()<E>() with the Epilogue that `e` asks for, or with Plain if it is null.

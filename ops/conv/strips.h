@@ -125,7 +125,7 @@ struct StripConvolution {
     with_epilogue(out.after, [&]<class E>() {
       for (int64_t b = begin; b < end; ++b) {
         const int64_t channel = b * kLanes, n = out.size.c - channel;
-        const E finish(out.after, out.y, channel, n, false);
+        const E finish = {out.after, out.y, channel, n, false};
         for (int64_t i = 0; i < count; ++i) {
           float* p = places.to[i] + channel;
           const Vec value = n < kLanes ? load(p, n) : load(p);

@@ -272,7 +272,7 @@ struct WinogradConvolution {
               },
               put);
         };
-        const E finish(after, y, channel, left, add);
+        const E finish = {after, y, channel, left, add};
         if (after && after->max_pool) {  // a tile has whole windows
           const int64_t line = out.w / 2 * c;
           float* corner = y + (tile.image * (out.h / 2) + tile.top / 2) * line + tile.left / 2 * c + channel;
@@ -281,7 +281,7 @@ struct WinogradConvolution {
               finish.pool(corner + i / 2 * line + j / 2 * c, value, (i | j) % 2 == 0);
           });
         } else if (height >= F::out && width >= F::out && left >= kLanes)
-          transform_to([walk = Walk<F::out>(to, c, row), whole = E(after, y, channel, kLanes, add)](
+          transform_to([walk = Walk<F::out>(to, c, row), whole = E{after, y, channel, kLanes, add}](
                            int, int j, Vec value) mutable NORMA_INLINE { whole(walk(j), value); });
         else
           transform_to([&](int i, int j, Vec value) NORMA_INLINE {
