@@ -2,6 +2,7 @@
 
 #include "norma/autograd/op.h"
 #include "norma/core/parallel.h"
+#include "norma/ops/elementwise/binary_functions.h"
 
 namespace norma {
 
@@ -23,13 +24,6 @@ constexpr int64_t kBlocks = 16;  // of random words, which are made together
   return philox_blocks<kBlocks>(from.seed, from.stream, from.position + first);
 }
 
-// 0 where the factor is, whatever x is.
-template <class T>
-static T scaled(T x, T factor) {
-  const T product = x * factor;
-  return factor == 0 ? T(0) : product;
-}
-
 void cpu::dropout(double p, Generator::State from, const Tensor& x, const Tensor& y, bool add) {
   dispatch_floating("dropout", x.dtype(), [&]<class T>() {
     const T* in = x.data<T>();
@@ -47,9 +41,9 @@ void cpu::dropout(double p, Generator::State from, const Tensor& x, const Tensor
       const T* __restrict source = in + at;
       T* __restrict to = out + at;
       if (add)
-        for (int64_t i = 0; i < count; ++i) to[i] += scaled(source[i], factors[i]);
+        for (int64_t i = 0; i < count; ++i) to[i] += binary_functions::share<T>::f(factors[i], source[i]);
       else
-        for (int64_t i = 0; i < count; ++i) to[i] = scaled(source[i], factors[i]);
+        for (int64_t i = 0; i < count; ++i) to[i] = binary_functions::share<T>::f(factors[i], source[i]);
     });
   });
 }
