@@ -15,14 +15,14 @@ Tensor compare(const char* name, Compare f, const Tensor& a, const Tensor& b) {
 }
 
 // The number as a tensor of no axes beside x: of x's dtype or, where that lacks the number, of f64.
-static Tensor number(double value, const Tensor& x) {
+static Tensor number(const char* name, double value, const Tensor& x) {
+  const Op op(name);
   const bool there = x.is_floating() || full({}, value, x.dtype()).item() == value;
   return full({}, value, there ? x.dtype() : f64, x.device());
 }
 
 Tensor compare(const char* name, Compare f, const Tensor& a, double b) {
-  const Op op(name);
-  const Tensor y = number(b, a);
+  const Tensor y = number(name, b, a);
   return compare(name, f, a.to(y.dtype()), y);
 }
 
@@ -34,13 +34,11 @@ Tensor isinf(const Tensor& x) { return compare_size("isinf", Compare::eq, x); }
 Tensor isfinite(const Tensor& x) { return compare_size("isfinite", Compare::lt, x); }
 
 Tensor elementwise(const char* name, Binary f, const Tensor& a, double b) {
-  const Op op(name);
-  return elementwise(name, f, a, number(b, a));
+  return elementwise(name, f, a, number(name, b, a));
 }
 
 Tensor elementwise(const char* name, Binary f, double a, const Tensor& b) {
-  const Op op(name);
-  return elementwise(name, f, number(a, b), b);
+  return elementwise(name, f, number(name, a, b), b);
 }
 
 Tensor elementwise(const char* name, Binary f, const Tensor& a, const Tensor& b) {
