@@ -62,7 +62,7 @@ void read_tiles(const WinogradPlan<F>& plan, const Source<F>& source, int64_t fi
         const auto at = [&](int i, int j) NORMA_INLINE { return load(rows[i] + j * in.c + channel); };
         transform<size, F::in, line>(at, put, has);
       } else {
-        const auto at = [walk = Walk<size>(corner + channel, row, in.c)](int i, int) mutable NORMA_INLINE {
+        const auto at = [walk = Walk<size>{corner + channel, row, in.c}](int i, int) mutable NORMA_INLINE {
           return load(walk(i));
         };
         transform<size, F::in, line>(at, put);
@@ -266,7 +266,7 @@ struct WinogradConvolution {
           if (!all_finite && !finite(from, 1, 1, stride)) [[unlikely]]
             return convolve(tile, channel, offset, put);
           transform<F::in, F::out, F::output>(
-              [walk = Walk<F::in>(from, F::in * stride, stride), &offset](int i, int j) mutable NORMA_INLINE {
+              [walk = Walk<F::in>{from, F::in * stride, stride}, &offset](int i, int j) mutable NORMA_INLINE {
                 const Vec value = load(walk(i));
                 return i == 1 && j == 1 ? value + offset : value;
               },
@@ -281,7 +281,7 @@ struct WinogradConvolution {
               finish.pool(corner + i / 2 * line + j / 2 * c, value, (i | j) % 2 == 0);
           });
         } else if (height >= F::out && width >= F::out && left >= kLanes)
-          transform_to([walk = Walk<F::out>(to, c, row), whole = E{after, y, channel, kLanes, add}](
+          transform_to([walk = Walk<F::out>{to, c, row}, whole = E{after, y, channel, kLanes, add}](
                            int, int j, Vec value) mutable NORMA_INLINE { whole(walk(j), value); });
         else
           transform_to([&](int i, int j, Vec value) NORMA_INLINE {

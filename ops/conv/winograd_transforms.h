@@ -108,15 +108,14 @@ NORMA_INLINE inline void transform(At at, Put put, Has has = {}) {
 // Steps through n x n pixels in memory, an `inner` step n - 1 times and then back and an `outer` one.
 template <int n>
 struct Walk {
-  Walk(const float* p, int64_t inner, int64_t outer)
-      : next(p), inner_step(inner), outer_step(outer - (n - 1) * inner) {}
+  const float* next;
+  int64_t inner, outer;
+
   NORMA_INLINE float* operator()(int i) {
     const float* p = next;
-    next += i + 1 < n ? inner_step : outer_step;
+    next += i + 1 < n ? inner : outer - (n - 1) * inner;
     return const_cast<float*>(p);
   }
-  const float* next;
-  int64_t inner_step, outer_step;
 };
 
 NORMA_SIMD_END
