@@ -5,7 +5,7 @@
 namespace norma::nn {
 
 MultiheadAttention::MultiheadAttention(int64_t features, int64_t count, const MultiheadAttentionOptions& o)
-    : out_proj(features, features, o.bias), heads(count), dropout(o.dropout) {
+    : out_proj(features, features, {o.bias}), heads(count), dropout(o.dropout) {
   check(heads >= 1 && features % heads == 0, "MultiheadAttention", "{} heads do not divide {} features", heads,
         features);
   check(dropout >= 0 && dropout < 1, "MultiheadAttention", "a dropout of {}: want one in [0, 1)", dropout);
