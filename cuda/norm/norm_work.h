@@ -1,5 +1,5 @@
-// How the work of cuda/norm/norm.cu is cut up. Rows of channels are cut into pieces of one set each (NormBlocks); a
-// CUDA block takes some columns of a piece, a thread one column. What is summed by piece and column is then combined by
+// How the work of cuda/norm/norm.cu is cut up. Rows of channels are cut into pieces of one set each; a CUDA
+// block takes some columns of a piece, a thread one column. What is summed by piece and column is then combined by
 // cell, or by channel, in an order that depends on the shapes alone. Not a public header.
 #pragma once
 
@@ -100,25 +100,33 @@ class Work {
     call.beta = of.beta.data_or_null<T>();
     call.width = width_for(plan.channels);
     const int64_t all = std::accumulate(plan.rows.begin(), plan.rows.end(), int64_t{0});
-    const NormBlocks blocks =
-        NormBlocks::by_rows(plan, std::clamp<int64_t>(all * tiles() / 2048, 4 * kThreads / call.width, 4096));
+    const int64_t most = std::clamp<int64_t>(all * tiles() / 2048, 4 * kThreads / call.width, 4096);  // rows of a piece
     int64_t longest = 0;
-    PoolVector<int64_t> table;
-    tensor_begin_.assign(plan.rows.size() + 1, 0);
-    for (const NormPlan::Run& run : blocks.runs) {
-      table.insert(table.end(), {run.first_row, run.rows, run.set});
-      longest = std::max(longest, run.rows);
-      ++tensor_begin_[run.tensor + 1];
+    PoolVector<int64_t> table;  // of pieces, tensor by tensor
+    const auto cut = [&](const NormPlan::Run& run) {
+      const int64_t parts = (run.rows + most - 1) / most;
+      for (int64_t i = 0; i < parts; ++i) {
+        const int64_t begin = run.rows * i / parts, rows = run.rows * (i + 1) / parts - begin;
+        table.insert(table.end(), {run.first_row + begin, rows, run.set});
+        longest = std::max(longest, rows);
+      }
+    };
+    for (int64_t t = 0; t < std::ssize(plan.rows); ++t) {
+      if (plan.row_sets) cut({t, 0, plan.rows[t], 0});
+      for (const NormPlan::Run& run : plan.runs)
+        if (run.tensor == t) cut(run);
+      tensor_begin_.push_back(std::ssize(table) / 3);
     }
-    std::partial_sum(tensor_begin_.begin(), tensor_begin_.end(), tensor_begin_.begin());
     call.lanes = lanes_for(longest, call.width);
-    table.insert(table.end(), blocks.of_set.begin.begin(), blocks.of_set.begin.end());
-    table.insert(table.end(), blocks.of_set.items.begin(), blocks.of_set.items.end());
+    // (Where every row is a set of its own, all pieces are in set 0.)
+    const Buckets of_set(pieces(), plan.row_sets ? 1 : plan.sets, [&](int64_t i) { return table[3 * i + 2]; });
+    table.insert(table.end(), of_set.begin.begin(), of_set.begin.end());
+    table.insert(table.end(), of_set.items.begin(), of_set.items.end());
     memory_ = on_device(std::move(table), of.cells.device());
     const int64_t* to = memory_.cuda_data<int64_t>();
     call.pieces = reinterpret_cast<const Piece*>(to);
     call.set_begin = to + 3 * pieces();
-    call.set_pieces = call.set_begin + blocks.of_set.begin.size();
+    call.set_pieces = call.set_begin + of_set.begin.size();
   }
 
   int64_t pieces() const { return tensor_begin_.back(); }
@@ -151,7 +159,7 @@ class Work {
  private:
   int64_t tiles() const { return (call.channels + call.width - 1) / call.width; }
 
-  PoolVector<int64_t> tensor_begin_;  // the first piece of each tensor, and the number of all
+  PoolVector<int64_t> tensor_begin_ = {0};  // the first piece of each tensor, and the number of all
   Tensor memory_;
 };
 

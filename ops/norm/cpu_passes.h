@@ -25,7 +25,7 @@ inline NormBlocks cut_into_blocks(const NormPlan& plan) {
   const int64_t rows = std::accumulate(plan.rows.begin(), plan.rows.end(), int64_t{0});
   const bool scattered = std::ssize(plan.runs) > plan.sets * std::ssize(plan.rows);  // each part has all sets, then
   const int64_t elements = kBlockElements * (scattered ? plan.sets : 1);
-  return NormBlocks::by_place(plan, std::clamp<int64_t>(rows * plan.channels / elements, 1, kMaxSlots));
+  return NormBlocks(plan, std::clamp<int64_t>(rows * plan.channels / elements, 1, kMaxSlots));
 }
 
 // Calls f(list) for the rows of a block, as wide rows where enough of them lie together.

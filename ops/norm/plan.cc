@@ -105,7 +105,7 @@ NormPlan plan_norm(const char* op, const Grouping& grouping, std::span<const Ten
   return plan;
 }
 
-NormBlocks NormBlocks::by_place(const NormPlan& plan, int64_t parts) {
+NormBlocks::NormBlocks(const NormPlan& plan, int64_t parts) {
   PoolVector<int64_t> before(plan.rows.size(), 0);  // rows before each tensor
   for (size_t t = 1; t < before.size(); ++t) before[t] = before[t - 1] + plan.rows[t - 1];
   const int64_t all = before.back() + plan.rows.back();
@@ -121,37 +121,12 @@ NormBlocks NormBlocks::by_place(const NormPlan& plan, int64_t parts) {
     }
   }
   const Buckets ordered(std::ssize(cut), parts * plan.sets, [&](int64_t i) { return keys[i]; });
-  NormBlocks blocks;
-  blocks.runs.reserve(cut.size());
-  for (int64_t i : ordered.items) blocks.runs.push_back(cut[i]);
+  runs.reserve(cut.size());
+  for (int64_t i : ordered.items) runs.push_back(cut[i]);
   for (int64_t key = 0; key < parts * plan.sets; ++key)
     if (const size_t count = ordered[key].size(); count > 0)
-      blocks.list.push_back({key % plan.sets, {blocks.runs.data() + ordered.begin[key], count}});
-  blocks.index(plan.sets);
-  return blocks;
-}
-
-NormBlocks NormBlocks::by_rows(const NormPlan& plan, int64_t rows) {
-  NormBlocks blocks;
-  const auto cut = [&](const NormPlan::Run& run) {
-    const int64_t parts = (run.rows + rows - 1) / rows;
-    for (int64_t i = 0; i < parts; ++i) {
-      const int64_t begin = run.rows * i / parts, end = run.rows * (i + 1) / parts;
-      blocks.runs.push_back({run.tensor, run.first_row + begin, end - begin, run.set});
-    }
-  };
-  for (int64_t t = 0; t < std::ssize(plan.rows); ++t) {
-    if (plan.row_sets) cut({t, 0, plan.rows[t], 0});
-    for (const NormPlan::Run& run : plan.runs)
-      if (run.tensor == t) cut(run);
-  }
-  for (const NormPlan::Run& run : blocks.runs) blocks.list.push_back({run.set, {&run, 1}});
-  blocks.index(plan.row_sets ? 1 : plan.sets);
-  return blocks;
-}
-
-void NormBlocks::index(int64_t sets) {
-  of_set = Buckets(std::ssize(list), sets, [&](int64_t i) { return list[i].set; });
+      list.push_back({key % plan.sets, {runs.data() + ordered.begin[key], count}});
+  of_set = Buckets(std::ssize(list), plan.sets, [&](int64_t i) { return list[i].set; });
 }
 
 }  // namespace norma

@@ -73,26 +73,17 @@ struct NormBlock {
   std::span<const NormPlan::Run> runs;
 };
 
-// The rows of a plan cut into blocks. How depends on shapes alone, never on the number of threads.
+// The rows of a plan cut into blocks, for the CPU: equal parts of memory, so that a thread meets the same rows in every
+// pass, each part a block for each of its sets. How depends on shapes alone, never on the number of threads.
 struct NormBlocks {
   PoolVector<NormPlan::Run> runs;
   PoolVector<NormBlock> list;
-  Buckets of_set;  // numbers of the blocks of each set; where every row is a set of its own, all are in set 0
+  Buckets of_set;  // numbers of the blocks of each set
+
+  NormBlocks(const NormPlan& plan, int64_t parts);
+  NormBlocks& operator=(NormBlocks&&) = delete;  // neither moved nor copied: blocks point into `runs`
 
   int64_t per_set(const NormPlan& plan) const { return std::ssize(list) / plan.sets + 1; }  // blocks, about
-
-  // For the CPU: equal parts of memory, so that a thread meets the same rows in every pass, each part a block for each
-  // of its sets.
-  static NormBlocks by_place(const NormPlan& plan, int64_t parts);
-  // For CUDA: runs of at most `rows` rows, a block each, tensor by tensor.
-  static NormBlocks by_rows(const NormPlan& plan, int64_t rows);
-
-  NormBlocks() = default;
-  NormBlocks(NormBlocks&&) = default;  // blocks point into `runs`, and go on doing so
-  NormBlocks& operator=(NormBlocks&&) = default;
-
- private:
-  void index(int64_t sets);
 };
 
 }  // namespace norma
