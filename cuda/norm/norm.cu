@@ -61,7 +61,7 @@ void merge_pieces(const Work<T>& work, const Sums* partial, double* cells) {
       work.call.cells(), work.pieces_a_set() * work.call.group_size, CellItems<T>(),
       [=] __device__(const Passes<T>& call, int64_t cell, int64_t k) {
         const Tile item = CellItems<T>::at(call, cell, k);
-        return Moment{{static_cast<double>(item.end), partial[item.place].plain, partial[item.place].product}};
+        return Moment{static_cast<double>(item.end), partial[item.place].plain, partial[item.place].product};
       },
       [=] __device__(const Passes<T>& call, int64_t cell, const Moment& moment) {
         store_moment(call, cell, moment, cells);

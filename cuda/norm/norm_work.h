@@ -11,15 +11,20 @@
 
 namespace norma::cuda {
 
-struct Moment : CellMoments {
-  __device__ Moment operator+(const Moment& other) const {
-    return count + other.count == 0 ? Moment{} : Moment{merge_moments(*this, other)};
+// Count, mean and sum of squared deviations; + is of two disjoint sets of elements (Chan et al. 1979).
+struct Moment {
+  double count, mean, m2;
+  __device__ Moment operator+(const Moment& b) const {
+    const double n = count + b.count, delta = b.mean - mean;
+    if (n == 0) return {};
+    const double weight = b.count / n;
+    return {n, mean + delta * weight, m2 + b.m2 + delta * delta * count * weight};
   }
 };
 // Of n elements whose deviations from `shift` have the sums s and q (of squares).
 __device__ inline Moment shifted(double n, double shift, double s, double q) {
   const double m2 = q - s * s / n;
-  return {{n, shift + s / n, m2 > 0 ? m2 : 0}};
+  return {n, shift + s / n, m2 > 0 ? m2 : 0};
 }
 
 struct Sums {

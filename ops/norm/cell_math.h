@@ -68,16 +68,6 @@ NORMA_HOST_DEVICE inline double offset_from_high(double offset, double slope, do
   return offset - low_part<T>(mean) * slope;
 }
 
-// Count, mean and sum of squared deviations of two disjoint sets of elements together (Chan et al. 1979); of which
-// at least one must hold an element.
-struct CellMoments {
-  double count, mean, m2;
-};
-NORMA_HOST_DEVICE inline CellMoments merge_moments(const CellMoments& a, const CellMoments& b) {
-  const double count = a.count + b.count, delta = b.mean - a.mean, weight = b.count / count;
-  return {count, a.mean + delta * weight, a.m2 + b.m2 + delta * delta * a.count * weight};
-}
-
 // Moves the population of one group, row * groups + g, towards what the cells of that row say: the mean of their means,
 // and of their variances m2 / (M - correction). False where none holds more elements than that: nothing moves then.
 NORMA_HOST_DEVICE inline bool follow_group(int64_t row, int64_t rows, int64_t g, int64_t groups, int64_t sets,
