@@ -72,12 +72,10 @@ inline bool solve_measured(int64_t n, bool center, const double* __restrict coun
 
 // Completes cells [begin, end) from their moments, or from the population.
 inline void solve_cells(const NormCall& call, const CellArrays& cells, int64_t begin, int64_t end) {
-  if (call.measured()) {
-    if (!solve_measured(end - begin, call.center, cells.count + begin, cells.mean + begin, cells.m2 + begin, call.eps,
-                        cells.inv + begin, cells.rstd + begin, cells.offset + begin) &&
-        call.far_out.defined())
-      std::atomic_ref(*call.far_out.mutable_data<int64_t>()).store(1, std::memory_order_relaxed);
-  }
+  if (call.measured() &&
+      !solve_measured(end - begin, call.center, cells.count + begin, cells.mean + begin, cells.m2 + begin, call.eps,
+                      cells.inv + begin, cells.rstd + begin, cells.offset + begin))
+    std::atomic_ref(call.far_out).store(true, std::memory_order_relaxed);
   if (call.source == Statistics::Source::batch) return;
   const int64_t entries = call.population.numel() / 2;  // which divide the cells
   const double *mean = call.population.data<double>(), *var = mean + entries;

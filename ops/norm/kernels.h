@@ -37,11 +37,10 @@ struct NormCall {
   Tensor gamma, beta;            // contiguous; undefined: 1, 0
   Tensor population;             // f64 [2, G or sets * G], mean then var; undefined for the source batch
   Tensor cells;                  // which the forward pass fills
-  // i64 [1]: not 0 where the deviation of a cell is so large or small (or NaN) that its squares, or the gradient's
-  // factors, may be beyond float. Set by the forward pass; undefined where that cannot be.
-  Tensor far_out;
+  // The deviation of a cell is so large or small (or NaN) that its squares, or the gradient's factors, may be beyond
+  // float. Set by the forward pass on the CPU; CUDA has its sums in double.
+  mutable bool far_out = false;
 
-  bool is_far_out() const { return far_out.defined() && *far_out.data<int64_t>() != 0; }
   // Under a grouping across workers, merges their moments (Chan's rule, by rank), and checks the cells' sizes, which
   // were not known before.
   void merge_over_workers() const;

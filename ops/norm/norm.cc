@@ -111,10 +111,6 @@ NormCall::NormCall(const Op& op, const std::vector<Tensor>& xs, const Grouping& 
 
   population = population_of(op, statistics, plan);
   cells = Tensor({kNormCellParts, plan.cells()}, f64, xs[0].device());
-  if (measured() && xs[0].dtype() == f32 && xs[0].device().is_cpu()) {
-    far_out = Tensor({1}, i64);
-    *far_out.mutable_data<int64_t>() = 0;
-  }
   if (gamma_.defined()) gamma = gamma_.contiguous().detach();
   if (beta_.defined()) beta = beta_.contiguous().detach();
 }
@@ -202,7 +198,7 @@ std::vector<Tensor> norm(const std::vector<Tensor>& xs, const Grouping& grouping
     if (keeps_mask) masks.emplace_back(xs[i].shape(), u8, xs[i].device());
   }
   if (call.plan.sets > 0) kernel::norm_forward(inputs, call, {residuals, outputs, masks});
-  if (call.is_far_out()) return norm_in_double(xs, grouping, statistics, gamma, beta, options);
+  if (call.far_out && xs[0].dtype() == f32) return norm_in_double(xs, grouping, statistics, gamma, beta, options);
   if (options.moments && call.measured()) *options.moments = call.moments();
 
   std::vector<Tensor> recorded = xs;

@@ -21,7 +21,7 @@ Tensor norm_max_pool(const Tensor& x, const Grouping& grouping, const Statistics
   const bool records = Op::records({x, gamma, beta});
   if (records) place = Tensor(y.shape(), u8, x.device()), winner = empty_like(y);
   if (call.plan.sets > 0) kernel::norm_max_pool(in, call, g, y, place, winner);
-  if (call.is_far_out()) return max_pool2d(norm(x, grouping, statistics, gamma, beta, options), pool);
+  if (call.far_out && x.dtype() == f32) return max_pool2d(norm(x, grouping, statistics, gamma, beta, options), pool);
   if (options.moments && call.measured()) *options.moments = call.moments();
   if (!records) return y;
 
