@@ -264,15 +264,12 @@ void gradient(const Work<T>& work, size_t tensor, const Gradients<T>& g, const S
 
 template <class T>
 void backward(const Work<T>& work, std::span<const Tensor> x, const NormCall& call, const NormGradients& to) {
-  const auto target = [](std::span<const Tensor> all, size_t t) -> T* {
-    return all.empty() ? nullptr : all[t].mutable_data_or_null<T>();
-  };
   PoolVector<Gradients<T>> gradients;
   for (size_t t = 0; t < x.size(); ++t) {
-    T *dx = target(to.dx, t), *dresidual = target(to.dresidual, t);
-    gradients.push_back({to.dy[t].cuda_data<T>(), x[t].cuda_data<T>(),
-                         to.mask.empty() ? nullptr : to.mask[t].cuda_data<uint8_t>(), dx, dresidual, dx && to.add_dx[t],
-                         dresidual && to.add_dresidual[t]});
+    const Sink::Target &dx = to.dx[t], &dresidual = to.dresidual[t];
+    gradients.push_back({to.dy[t].cuda_data<T>(), x[t].cuda_data<T>(), to.mask[t].data_or_null<uint8_t>(),
+                         dx.grad.mutable_data_or_null<T>(), dresidual.grad.mutable_data_or_null<T>(), dx.add,
+                         dresidual.add});
   }
   const Device device = x[0].device();
   const Tensor memory = work.template partial<Sums>(device), totals({work.call.cells(), 2}, f64, device);
@@ -297,8 +294,8 @@ void norm_forward(std::span<const Tensor> x, const NormCall& call, const NormOut
     call.merge_over_workers();
     solve(call);
     for (size_t t = 0; t < x.size(); ++t)
-      normalize(work, t, x[t].cuda_data<T>(), to.residual.empty() ? nullptr : to.residual[t].cuda_data<T>(),
-                to.y[t].mutable_cuda_data<T>(), to.mask.empty() ? nullptr : to.mask[t].mutable_cuda_data<uint8_t>());
+      normalize(work, t, x[t].cuda_data<T>(), to.residual[t].data_or_null<T>(), to.y[t].mutable_cuda_data<T>(),
+                to.mask[t].mutable_data_or_null<uint8_t>());
   });
 }
 

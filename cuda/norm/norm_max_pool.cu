@@ -8,24 +8,19 @@ namespace norma::cuda {
 // The last argument, the winners, is left as it is: the way back computes the activation's argument from x.
 void norm_max_pool(const Tensor& x, const NormCall& call, const PoolGeometry& g, const Tensor& y, const Tensor& place,
                    const Tensor&) {
-  const Tensor between = empty_like(x);
-  norm_forward({&x, 1}, call, {.residual = {}, .y = {&between, 1}, .mask = {}});
+  const Tensor between = empty_like(x), none;
+  norm_forward({&x, 1}, call, {.residual = {&none, 1}, .y = {&between, 1}, .mask = {&none, 1}});
   max_pool2d(g, between, y, place);
 }
 
 void norm_max_pool_backward(const Tensor& x, const NormCall& call, const PoolGeometry& g, const Tensor& dy,
                             const Tensor& place, const Tensor&, const Tensor& dx, const AffineGradients& affine) {
-  const Tensor between = dx.defined() ? dx : empty_like(x);
+  const Tensor between = dx.defined() ? dx : empty_like(x), no_mask;
   max_pool2d_backward(g, dy, place, between, false);
-  const char assigned = false;
-  norm_backward({&x, 1}, call,
-                {.mask = {},
-                 .dy = {&between, 1},
-                 .dx = {&dx, 1},
-                 .dresidual = {},
-                 .add_dx = {&assigned, 1},
-                 .add_dresidual = {},
-                 .affine = affine});
+  const Sink::Target to = {dx, false}, no_residual = {};
+  norm_backward(
+      {&x, 1}, call,
+      {.mask = {&no_mask, 1}, .dy = {&between, 1}, .dx = {&to, 1}, .dresidual = {&no_residual, 1}, .affine = affine});
 }
 
 }  // namespace norma::cuda

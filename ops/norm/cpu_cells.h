@@ -21,16 +21,6 @@ T* scratch(int64_t n) {
   return room.data();
 }
 
-// The data of a list's i-th tensor; null where there is none.
-template <class T>
-const T* data_of(std::span<const Tensor> list, int64_t i) {
-  return list.empty() ? nullptr : list[i].data<T>();
-}
-template <class T>
-T* mutable_data_of(std::span<const Tensor> list, int64_t i) {
-  return list.empty() ? nullptr : list[i].mutable_data_or_null<T>();
-}
-
 // The data of all tensors of a list. Asked for once a call: a tensor checks its shape each time.
 template <class T>
 PoolVector<const T*> data_of_all(std::span<const Tensor> list) {

@@ -327,9 +327,9 @@ template <class T>
 void row_sets_forward(const Tensor& x, const NormCall& call, const NormOutputs& to) {
   const RowSets<T> sets{call};
   const int64_t groups = call.plan.groups, size = sets.size;
-  const T *in = x.data<T>(), *residual = data_of<T>(to.residual, 0);
+  const T *in = x.data<T>(), *residual = to.residual[0].data_or_null<T>();
   T* y = to.y[0].mutable_data<T>();
-  uint8_t* mask = mutable_data_of<uint8_t>(to.mask, 0);
+  uint8_t* mask = to.mask[0].mutable_data_or_null<uint8_t>();
   with_activation(call.activation, [&]<Activation::Kind kind>() {
     const auto block = [&](int64_t row, int64_t rows) {
       const int64_t first = row * groups, n = rows * groups;

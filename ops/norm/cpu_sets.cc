@@ -13,8 +13,8 @@ void norm_forward(std::span<const Tensor> x, const NormCall& call, const NormOut
     if (call.plan.row_sets) return row_sets_forward<T>(x[0], call, to);
     PoolVector<ForwardData<T>> data;  // of each tensor
     for (int64_t t = 0; t < std::ssize(x); ++t)
-      data.push_back({x[t].data<T>(), data_of<T>(to.residual, t), to.y[t].mutable_data<T>(),
-                      mutable_data_of<uint8_t>(to.mask, t), static_cast<T>(call.activation.slope)});
+      data.push_back({x[t].data<T>(), to.residual[t].data_or_null<T>(), to.y[t].mutable_data<T>(),
+                      to.mask[t].mutable_data_or_null<uint8_t>(), static_cast<T>(call.activation.slope)});
     const auto apply_block = [&](const NormBlock& block, const Columns<T>& columns) {
       with_activation(call.activation, [&]<Activation::Kind kind>() {
         for_each_row_list(call.plan, block,

@@ -259,10 +259,10 @@ struct GradientData {
 
 template <class T>
 GradientData<T> gradient_data(std::span<const Tensor> x, const NormCall& call, const NormGradients& to, int64_t t) {
-  T *dx = mutable_data_of<T>(to.dx, t), *dresidual = mutable_data_of<T>(to.dresidual, t);
-  return {
-      to.dy[t].data<T>(), x[t].data<T>(),     data_of<uint8_t>(to.mask, t),     dx,
-      dresidual,          dx && to.add_dx[t], dresidual && to.add_dresidual[t], static_cast<T>(call.activation.slope)};
+  const Sink::Target &dx = to.dx[t], &dresidual = to.dresidual[t];
+  const T *dy = to.dy[t].data<T>(), leak = static_cast<T>(call.activation.slope);
+  T *to_x = dx.grad.mutable_data_or_null<T>(), *to_residual = dresidual.grad.mutable_data_or_null<T>();
+  return {dy, x[t].data<T>(), to.mask[t].data_or_null<uint8_t>(), to_x, to_residual, dx.add, dresidual.add, leak};
 }
 
 // d behind the activation, which passes it on or not.

@@ -64,14 +64,14 @@ struct AffineGradients {
   void give(Sink& sink) const;
 };
 
-// Lists have one entry for each x, or none.
+// Lists have one entry for each x. Residuals and masks are undefined where there are none.
 struct NormOutputs {
   std::span<const Tensor> residual, y, mask;  // mask: u8, where the activation passes dy on (with residual only)
 };
 struct NormGradients {
-  // Undefined dx, dresidual: not wanted. One of the two may be dy itself: all sums come before the first write.
-  std::span<const Tensor> mask, dy, dx, dresidual;
-  std::span<const char> add_dx, add_dresidual;
+  std::span<const Tensor> mask, dy;
+  // Undefined: not wanted. One of the two may be dy itself: all sums come before the first write.
+  std::span<const Sink::Target> dx, dresidual;
   const AffineGradients& affine;
 };
 

@@ -152,21 +152,18 @@ struct NormRule {
   void operator()(std::span<const Tensor> dys, Sink& sink) const {
     const size_t count = x.size();
     const std::vector<Tensor> inputs(x.begin(), x.end()), masks(mask.begin(), mask.end());
-    std::vector<Tensor> dy, dx, dresidual;
-    std::vector<char> add_dx, add_dresidual;
-    const auto want = [&](size_t input, const Tensor& d, std::vector<Tensor>& grads, std::vector<char>& adds) {
-      const Sink::Target to = sink.wants(input) ? sink.into_or_reuse(input, d) : Sink::Target{};
-      grads.push_back(to.grad);
-      adds.push_back(to.add);
+    std::vector<Tensor> dy;
+    std::vector<Sink::Target> dx, dresidual;
+    const auto target = [&](size_t input, const Tensor& d) {
+      return sink.wants(input) ? sink.into_or_reuse(input, d) : Sink::Target{};
     };
     for (size_t i = 0; i < count; ++i) {
-      want(i, dys[i], dx, add_dx);
-      if (residuals) want(count + 2 + i, dys[i], dresidual, add_dresidual);
+      dx.push_back(target(i, dys[i]));
+      dresidual.push_back(residuals ? target(count + 2 + i, dys[i]) : Sink::Target{});
       dy.push_back(dys[i].defined() ? dys[i].contiguous() : zeros_like(inputs[i]));
     }
     const AffineGradients affine(call, sink, count);
-    if (call.plan.sets > 0)
-      kernel::norm_backward(inputs, call, {masks, dy, dx, dresidual, add_dx, add_dresidual, affine});
+    if (call.plan.sets > 0) kernel::norm_backward(inputs, call, {masks, dy, dx, dresidual, affine});
     affine.give(sink);
   }
 };
@@ -189,13 +186,13 @@ std::vector<Tensor> norm(const std::vector<Tensor>& xs, const Grouping& grouping
                          const Tensor& gamma, const Tensor& beta, const NormOptions& options) {
   const Op op("norm");
   NormCall call(op, xs, grouping, statistics, gamma, beta, options);
-  const bool keeps_mask = !options.residual.empty() && options.activation.kind != Activation::Kind::none;
+  const bool adds = !options.residual.empty(), keeps_mask = adds && options.activation.kind != Activation::Kind::none;
   std::vector<Tensor> inputs, residuals, outputs, masks;
   for (size_t i = 0; i < xs.size(); ++i) {
     inputs.push_back(xs[i].contiguous());
     outputs.push_back(empty_like(xs[i]));
-    if (!options.residual.empty()) residuals.push_back(options.residual[i].contiguous());
-    if (keeps_mask) masks.emplace_back(xs[i].shape(), u8, xs[i].device());
+    residuals.push_back(adds ? options.residual[i].contiguous() : Tensor());
+    masks.push_back(keeps_mask ? Tensor(xs[i].shape(), u8, xs[i].device()) : Tensor());
   }
   if (call.plan.sets > 0) kernel::norm_forward(inputs, call, {residuals, outputs, masks});
   if (call.far_out && xs[0].dtype() == f32) return norm_in_double(xs, grouping, statistics, gamma, beta, options);
@@ -207,7 +204,7 @@ std::vector<Tensor> norm(const std::vector<Tensor>& xs, const Grouping& grouping
   recorded.insert(recorded.end(), options.residual.begin(), options.residual.end());
   if (!Op::records(recorded)) return outputs;
   std::vector<Saved> parameters = call.save(op);
-  NormRule rule{std::move(call), {}, {}, std::move(parameters), !residuals.empty()};
+  NormRule rule{std::move(call), {}, {}, std::move(parameters), adds};
   for (const Tensor& x : inputs) rule.x.push_back(op.save(x));
   for (const Tensor& mask : masks) rule.mask.push_back(op.save(mask));
   op.record_all(recorded, outputs, std::move(rule));
