@@ -204,7 +204,7 @@ void total_rows(const Passes<T>& call, const Gradients<T>& g, Sums* totals) {
   });
 }
 
-// dgamma and dbeta, [affine sets, affine size] each, may be null.
+// dgamma and dbeta, [affine sets, affine size] each.
 template <class T>
 void affine_gradients(const Work<T>& work, const Sums* partial, double* dgamma, double* dbeta) {
   const int64_t pieces = work.pieces(), sets = work.call.affine_per_set ? work.call.sets : 1;
@@ -225,8 +225,8 @@ void affine_gradients(const Work<T>& work, const Sums* partial, double* dgamma, 
         return Sums{from.plain, call.part(kCellInv, cell) * from.product + call.part(kCellOffset, cell) * from.plain};
       },
       [=] __device__(const Passes<T>&, int64_t entry, const Sums& sums) {
-        if (dgamma) dgamma[entry] = sums.product;
-        if (dbeta) dbeta[entry] = sums.plain;
+        dgamma[entry] = sums.product;
+        dbeta[entry] = sums.plain;
       });
 }
 
@@ -278,9 +278,8 @@ void backward(const Work<T>& work, std::span<const Tensor> x, const NormCall& ca
   for (size_t t = 0; t < gradients.size(); ++t) sum_pieces(work, t, gradients[t], partial);
   if (work.call.row_sets) total_rows(work.call, gradients[0], total);
   else total_pieces(work, partial, total);
-  const Tensor &dgamma = to.affine.dgamma, &dbeta = to.affine.dbeta;
-  if (dgamma.defined() || dbeta.defined())
-    affine_gradients(work, partial, dgamma.mutable_data_or_null<double>(), dbeta.mutable_data_or_null<double>());
+  if (double* dgamma = to.affine.mutable_data_or_null<double>())
+    affine_gradients(work, partial, dgamma, dgamma + to.affine.numel() / 2);
   if (call.comm && call.measured()) call.comm->all_reduce(totals);
   for (size_t t = 0; t < gradients.size(); ++t) gradient(work, t, gradients[t], total);
 }

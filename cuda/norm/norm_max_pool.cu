@@ -14,7 +14,7 @@ void norm_max_pool(const Tensor& x, const NormCall& call, const PoolGeometry& g,
 }
 
 void norm_max_pool_backward(const Tensor& x, const NormCall& call, const PoolGeometry& g, const Tensor& dy,
-                            const Tensor& place, const Tensor&, const Tensor& dx, const AffineGradients& affine) {
+                            const Tensor& place, const Tensor&, const Tensor& dx, const Tensor& affine) {
   const Tensor between = dx.defined() ? dx : empty_like(x), no_mask;
   max_pool2d_backward(g, dy, place, between, false);
   const Sink::Target to = {dx, false}, no_residual = {};

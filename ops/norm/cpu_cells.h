@@ -211,22 +211,18 @@ inline void store_cells(const NormPlan& plan, const ChannelMoments& channel, con
   });
 }
 
-// dgamma and dbeta, where they are wanted, from parts [2, C] of them. Each part is a set's (`per_set`), or they are to
-// be added, as are the positions where these are channels.
+// Adds parts [2, C] of dgamma and dbeta to these, where they are wanted. Each part is a set's (`per_set`), or they are
+// to be added, as are the positions where these are channels.
 inline void sum_affine_gradients(const NormPlan& plan, bool per_set, std::span<const double> parts,
-                                 const AffineGradients& affine) {
+                                 const Tensor& affine) {
+  if (!affine.defined()) return;
   const int64_t channels = plan.channels, size = plan.affine_size();
-  for (int64_t half = 0; half < 2; ++half) {
-    const Tensor& out = half == 0 ? affine.dgamma : affine.dbeta;
-    if (!out.defined()) continue;
-    double* to = out.mutable_data<double>();
-    std::fill_n(to, out.numel(), 0.0);
-    for (int64_t part = 0; part < std::ssize(parts) / (2 * channels); ++part) {
-      const double* from = parts.data() + (part * 2 + half) * channels;
-      double* set = to + (per_set ? part * size : 0);
-      for (int64_t at = 0; at < plan.normalized; at += plan.affine_channels)
-        for (int64_t c = 0; c < size; ++c) set[c] += from[at + c];
-    }
+  double* const first = affine.mutable_data<double>();
+  for (int64_t i = 0; i < std::ssize(parts) / channels; ++i) {  // of dgamma and dbeta in turn
+    const double* from = parts.data() + i * channels;
+    double* to = first + (i % 2 * affine.dim(1) + (per_set ? i / 2 : 0)) * size;
+    for (int64_t at = 0; at < plan.normalized; at += plan.affine_channels)
+      for (int64_t c = 0; c < size; ++c) to[c] += from[at + c];
   }
 }
 

@@ -321,7 +321,7 @@ struct Backward {
 };
 
 template <class T, class Sum, class Gradient>
-void run_backward(const NormCall& call, const AffineGradients& affine, const Sum& sum, const Gradient& gradient) {
+void run_backward(const NormCall& call, const Tensor& affine, const Sum& sum, const Gradient& gradient) {
   Backward<T, Sum, Gradient> backward = {{call}, sum, gradient};
   if (backward.passes.one_go()) backward.by_set();
   else backward.by_block();

@@ -49,20 +49,14 @@ struct NormCall {
   Moments moments() const;  // a copy of those of the cells
   // For a rule that keeps the call: what must not be written to until then.
   std::vector<Saved> save(const Op& op);
+  // For a rule whose inputs `first` and the next are gamma and beta: dgamma and dbeta, f64 [2, sets or 1, entries], 0
+  // until a kernel adds to them; undefined where neither is wanted. And what hands them over.
+  Tensor affine_gradients(const Sink& sink, size_t first) const;
+  void give(const Tensor& affine, Sink& sink, size_t first) const;
 };
 
 // What of the options does not depend on tensors.
 void check_norm_options(const Op& op, const NormOptions& options);
-
-// The gradients of gamma and beta, inputs `first_input` and the next of an op. Of their shapes, in f64, undefined where
-// not wanted; kernels assign them.
-struct AffineGradients {
-  const NormCall& call;
-  size_t first_input;
-  Tensor dgamma, dbeta;
-  AffineGradients(const NormCall& call, const Sink& sink, size_t first_input);
-  void give(Sink& sink) const;
-};
 
 // Lists have one entry for each x. Residuals and masks are undefined where there are none.
 struct NormOutputs {
@@ -72,7 +66,7 @@ struct NormGradients {
   std::span<const Tensor> mask, dy;
   // Undefined: not wanted. One of the two may be dy itself: all sums come before the first write.
   std::span<const Sink::Target> dx, dresidual;
-  const AffineGradients& affine;
+  const Tensor& affine;  // of NormCall::affine_gradients
 };
 
 // Fills y, mask and the call's cells.

@@ -123,14 +123,17 @@ std::vector<Saved> NormCall::save(const Op& op) {
   return {op.save(gamma), op.save(beta), op.save(cells)};
 }
 
-AffineGradients::AffineGradients(const NormCall& of, const Sink& sink, size_t first) : call(of), first_input(first) {
-  if (sink.wants(first)) dgamma = zeros(call.gamma.shape(), f64, call.gamma.device());
-  if (sink.wants(first + 1)) dbeta = zeros(call.beta.shape(), f64, call.beta.device());
+Tensor NormCall::affine_gradients(const Sink& sink, size_t first) const {
+  if (!sink.wants(first) && !sink.wants(first + 1)) return {};
+  return zeros({2, affine_per_set() ? plan.sets : 1, plan.affine_size()}, f64, cells.device());
 }
 
-void AffineGradients::give(Sink& sink) const {
-  if (dgamma.defined()) sink.give(first_input, dgamma.to(call.gamma.dtype()));
-  if (dbeta.defined()) sink.give(first_input + 1, dbeta.to(call.beta.dtype()));
+void NormCall::give(const Tensor& affine, Sink& sink, size_t first) const {
+  for (int k : {0, 1}) {
+    const Tensor& p = k == 0 ? gamma : beta;
+    if (!sink.wants(first + k)) continue;
+    sink.give(first + k, view::reshape(view::slice(affine, 0, k, k + 1), p.shape()).to(p.dtype()));
+  }
 }
 
 Moments NormCall::moments() const {
@@ -162,9 +165,9 @@ struct NormRule {
       dresidual.push_back(residuals ? target(count + 2 + i, dys[i]) : Sink::Target{});
       dy.push_back(dys[i].defined() ? dys[i].contiguous() : zeros_like(inputs[i]));
     }
-    const AffineGradients affine(call, sink, count);
+    const Tensor affine = call.affine_gradients(sink, count);
     if (call.plan.sets > 0) kernel::norm_backward(inputs, call, {masks, dy, dx, dresidual, affine});
-    affine.give(sink);
+    call.give(affine, sink, count);
   }
 };
 

@@ -29,12 +29,12 @@ Tensor norm_max_pool(const Tensor& x, const Grouping& grouping, const Statistics
   return op.record({x, gamma, beta}, y,
                    [call = std::move(call), parameters = std::move(parameters), g, x = op.save(in),
                     place = op.save(place), winner = op.save(winner)](const Tensor& dy, Sink& sink) {
-                     const AffineGradients affine(call, sink, 1);
                      const Tensor dx = sink.wants(0) ? empty_like(*x) : Tensor(), upstream = dy.contiguous();
+                     const Tensor affine = call.affine_gradients(sink, 1);
                      if (call.plan.sets > 0)
                        kernel::norm_max_pool_backward(x, call, g, upstream, place, winner, dx, affine);
                      if (dx.defined()) sink.give(0, dx);
-                     affine.give(sink);
+                     call.give(affine, sink, 1);
                    });
 }
 

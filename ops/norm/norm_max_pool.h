@@ -16,15 +16,13 @@ Tensor norm_max_pool(const Tensor& x, const Grouping& grouping, const Statistics
 // --- For the kernels.
 
 struct NormCall;
-struct AffineGradients;
 
 // Fills y, and of each window's winner its place in the window (u8, row-major) and its x, undefined where no gradient
 // is wanted; and the call's cells.
 NORMA_SIMD_KERNEL(norm_max_pool, const Tensor& x, const NormCall& call, const PoolGeometry& geometry, const Tensor& y,
                   const Tensor& place, const Tensor& winner)
-// Assigns dx, unless that is undefined, and the affine gradients.
+// Assigns dx, unless that is undefined, and adds to the affine gradients (NormCall::affine_gradients).
 NORMA_SIMD_KERNEL(norm_max_pool_backward, const Tensor& x, const NormCall& call, const PoolGeometry& geometry,
-                  const Tensor& dy, const Tensor& place, const Tensor& winner, const Tensor& dx,
-                  const AffineGradients& affine)
+                  const Tensor& dy, const Tensor& place, const Tensor& winner, const Tensor& dx, const Tensor& affine)
 
 }  // namespace norma

@@ -150,8 +150,7 @@ void norm_max_pool(const Tensor& x, const NormCall& call, const PoolGeometry& g,
 }
 
 void norm_max_pool_backward(const Tensor& x, const NormCall& call, const PoolGeometry& g, const Tensor& dy,
-                            const Tensor& place, const Tensor& winner, const Tensor& dx,
-                            const AffineGradients& affine) {
+                            const Tensor& place, const Tensor& winner, const Tensor& dx, const Tensor& affine) {
   dispatch_floating("norm_max_pool", x.dtype(), [&]<class T>() {
     NormCall windows = call;
     windows.plan = plan_of_windows(call.plan, g);
