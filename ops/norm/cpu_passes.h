@@ -261,8 +261,8 @@ struct Backward {
     const int64_t pair = 2 * plan.channels;
     const NormBlocks blocks = cut_into_blocks(plan);
     double* partial = scratch<double, 2>(std::ssize(blocks.list) * pair);
-    PoolVector<double> totals(plan.cells() * 2);
-    const auto totals_of = [&](int64_t set) { return totals.data() + set * plan.groups * 2; };
+    const Tensor totals({plan.sets, 2, plan.groups}, f64);
+    const auto totals_of = [&, to = totals.mutable_data<double>()](int64_t set) { return to + set * 2 * plan.groups; };
     const auto columns_of = passes.columns_of_sets();
     passes.for_each_block(blocks, [&](const NormBlock& block, int64_t i, const Scratch& scratch) {
       sum_block(block, columns_of(block.set), partial + i * pair, scratch);
@@ -276,7 +276,7 @@ struct Backward {
       }
       total(set, passes.statistics(set, scratch), set, sums, totals_of(set), scratch);
     });
-    if (call.comm && call.measured()) sum_over_workers(*call.comm, totals);
+    if (call.comm && call.measured()) call.comm->all_reduce(totals);
     passes.for_each_set(1, [&](int64_t set, const Scratch& scratch) {
       fill_gradient(set, passes.statistics(set, scratch), totals_of(set), columns_of(set), scratch);
     });

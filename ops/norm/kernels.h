@@ -23,20 +23,18 @@ enum NormCellPart : int64_t {
 struct NormCall {
   NormCall(const Op& op, const std::vector<Tensor>& xs, const Grouping& grouping, const Statistics& statistics,
            const Tensor& gamma, const Tensor& beta, const NormOptions& options);
-  // The same for the moments alone: no parameters, no population, nothing done to the cells' moments.
-  NormCall(NormPlan plan, Device device);
 
   NormPlan plan;
-  Statistics::Source source = Statistics::Source::batch;
-  Activation activation{};
-  double eps = 0;
-  bool center = true;
-  double r_max = 0, d_max = 0;
-  bool keep_moments = true;      // the caller reads counts and M2 from the cells
-  Communicator* comm = nullptr;  // merges the moments of several workers; null: this one only
-  Tensor gamma, beta;            // contiguous; undefined: 1, 0
-  Tensor population;             // f64 [2, G or sets * G], mean then var; undefined for the source batch
-  Tensor cells;                  // which the forward pass fills
+  Statistics::Source source;
+  Activation activation;
+  double eps;
+  bool center;
+  double r_max, d_max;
+  bool keep_moments;   // the caller reads counts and M2 from the cells
+  Communicator* comm;  // merges the moments of several workers; null: this one only
+  Tensor gamma, beta;  // contiguous; undefined: 1, 0
+  Tensor population;   // f64 [2, G or sets * G], mean then var; undefined for the source batch
+  Tensor cells;        // which the forward pass fills
   // The deviation of a cell is so large or small (or NaN) that its squares, or the gradient's factors, may be beyond
   // float. Set by the forward pass on the CPU; CUDA has its sums in double.
   mutable bool far_out = false;
@@ -74,10 +72,5 @@ NORMA_SIMD_KERNEL(norm_forward, std::span<const Tensor> x, const NormCall& call,
 NORMA_SIMD_KERNEL(norm_backward, std::span<const Tensor> x, const NormCall& call, const NormGradients& to)
 // Fills only the counts, means and M2 of the cells.
 NORMA_SIMD_KERNEL(norm_moments, std::span<const Tensor> x, const NormCall& call)
-
-// Merges the cells of all workers (Chan's rule, by rank).
-void merge_over_workers(Communicator& comm, const Tensor& cells);
-// Adds up each value over the workers, by rank.
-void sum_over_workers(Communicator& comm, std::span<double> values);
 
 }  // namespace norma

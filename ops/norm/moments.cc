@@ -18,14 +18,11 @@ Moments moments(const Tensor& x, const Grouping& grouping, bool center) {
 
 Moments moments(const std::vector<Tensor>& xs, const Grouping& grouping, bool center) {
   const Op op("moments");
+  const NormCall call(op, xs, grouping, {}, {}, {}, {.center = false});  // of cells of one element, too
   std::vector<Tensor> inputs;
-  for (const Tensor& x : xs) {
-    op.check_same({xs[0], x});
-    inputs.push_back(x.contiguous());
-  }
-  const NormCall call(plan_norm("moments", grouping, inputs), xs[0].device());
+  for (const Tensor& x : xs) inputs.push_back(x.contiguous());
   if (call.plan.sets > 0) kernel::norm_moments(inputs, call);
-  if (grouping.samples.comm) merge_over_workers(*grouping.samples.comm, call.cells);
+  call.merge_over_workers();
   const Moments m = call.moments();
   if (xs[0].dtype() == f32 && xs[0].device().is_cpu()) {  // squares that float does not hold; on CUDA they are double
     const std::span all(m.m2.data<double>(), static_cast<size_t>(m.m2.numel()));

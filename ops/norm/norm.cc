@@ -44,25 +44,13 @@ void check_cell_size(const char* op, double elements, int64_t set, const Groupin
 
 }  // namespace
 
-void merge_over_workers(Communicator& comm, const Tensor& cells) {
-  const int64_t n = cells.dim(1);
-  const Tensor all = comm.all_gather(view::slice(cells, 0, 0, 3));
-  const auto part = [&](NormCellPart k) { return view::reshape(view::slice(all, 1, k, k + 1), {-1, n}); };
+void NormCall::merge_over_workers() const {
+  if (!comm) return;
+  const Tensor all = comm->all_gather(view::slice(cells, 0, 0, 3));
+  const auto part = [&](NormCellPart k) { return view::reshape(view::slice(all, 1, k, k + 1), {-1, plan.cells()}); };
   const Moments merged = merge_sets({part(kCellCount), part(kCellMean), part(kCellM2)});
   for (const auto& [k, x] : {std::pair(kCellCount, merged.count), {kCellMean, merged.mean}, {kCellM2, merged.m2}})
     view::slice(cells, 0, k, k + 1).copy_from(x);
-}
-
-void sum_over_workers(Communicator& comm, std::span<double> values) {
-  const Tensor sums({std::ssize(values)}, f64);
-  std::copy(values.begin(), values.end(), sums.mutable_data<double>());
-  comm.all_reduce(sums);
-  std::copy_n(sums.data<double>(), values.size(), values.begin());
-}
-
-void NormCall::merge_over_workers() const {
-  if (!comm) return;
-  norma::merge_over_workers(*comm, cells);
   const Tensor counts = view::slice(cells, 0, kCellCount, kCellCount + 1).to(cpu_device).contiguous();
   for (int64_t set = 0; set < plan.sets && center; ++set)
     check_cell_size("norm", counts.data<double>()[set * plan.groups], set, across(*comm),
@@ -114,9 +102,6 @@ NormCall::NormCall(const Op& op, const std::vector<Tensor>& xs, const Grouping& 
   if (gamma_.defined()) gamma = gamma_.contiguous().detach();
   if (beta_.defined()) beta = beta_.contiguous().detach();
 }
-
-NormCall::NormCall(NormPlan plan_, Device device)
-    : plan(std::move(plan_)), cells(zeros({kNormCellParts, plan.cells()}, f64, device)) {}
 
 std::vector<Saved> NormCall::save(const Op& op) {
   population = {};  // which only the forward pass reads
