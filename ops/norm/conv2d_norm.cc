@@ -32,21 +32,16 @@ Tensor conv2d_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, co
       (max_pool && (*max_pool != Pair(2) || !after.residual.empty() || g.oh < 2 || g.ow < 2)))
     return two_passes();
   const Tensor residual = after.residual.empty() ? Tensor() : after.residual[0].contiguous();
-  op.check_same({x, weight, bias, gamma, beta, residual});
-  check_norm_options(op, after);
-  op.check(fits(residual, out), "residual {} for output {}", residual.defined() ? residual.shape() : Shape{}, out);
+  // Of what would be between the two, which is in no memory.
+  const NormCall call(op, {view::expand(zeros({1}), out)}, grouping, statistics, gamma, beta, after);
 
-  const auto values = [&](const Tensor& p, double otherwise) {  // f64 [C_out]
-    return p.defined() ? p.to(f64).contiguous() : full(channels, otherwise, f64);
-  };
-  const Tensor columns({3, g.oc}), mean = values(after.center ? statistics.mean : Tensor(), 0),
-                                   var = values(statistics.var, 1), weights = values(gamma, 1),
-                                   biases = values(beta, 0);
+  const Tensor columns({3, g.oc});
+  const double *mean = call.population.data<double>(), *var = mean + g.oc;
+  const float *scale = call.gamma.data_or_null<float>(), *shift = call.beta.data_or_null<float>();
   float* to = columns.mutable_data<float>();
   for (int64_t c = 0; c < g.oc; ++c) {
-    const ForwardColumn<float> column =
-        forward_column<float>(mean.data<double>()[c], cell_rstd(var.data<double>()[c], after.eps), 0,
-                              weights.data<double>()[c], biases.data<double>()[c]);
+    const ForwardColumn<float> column = forward_column<float>(call.center ? mean[c] : 0, cell_rstd(var[c], call.eps), 0,
+                                                              scale ? scale[c] : 1, shift ? shift[c] : 0);
     to[c] = column.high;
     to[g.oc + c] = column.scale;
     to[2 * g.oc + c] = column.shift;

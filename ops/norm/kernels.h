@@ -53,9 +53,6 @@ struct NormCall {
   void give(const Tensor& affine, Sink& sink, size_t first) const;
 };
 
-// What of the options does not depend on tensors.
-void check_norm_options(const Op& op, const NormOptions& options);
-
 // Lists have one entry for each x. Residuals and masks are undefined where there are none.
 struct NormOutputs {
   std::span<const Tensor> residual, y, mask;  // mask: u8, where the activation passes dy on (with residual only)

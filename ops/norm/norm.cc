@@ -62,11 +62,6 @@ Tensor norm(const Tensor& x, const Grouping& grouping, const Statistics& statist
   return norm(std::vector<Tensor>{x}, grouping, statistics, gamma, beta, options)[0];
 }
 
-void check_norm_options(const Op& op, const NormOptions& options) {
-  op.check(options.eps >= 0 && std::isfinite(options.eps), "an eps of {}: want 0 or more", options.eps);
-  op.check(std::isfinite(options.activation.slope), "an activation's slope of {}", options.activation.slope);
-}
-
 NormCall::NormCall(const Op& op, const std::vector<Tensor>& xs, const Grouping& grouping, const Statistics& statistics,
                    const Tensor& gamma_, const Tensor& beta_, const NormOptions& options)
     : source(statistics.source),
@@ -83,12 +78,13 @@ NormCall::NormCall(const Op& op, const std::vector<Tensor>& xs, const Grouping& 
   check_affine(op, "beta", beta_, plan, grouping);
   op.check(!gamma_.defined() || !beta_.defined() || gamma_.rank() == beta_.rank(), "gamma is {}, beta is {}",
            gamma_.defined() ? gamma_.shape() : Shape{}, beta_.defined() ? beta_.shape() : Shape{});
-  check_norm_options(op, options);
+  op.check(eps >= 0 && std::isfinite(eps), "an eps of {}: want 0 or more", eps);
+  op.check(std::isfinite(activation.slope), "an activation's slope of {}", activation.slope);
   op.check(options.residual.empty() || options.residual.size() == xs.size(), "{} residuals for {} inputs",
            options.residual.size(), xs.size());
   for (size_t i = 0; i < options.residual.size(); ++i) {
     op.check_same({xs[0], options.residual[i]});
-    op.check(options.residual[i].shape() == xs[i].shape(), "residual {} for input {}", options.residual[i].shape(),
+    op.check(options.residual[i].shape() == xs[i].shape(), "residual {} for output {}", options.residual[i].shape(),
              xs[i].shape());
   }
   if (source == Statistics::Source::renorm)
