@@ -97,16 +97,13 @@ struct Passes {
   // Calls f(block, i, scratch) for all blocks, in parallel.
   template <class F>
   void for_each_block(const NormBlocks& blocks, F&& f) const {
-    parallel_for(std::ssize(blocks.list), 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) f(blocks.list[i], i, task_scratch());
-    });
+    parallel_each(std::ssize(blocks.list), 1, [&](int64_t i) { f(blocks.list[i], i, task_scratch()); });
   }
   // Calls f(set, scratch) for all sets, in parallel if there is enough to do: about `work` values a channel.
   template <class F>
   void for_each_set(int64_t work, F&& f) const {
-    parallel_for(plan.sets, kBlockElements / 4 / (work * plan.channels) + 1, [&](int64_t begin, int64_t end) {
-      for (int64_t set = begin; set < end; ++set) f(set, task_scratch());
-    });
+    const int64_t grain = kBlockElements / 4 / (work * plan.channels) + 1;
+    parallel_each(plan.sets, grain, [&](int64_t set) { f(set, task_scratch()); });
   }
 
   // A value a cell as a value a channel, `other` for those that pass through: in place where they are the same.
@@ -133,6 +130,32 @@ struct Passes {
       to.shift[c] = column.shift;
     }
     for (T* part : {to.high, to.scale, to.shift}) widen(part);
+  }
+  // totals [2, groups]: the sums over a set's cells of g (x - mean) and of g = gamma inv dy, from the sums of its
+  // channels. Adds what they say of dgamma and dbeta to these, [2, C].
+  void total(int64_t set, const ChannelStatistics& s, const double* sums, double* totals, double* dgamma,
+             const TaskScratch<T>& scratch) const {
+    const int64_t channels = plan.channels, size = plan.group_size;
+    double *of_g_x = size == 1 ? totals : scratch.sum_of_g_x,
+           *of_g = size == 1 ? totals + plan.groups : scratch.sum_of_g;
+    weigh_sums<T>(plan.normalized, s, gamma(set), sums, sums + channels, of_g, of_g_x, dgamma, dgamma + channels);
+    if (size == 1) return;
+    sum_groups(of_g_x, plan.groups, size, totals);
+    sum_groups(of_g, plan.groups, size, totals + plan.groups);
+  }
+  // From these totals, which it overwrites by the slopes and offsets of the cells, those of the columns.
+  void fill_gradient(int64_t set, const ChannelStatistics& s, double* totals, const Columns<T>& to,
+                     const TaskScratch<T>& scratch) const {
+    const int64_t first = set * plan.groups;
+    solve_gradients(plan.groups, cells.count + first, cells.rstd + first, call.measured(), call.center, totals,
+                    totals + plan.groups);
+    const double *slope = spread(totals, 0, scratch.sum_of_g_x),
+                 *offset = spread(totals + plan.groups, 0, scratch.sum_of_g);
+    for (int64_t c = 0; c < plan.channels; ++c) {
+      to.slope[c] = static_cast<T>(slope[c]);
+      to.offset[c] = static_cast<T>(offset_from_high<T>(offset[c], slope[c], s.mean[c]));
+    }
+    for (T* part : {to.slope, to.offset}) widen(part);
   }
   // The forward columns of all sets, in parallel: a function that returns those of a set.
   auto columns_of_sets() const {
@@ -228,20 +251,19 @@ void run_forward(const Passes<T>& passes, const NormPlan& out, const PoolVector<
 // The passes of the gradient. sum(block, columns, sums, accumulators) adds the block's sums of dy and of dy (x - high),
 // dy behind the activation, to sums [2, C]; accumulators are [2, width]. gradient(block, columns) writes dx.
 template <class T, class Sum, class Gradient>
-struct Backward {
+void run_backward(const NormCall& call, const Tensor& affine, const Sum& sum, const Gradient& gradient) {
   using Scratch = TaskScratch<T>;
-
-  const Passes<T> passes;
-  const Sum& sum;
-  const Gradient& gradient;
-  const NormCall& call = passes.call;
-  const NormPlan& plan = passes.plan;
+  const Passes<T> passes{call};
+  const NormPlan& plan = call.plan;
+  const int64_t pair = 2 * plan.channels;
+  const bool per_set = call.affine_per_set(), one_go = passes.one_go();
   // dgamma and dbeta of sets or slots, [sets or slots, 2, C].
-  PoolVector<double> parts = PoolVector<double>(
-      2 * plan.channels * (call.affine_per_set() || !passes.one_go() ? plan.sets : slot_count(plan.sets, 1)));
-
-  // Both passes over a set by one task.
-  void by_set() {
+  PoolVector<double> parts(pair * (per_set || !one_go ? plan.sets : slot_count(plan.sets, 1)));
+  const auto sum_block = [&](const NormBlock& block, const Columns<T>& columns, double* sums, const Scratch& scratch) {
+    std::fill_n(sums, pair, 0.0);
+    sum(block, columns, sums, scratch.accumulators);
+  };
+  if (one_go) {  // both passes over a set by one task
     parallel_ranges(plan.sets, 1, [&](int slot, int64_t begin, int64_t end) {
       const Scratch scratch = passes.task_scratch();
       for (int64_t set = begin; set < end; ++set) {
@@ -249,16 +271,13 @@ struct Backward {
         const ChannelStatistics statistics = passes.statistics(set, scratch);
         passes.fill_forward(set, statistics, scratch.columns);
         sum_block(block, scratch.columns, scratch.sums, scratch);
-        total(set, statistics, call.affine_per_set() ? set : slot, scratch.sums, scratch.totals, scratch);
-        fill_gradient(set, statistics, scratch.totals, scratch.columns, scratch);
+        double* part = parts.data() + (per_set ? set : slot) * pair;
+        passes.total(set, statistics, scratch.sums, scratch.totals, part, scratch);
+        passes.fill_gradient(set, statistics, scratch.totals, scratch.columns, scratch);
         gradient(block, scratch.columns);
       }
     });
-  }
-
-  // Each pass over all blocks, with the totals of the cells between them.
-  void by_block() {
-    const int64_t pair = 2 * plan.channels;
+  } else {  // each pass over all blocks, with the totals of the cells between them
     const NormBlocks blocks = cut_into_blocks(plan);
     double* partial = scratch<double, 2>(std::ssize(blocks.list) * pair);
     const Tensor totals({plan.sets, 2, plan.groups}, f64);
@@ -274,58 +293,16 @@ struct Backward {
         const double* __restrict add = partial + i * pair;
         for (int64_t c = 0; c < pair; ++c) sums[c] += add[c];
       }
-      total(set, passes.statistics(set, scratch), set, sums, totals_of(set), scratch);
+      passes.total(set, passes.statistics(set, scratch), sums, totals_of(set), parts.data() + set * pair, scratch);
     });
     if (call.comm && call.measured()) call.comm->all_reduce(totals);
     passes.for_each_set(1, [&](int64_t set, const Scratch& scratch) {
-      fill_gradient(set, passes.statistics(set, scratch), totals_of(set), columns_of(set), scratch);
+      passes.fill_gradient(set, passes.statistics(set, scratch), totals_of(set), columns_of(set), scratch);
     });
     passes.for_each_block(
         blocks, [&](const NormBlock& block, int64_t, const Scratch&) { gradient(block, columns_of(block.set)); });
   }
-
-  void sum_block(const NormBlock& block, const Columns<T>& columns, double* sums, const Scratch& scratch) {
-    std::fill_n(sums, 2 * plan.channels, 0.0);
-    sum(block, columns, sums, scratch.accumulators);
-  }
-
-  // totals [2, groups]: the sums over a set's cells of g (x - mean) and of g = gamma inv dy, from the sums of its
-  // channels. Adds what they say of dgamma and dbeta to that one of `parts`.
-  void total(int64_t set, const ChannelStatistics& s, int64_t part, const double* sums, double* totals,
-             const Scratch& scratch) {
-    const int64_t channels = plan.channels, size = plan.group_size;
-    double *of_g_x = size == 1 ? totals : scratch.sum_of_g_x,
-           *of_g = size == 1 ? totals + plan.groups : scratch.sum_of_g, *dgamma = parts.data() + part * 2 * channels;
-    weigh_sums<T>(plan.normalized, s, passes.gamma(set), sums, sums + channels, of_g, of_g_x, dgamma,
-                  dgamma + channels);
-    if (size == 1) return;
-    sum_groups(of_g_x, plan.groups, size, totals);
-    sum_groups(of_g, plan.groups, size, totals + plan.groups);
-  }
-
-  // From these totals, which it overwrites by the slopes and offsets of the cells, those of the columns.
-  void fill_gradient(int64_t set, const ChannelStatistics& s, double* totals, const Columns<T>& columns,
-                     const Scratch& scratch) {
-    const CellArrays& cells = passes.cells;
-    const int64_t first = set * plan.groups;
-    solve_gradients(plan.groups, cells.count + first, cells.rstd + first, call.measured(), call.center, totals,
-                    totals + plan.groups);
-    const double *slope = passes.spread(totals, 0, scratch.sum_of_g_x),
-                 *offset = passes.spread(totals + plan.groups, 0, scratch.sum_of_g);
-    for (int64_t c = 0; c < plan.channels; ++c) {
-      columns.slope[c] = static_cast<T>(slope[c]);
-      columns.offset[c] = static_cast<T>(offset_from_high<T>(offset[c], slope[c], s.mean[c]));
-    }
-    for (T* part : {columns.slope, columns.offset}) passes.widen(part);
-  }
-};
-
-template <class T, class Sum, class Gradient>
-void run_backward(const NormCall& call, const Tensor& affine, const Sum& sum, const Gradient& gradient) {
-  Backward<T, Sum, Gradient> backward = {{call}, sum, gradient};
-  if (backward.passes.one_go()) backward.by_set();
-  else backward.by_block();
-  sum_affine_gradients(call.plan, call.affine_per_set(), backward.parts, affine);
+  sum_affine_gradients(plan, per_set, parts, affine);
 }
 
 }  // namespace norm_kernel
