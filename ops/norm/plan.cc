@@ -48,20 +48,6 @@ void check_inputs(const char* op, const Grouping& grouping, std::span<const Tens
         "with every position by itself only one input can be given, not {}", xs.size());
 }
 
-void plan_channels(const char* op, const Grouping& grouping, const Shape& shape, int64_t normalized_channels,
-                   NormPlan& plan) {
-  plan.affine_channels = plan.channels = shape.back();
-  plan.groups = grouping.channels.count == 0 ? plan.channels : grouping.channels.count;
-  check(plan.groups >= 1 && plan.channels % plan.groups == 0, op, "{} channels do not divide into {} groups: input {}",
-        plan.channels, plan.groups, shape);
-  plan.group_size = plan.channels / plan.groups;
-  plan.normalized = plan.channels;
-  if (normalized_channels < 0) return;
-  plan.normalized = plan.groups = normalized_channels;  // channels that pass through have no cells
-  check(plan.normalized <= plan.channels && plan.group_size == 1, op,
-        "the first {} channels, each by itself, of input {}", plan.normalized, shape);
-}
-
 // The runs of all tensors, by set.
 void plan_runs(const char* op, const Samples& samples, std::span<const Tensor> xs, NormPlan& plan) {
   PoolVector<NormPlan::Run> runs;  // by place
@@ -82,8 +68,16 @@ void plan_runs(const char* op, const Samples& samples, std::span<const Tensor> x
 NormPlan plan_norm(const char* op, const Grouping& grouping, std::span<const Tensor> xs, int64_t normalized_channels) {
   check_inputs(op, grouping, xs);
   const Shape& first = xs[0].shape();
+  const bool all_channels = normalized_channels < 0;
   NormPlan plan;
-  plan_channels(op, grouping, first, normalized_channels, plan);
+  plan.affine_channels = plan.channels = first.back();
+  plan.groups = grouping.channels.count == 0 ? plan.channels : grouping.channels.count;
+  check(plan.groups >= 1 && plan.channels % plan.groups == 0, op, "{} channels do not divide into {} groups: input {}",
+        plan.channels, plan.groups, first);
+  plan.group_size = plan.channels / plan.groups;
+  check(all_channels || (normalized_channels <= plan.channels && plan.group_size == 1), op,
+        "the first {} channels, each by itself, of input {}", normalized_channels, first);
+  if (!all_channels) plan.groups = normalized_channels;  // channels that pass through have no cells
 
   const bool each_position = grouping.positions == Positions::each;
   const bool each_sample = grouping.samples.kind == Samples::Kind::each;
@@ -91,12 +85,12 @@ NormPlan plan_norm(const char* op, const Grouping& grouping, std::span<const Ten
   if (each_position && !each_sample) {  // positions become channels
     plan.channels *= positions;
     plan.groups *= positions;
-    check(normalized_channels < 0, op, "pass-through channels are not defined for {}", grouping.str());
-    plan.normalized = plan.channels;
+    check(all_channels, op, "pass-through channels are not defined for {}", grouping.str());
   }
+  plan.normalized = all_channels ? plan.channels : normalized_channels;
   for (const Tensor& x : xs) plan.rows.push_back(x.numel() / plan.channels);
 
-  if (each_sample && normalized_channels < 0 && xs.size() == 1 && (each_position || positions == 1)) {
+  if (each_sample && all_channels && xs.size() == 1 && (each_position || positions == 1)) {
     plan.row_sets = true;
     plan.sets = plan.rows[0];
   } else {
