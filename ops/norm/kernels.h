@@ -38,6 +38,7 @@ struct NormCall {
   // The deviation of a cell is so large or small (or NaN) that its squares, or the gradient's factors, may be beyond
   // float. Set by the forward pass on the CPU; CUDA has its sums in double.
   mutable bool far_out = false;
+  std::vector<Saved> saved{};  // what must not be written to while a rule keeps the call
 
   // Under a grouping across workers, merges their moments (Chan's rule, by rank), and checks the cells' sizes, which
   // were not known before.
@@ -45,8 +46,7 @@ struct NormCall {
   bool measured() const { return source != Statistics::Source::given; }
   bool affine_per_set() const { return (gamma.defined() && gamma.rank() == 2) || (beta.defined() && beta.rank() == 2); }
   Moments moments() const;  // a copy of those of the cells
-  // For a rule that keeps the call: what must not be written to until then.
-  std::vector<Saved> save(const Op& op);
+  void save(const Op& op);  // for a rule that keeps the call
   // For a rule whose inputs `first` and the next are gamma and beta: dgamma and dbeta, f64 [2, sets or 1, entries], 0
   // until a kernel adds to them; undefined where neither is wanted. And what hands them over.
   Tensor affine_gradients(const Sink& sink, size_t first) const;

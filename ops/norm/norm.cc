@@ -99,9 +99,9 @@ NormCall::NormCall(const Op& op, const std::vector<Tensor>& xs, const Grouping& 
   if (beta_.defined()) beta = beta_.contiguous().detach();
 }
 
-std::vector<Saved> NormCall::save(const Op& op) {
+void NormCall::save(const Op& op) {
   population = {};  // which only the forward pass reads
-  return {op.save(gamma), op.save(beta), op.save(cells)};
+  saved = {op.save(gamma), op.save(beta), op.save(cells)};
 }
 
 Tensor NormCall::affine_gradients(const Sink& sink, size_t first) const {
@@ -130,7 +130,7 @@ namespace {
 // The gradient of norm(): inputs are the xs, gamma, beta, and the residuals.
 struct NormRule {
   NormCall call;
-  std::vector<Saved> x, mask, parameters;
+  std::vector<Saved> x, mask;
   bool residuals;
 
   void operator()(std::span<const Tensor> dys, Sink& sink) const {
@@ -187,8 +187,8 @@ std::vector<Tensor> norm(const std::vector<Tensor>& xs, const Grouping& grouping
   recorded.push_back(beta);
   recorded.insert(recorded.end(), options.residual.begin(), options.residual.end());
   if (!Op::records(recorded)) return outputs;
-  std::vector<Saved> parameters = call.save(op);
-  NormRule rule{std::move(call), {}, {}, std::move(parameters), adds};
+  call.save(op);
+  NormRule rule{std::move(call), {}, {}, adds};
   for (const Tensor& x : inputs) rule.x.push_back(op.save(x));
   for (const Tensor& mask : masks) rule.mask.push_back(op.save(mask));
   op.record_all(recorded, outputs, std::move(rule));

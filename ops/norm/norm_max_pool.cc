@@ -25,10 +25,10 @@ Tensor norm_max_pool(const Tensor& x, const Grouping& grouping, const Statistics
   if (options.moments && call.measured()) *options.moments = call.moments();
   if (!records) return y;
 
-  std::vector<Saved> parameters = call.save(op);
+  call.save(op);
   return op.record({x, gamma, beta}, y,
-                   [call = std::move(call), parameters = std::move(parameters), g, x = op.save(in),
-                    place = op.save(place), winner = op.save(winner)](const Tensor& dy, Sink& sink) {
+                   [call = std::move(call), g, x = op.save(in), place = op.save(place), winner = op.save(winner)](
+                       const Tensor& dy, Sink& sink) {
                      const Tensor dx = sink.wants(0) ? empty_like(*x) : Tensor(), upstream = dy.contiguous();
                      const Tensor affine = call.affine_gradients(sink, 1);
                      if (call.plan.sets > 0)
