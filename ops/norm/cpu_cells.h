@@ -164,11 +164,8 @@ struct ChannelMoments {
     }
     count = both;
   }
-  struct Part {
-    double mean, m2;
-  };
   void merge(int64_t channels, double n, const double* __restrict means, const double* __restrict m2s) {
-    merge(channels, n, [=](int64_t c) NORMA_INLINE { return Part{means[c], m2s[c]}; });
+    merge(channels, n, [=](int64_t c) NORMA_INLINE { return std::pair(means[c], m2s[c]); });
   }
   // Of elements whose deviations from `shift` have the sums s and q (of squares).
   template <class T, class Sum>
@@ -176,7 +173,7 @@ struct ChannelMoments {
                      const Sum* __restrict q) {
     merge(channels, n, [=, inverse = 1 / n](int64_t c) NORMA_INLINE {
       const double sum = s[c], square = q[c] - sum * sum * inverse;
-      return Part{shift[c] + sum * inverse, square > 0 ? square : 0};
+      return std::pair(shift[c] + sum * inverse, square > 0 ? square : 0);
     });
   }
 };
