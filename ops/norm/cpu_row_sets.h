@@ -97,11 +97,6 @@ struct RowSets {
   Tensor by_channel(const Tensor& parameter, double otherwise) const {
     return parameter.defined() ? parameter : full({plan.channels}, otherwise, dtype_of<T>());
   }
-  // Calls f(first row, rows) for parts of [begin, end).
-  template <class F>
-  void for_each_block(int64_t begin, int64_t end, F&& f) const {
-    for (int64_t row = begin; row < end; row += together) f(row, std::min(together, end - row));
-  }
   // Calls f(i, c) for n cells, the first of them the first of a row: the i-th, whose first channel is c.
   template <class F>
   [[gnu::always_inline]] void for_each_cell(int64_t n, F&& f) const {
@@ -232,18 +227,19 @@ struct SlotGradient {
     if (summed + rows > kFlushRows) flush();
     summed += rows;
     const T* d = behind_activation(row, rows);
-    write_residual(d, row, rows);  // before dx, which may be where d is
+    if (data.dresidual) {  // before dx, which may be where d is
+      T* to = data.dresidual + row * channels;
+      if (!data.add_dresidual) std::copy_n(d, rows * channels, to);
+      for (int64_t k = 0; k < rows * channels && data.add_dresidual; ++k) to[k] += d[k];
+    }
     solve(d, row, rows);
     write_dx(d, row, rows);
-  }
-  void clear() {
-    std::fill_n(chunk, 2 * channels, T(0));
-    summed = 0;
   }
   // Adds what has been summed in T to the slot's sums in double.
   void flush() {
     for (int64_t k = 0; k < 2 * channels; ++k) affine[k] += chunk[k];
-    clear();
+    std::fill_n(chunk, 2 * channels, T(0));
+    summed = 0;
   }
 
   const T* behind_activation(int64_t row, int64_t rows) {
@@ -258,13 +254,6 @@ struct SlotGradient {
                         sets.leak);
     });
     return behind;
-  }
-
-  void write_residual(const T* d, int64_t row, int64_t rows) {
-    if (!data.dresidual) return;
-    T* to = data.dresidual + row * channels;
-    if (!data.add_dresidual) std::copy_n(d, rows * channels, to);
-    for (int64_t k = 0; k < rows * channels && data.add_dresidual; ++k) to[k] += d[k];
   }
 
   void solve(const T* d, int64_t row, int64_t rows) {
@@ -351,8 +340,9 @@ void row_sets_forward(const Tensor& x, const NormCall& call, const NormOutputs& 
                          forward_column<T>(cells.mean[at + i], cells.inv[at + i], cells.offset[at + i]), sets.leak);
       });
     };
-    parallel_for(call.plan.sets, sets.grain,
-                 [&](int64_t begin, int64_t end) { sets.for_each_block(begin, end, block); });
+    parallel_for(call.plan.sets, sets.grain, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; row += sets.together) block(row, std::min(sets.together, end - row));
+    });
   });
 }
 
@@ -364,8 +354,9 @@ void row_sets_backward(const Tensor& x, const NormCall& call, const NormGradient
   with_activation(call.activation, [&]<Activation::Kind kind>() {
     parallel_ranges(call.plan.sets, sets.grain, [&](int slot, int64_t begin, int64_t end) {
       SlotGradient<kind, T> gradient = {sets, gradient_data<T>({&x, 1}, call, to, 0), affine.data() + slot * pair};
-      gradient.clear();
-      sets.for_each_block(begin, end, [&](int64_t row, int64_t rows) { gradient.block(row, rows); });
+      std::fill_n(gradient.chunk, pair, T(0));
+      for (int64_t row = begin; row < end; row += sets.together)
+        gradient.block(row, std::min(sets.together, end - row));
       gradient.flush();
     });
   });
