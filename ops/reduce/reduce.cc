@@ -59,17 +59,10 @@ Tensor run(Reduce f, double divisor, const Reduction& r, const Tensor& high = {}
   return y;
 }
 
-// f(x, of), unrecorded; `of` broadcasts.
-Tensor of_two(Binary f, const Tensor& x, const Tensor& of) {
-  const Tensor y = empty_like(x);
-  kernel::binary(f, x, of, y);
-  return y;
-}
-
 // The gradient dy of the results, shared out among the elements behind each in proportion to `weights`. What has no
 // weight gets nothing, also of an infinite dy.
 Tensor share_out(const Tensor& dy, const Tensor& weights, const Shape& kept) {
-  return of_two(Binary::share, weights, div(view::reshape(dy, kept), sum_to(weights, kept)));
+  return elementwise("share", Binary::share, weights, div(view::reshape(dy, kept), sum_to(weights, kept)));
 }
 
 Tensor extreme(const char* name, Reduce f, const Tensor& x, const Shape& axes, bool keepdim) {
@@ -77,7 +70,7 @@ Tensor extreme(const char* name, Reduce f, const Tensor& x, const Shape& axes, b
   const Reduction r = prepare(op, x, axes, keepdim, !x.is_floating());
   Tensor y = run(f, 1, r).to(x.dtype());
   return op.record({x}, y, [x = op.save(x), y = op.save(y), kept = r.kept](const Tensor& dy, Sink& dx) {
-    dx.give(0, share_out(dy, of_two(Binary::wins, x, view::reshape(y, kept)), kept));
+    dx.give(0, share_out(dy, elementwise("wins", Binary::wins, x, view::reshape(y, kept)), kept));
   });
 }
 
@@ -166,7 +159,8 @@ Tensor prod(const Tensor& x, const Shape& axes, bool keepdim) {
     kernel::scan(true, false, in, before);
     kernel::scan(true, true, in, behind);
     kernel::binary(Binary::share, before, behind, before);
-    dx.give(0, of_two(Binary::share, before.to(dy.dtype()), view::reshape(dy, {in.dim(0), 1, in.dim(2)})));
+    dx.give(0,
+            elementwise("share", Binary::share, before.to(dy.dtype()), view::reshape(dy, {in.dim(0), 1, in.dim(2)})));
   });
 }
 
@@ -197,10 +191,11 @@ Tensor logsumexp(const Tensor& x, const Shape& axes, bool keepdim) {
   const Op op("logsumexp", {x});
   const Reduction r = prepare(op, x, axes, keepdim, 0);
   const Tensor values = x.detach(), top = max(values, axes, true);
-  const Tensor y = view::reshape(add(log(sum(of_two(Binary::exp_below, values, top), axes, true)), top), r.result);
+  const Tensor y =
+      view::reshape(add(log(sum(elementwise("exp_below", Binary::exp_below, values, top), axes, true)), top), r.result);
   return op.record({x}, y, [x = op.save(x), top = op.save(top), kept = r.kept](const Tensor& dy, Sink& dx) {
     // Not dy exp(x - y), which loses the digits that y has lost.
-    dx.give(0, share_out(dy, of_two(Binary::exp_below, x, top), kept));
+    dx.give(0, share_out(dy, elementwise("exp_below", Binary::exp_below, x, top), kept));
   });
 }
 
