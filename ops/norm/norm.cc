@@ -42,6 +42,42 @@ void check_cell_size(const char* op, double elements, int64_t set, const Groupin
                                 : "share statistics with more channels or positions, or use given statistics");
 }
 
+// The gradient of norm(): inputs are the xs, gamma, beta, and the residuals.
+struct NormRule {
+  NormCall call;
+  std::vector<Saved> x, mask;
+  bool residuals;
+
+  void operator()(std::span<const Tensor> dys, Sink& sink) const {
+    const size_t count = x.size();
+    const std::vector<Tensor> inputs(x.begin(), x.end()), masks(mask.begin(), mask.end());
+    std::vector<Tensor> dy;
+    std::vector<Sink::Target> dx, dresidual;
+    const auto target = [&](size_t input, const Tensor& d) {
+      return sink.wants(input) ? sink.into_or_reuse(input, d) : Sink::Target{};
+    };
+    for (size_t i = 0; i < count; ++i) {
+      dx.push_back(target(i, dys[i]));
+      dresidual.push_back(residuals ? target(count + 2 + i, dys[i]) : Sink::Target{});
+      dy.push_back(dys[i].defined() ? dys[i].contiguous() : zeros_like(inputs[i]));
+    }
+    const Tensor affine = call.affine_gradients(sink, count);
+    if (call.plan.sets > 0) kernel::norm_backward(inputs, call, {masks, dy, dx, dresidual, affine});
+    call.give(affine, sink, count);
+  }
+};
+
+// The same in double, for what float cannot hold. (On CUDA moments are summed in double, anyway.)
+std::vector<Tensor> norm_in_double(std::vector<Tensor> xs, const Grouping& grouping, const Statistics& statistics,
+                                   const Tensor& gamma, const Tensor& beta, NormOptions options) {
+  const auto wide = [](const Tensor& x) { return x.defined() ? to(x, f64) : x; };
+  for (Tensor& x : xs) x = wide(x);
+  for (Tensor& x : options.residual) x = wide(x);
+  std::vector<Tensor> ys = norm(xs, grouping, statistics, wide(gamma), wide(beta), options);
+  for (Tensor& y : ys) y = to(y, f32);
+  return ys;
+}
+
 }  // namespace
 
 void NormCall::merge_over_workers() const {
@@ -123,47 +159,6 @@ Moments NormCall::moments() const {
     return view::reshape(view::slice(own, 0, k, k + 1), {plan.sets, plan.groups});
   };
   return {part(kCellCount), part(kCellMean), part(kCellM2)};
-}
-
-namespace {
-
-// The gradient of norm(): inputs are the xs, gamma, beta, and the residuals.
-struct NormRule {
-  NormCall call;
-  std::vector<Saved> x, mask;
-  bool residuals;
-
-  void operator()(std::span<const Tensor> dys, Sink& sink) const {
-    const size_t count = x.size();
-    const std::vector<Tensor> inputs(x.begin(), x.end()), masks(mask.begin(), mask.end());
-    std::vector<Tensor> dy;
-    std::vector<Sink::Target> dx, dresidual;
-    const auto target = [&](size_t input, const Tensor& d) {
-      return sink.wants(input) ? sink.into_or_reuse(input, d) : Sink::Target{};
-    };
-    for (size_t i = 0; i < count; ++i) {
-      dx.push_back(target(i, dys[i]));
-      dresidual.push_back(residuals ? target(count + 2 + i, dys[i]) : Sink::Target{});
-      dy.push_back(dys[i].defined() ? dys[i].contiguous() : zeros_like(inputs[i]));
-    }
-    const Tensor affine = call.affine_gradients(sink, count);
-    if (call.plan.sets > 0) kernel::norm_backward(inputs, call, {masks, dy, dx, dresidual, affine});
-    call.give(affine, sink, count);
-  }
-};
-
-}  // namespace
-
-// The same in double, for what float cannot hold. (On CUDA moments are summed in double, anyway.)
-static std::vector<Tensor> norm_in_double(std::vector<Tensor> xs, const Grouping& grouping,
-                                          const Statistics& statistics, const Tensor& gamma, const Tensor& beta,
-                                          NormOptions options) {
-  const auto wide = [](const Tensor& x) { return x.defined() ? to(x, f64) : x; };
-  for (Tensor& x : xs) x = wide(x);
-  for (Tensor& x : options.residual) x = wide(x);
-  std::vector<Tensor> ys = norm(xs, grouping, statistics, wide(gamma), wide(beta), options);
-  for (Tensor& y : ys) y = to(y, f32);
-  return ys;
 }
 
 std::vector<Tensor> norm(const std::vector<Tensor>& xs, const Grouping& grouping, const Statistics& statistics,
