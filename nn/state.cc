@@ -9,13 +9,17 @@ namespace {
 // pixels and channels of an image.
 class Converter {
  public:
-  Converter(Module& model, const Shape& input) {
+  Converter(Module& model, const StateOptions& options) {
+    const Shape& input = options.input;
     bool matrices = false, images = false;
     for (const Tensor& p : model.parameters()) {
       matrices |= p.rank() == 2;
       images |= p.rank() == 4;
     }
-    model.for_each([&](const std::string&, Module& m) { images |= dynamic_cast<Flatten*>(&m) != nullptr; });
+    model.for_each([&](const std::string& path, Module& m) {
+      images |= dynamic_cast<Flatten*>(&m) != nullptr;
+      if (auto* norm = dynamic_cast<Norm*>(&m)) norms_[path] = norm;
+    });
     check(!matrices || !images || input.rank() > 0, "state",
           "Layout::torch wants StateOptions::input, the shape [H, W, C] of a sample, to find the Linears of this model "
           "that read a flattened image");
@@ -39,6 +43,17 @@ class Converter {
     check(!tape.entries().empty(), "state", "Layout::torch records a forward pass, which does not go under NoGrad");
     for (const auto& [name, p] : parameters) leaves_[tape.leaf_id(p)] = {name, p.identity()};
     leaves_.erase(-1);  // those that the pass did not use
+    for (const auto& [name, parts] : options.features) {
+      const auto found =
+          std::find_if(parameters.begin(), parameters.end(), [&](const auto& p) { return p.first == name; });
+      check(found != parameters.end() && found->second.rank() == 2, "state",
+            "StateOptions::features: the model has no matrix '{}'", name);
+      int64_t count = 0;
+      for (const Shape& part : parts) count += part.numel();
+      check(count == found->second.dim(1), "state", "StateOptions::features: '{}' {} reads other than {} features",
+            name, found->second.shape(), count);
+      images_[1][found->second.identity()] = parts;
+    }
 
     Marks made, wanted;  // values that were an image, and values that become one
     for (const Tape::Entry& e : tape.entries())
@@ -54,15 +69,26 @@ class Converter {
     for (int axis = 0; axis < 2; ++axis) {
       const auto found = images_[axis].find(owner.identity());
       if (found == images_[axis].end()) continue;
-      const int64_t h = found->second[0], w = found->second[1], c = found->second[2];
-      const int64_t before = axis == 0 ? 1 : x.dim(0), after = x.numel() / (before * h * w * c);
-      const Tensor split = view::reshape(x, to_torch ? Shape{before, h, w, c, after} : Shape{before, c, h, w, after});
-      x = view::reshape(view::permute(split, to_torch ? Shape{0, 3, 1, 2, 4} : Shape{0, 2, 3, 1, 4}), x.shape());
+      std::vector<Tensor> parts;
+      for (int64_t at = 0; const Shape& image : found->second) {
+        const Tensor part = view::slice(x, axis, at, at + image.numel());
+        at += image.numel();
+        parts.push_back(image.rank() == 3 ? turned(part, axis, image, to_torch) : part);
+      }
+      x = concat(parts, axis);
     }
     return x;
   }
 
  private:
+  // The features of an image, along an axis of x, in the other layout's order.
+  static Tensor turned(const Tensor& x, int axis, const Shape& image, bool to_torch) {
+    const int64_t h = image[0], w = image[1], c = image[2];
+    const int64_t before = axis == 0 ? 1 : x.dim(0), after = x.numel() / (before * h * w * c);
+    const Tensor split = view::reshape(x, to_torch ? Shape{before, h, w, c, after} : Shape{before, c, h, w, after});
+    return view::reshape(view::permute(split, to_torch ? Shape{0, 3, 1, 2, 4} : Shape{0, 2, 3, 1, 4}), x.shape());
+  }
+
   using Marks = std::map<int64_t, Shape>;  // value -> the [H, W, C] its features are; rank 0: in no known order
 
   // One entry, from its value `x` to its value `y`, along the flow or against it: the order of x's features is that of
@@ -76,20 +102,31 @@ class Converter {
     const auto mark = marks.find(x.id);
     if (mark == marks.end()) return;
     const bool linear = std::string_view(entry.op) == "linear";
+    const auto norm = norms_.find(entry.module);
+    if (norm != norms_.end() && mark->second.rank() == 3 && norm->second->grouping.channels.count <= 1 &&
+        !norm->second->half) {
+      const Norm& n = *norm->second;
+      for (const Tensor& of : std::initializer_list<Tensor>{n.weight, n.bias, n.running_mean, n.running_var})
+        if (of.defined() && of.shape().back() == mark->second.numel())
+          images_[of.rank() - 1][of.identity()] = {mark->second};
+      marks[y.id] = mark->second;
+      return;
+    }
     for (size_t i = 0; i < entry.inputs.size(); ++i) {
       const auto leaf = leaves_.find(entry.inputs[i].id);
       const bool known = leaf != leaves_.end(), weight = linear && i == 1;
-      if (!known && !weight) continue;
+      if ((!known && !weight) || (weight && known && axis == 1 && images_[1].contains(leaf->second.second))) continue;
       check(known && linear && mark->second.rank() == 3, "state",
             "Layout::torch cannot tell how PyTorch orders {}: op '{}' uses it on a flattened image",
             known ? "parameter '" + leaf->second.first + "'" : "a weight that is no parameter", entry.op);
-      if (weight || axis == 0) images_[axis][leaf->second.second] = mark->second;
+      if (weight || axis == 0) images_[axis][leaf->second.second] = {mark->second};
     }
     if (!linear) marks[y.id] = y.shape == x.shape ? mark->second : Shape{};
   }
 
   std::map<int64_t, std::pair<std::string, const void*>> leaves_;  // value -> a parameter's name and identity
-  std::map<const void*, Shape> images_[2];                         // identity -> what its axis 0, 1 runs over
+  std::map<std::string, Norm*> norms_;                             // by path
+  std::map<const void*, std::vector<Shape>> images_[2];            // identity -> what its axis 0, 1 runs over
 };
 
 // A NaN is as another.
@@ -132,7 +169,7 @@ void assign(std::string_view op, std::string_view owner, const NamedTensors& tar
 void save(Module& model, const std::string& path, const StateOptions& options) {
   NamedTensors state = model.state_dict();
   if (options.layout == Layout::norma) return save_safetensors(path, state, {{"layout", "norma"}});
-  const Converter converter(model, options.input);
+  const Converter converter(model, options);
   for (auto& [_, x] : state) x = converter.convert(x, x, true).to(x.dtype() == f64 ? f32 : x.dtype());
   save_safetensors(path, state, {{"format", "pt"}});
 }
@@ -179,7 +216,7 @@ LoadResult load(Module& model, const std::string& path, const StateOptions& opti
     if (origins[name].empty()) result.missing.push_back(name);
   if (!options.strict) std::erase_if(targets, [&](const auto& entry) { return origins[entry.first].empty(); });
   if (torch) {
-    const Converter converter(model, options.input);
+    const Converter converter(model, options);
     NamedTensors read = targets;
     for (auto& [_, x] : read) x = converter.convert(x, x, true).clone();
     assign(op, "the model", read, values, false);

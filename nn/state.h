@@ -13,7 +13,8 @@ namespace norma::nn {
 // - Tensors of four axes go from channels-last to channels-first: the weights of convolutions, transposed ones too,
 //   [O, KH, KW, I] <-> [O, I, KH, KW].
 // - The features of a Linear that reads a flattened image go from [H, W, C] to [C, H, W] order, and those of one whose
-//   output becomes an image too. Which they are is found by recording one forward pass of zeros in evaluation mode.
+//   output becomes an image too; and what a norm between has for each of them. Which they are is found by recording one
+//   forward pass of zeros in evaluation mode.
 // - What is f64, as running_mean and running_var are, becomes f32.
 enum class Layout { norma, torch };
 
@@ -30,6 +31,10 @@ struct StateOptions {
   // The shape of one sample, [H, W, C], for that forward pass. Layout::torch needs it for models that might flatten an
   // image: those with weights of rank 2 besides ones of rank 4 or an nn::Flatten.
   Shape input{};
+  // What cannot be told from the pass: for the weight [out, in] of a Linear that reads several flattened images, or
+  // such and other features, one after the other, the [H, W, C] of each, or [n] for n others:
+  //   {.layout = Layout::torch, .input = {8, 8, 3}, .features = {{"head.weight", {{4, 4, 16}, {2, 2, 32}, {10}}}}}
+  std::map<std::string, std::vector<Shape>> features{};
 
   // The rest is for load() alone; save() passes over it. Not strict: names that are only in the file or only in the
   // model are no error, but told by what load() returns; a shape that differs still is one.

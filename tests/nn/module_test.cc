@@ -29,7 +29,7 @@ struct Block : Module {
 };
 
 struct Net : Module {
-  Linear head_{3, 2, false};
+  Linear head_{3, 2, {.bias = false}};
   std::vector<Block> blocks{};
   std::vector<std::unique_ptr<Module>> tail;
   std::optional<Linear> maybe;

@@ -150,13 +150,17 @@ TEST(State, RefusesToGuessTheOrder) {
   save(vectors, path, {.layout = Layout::torch});
   save(images, path, {.layout = Layout::torch});
 
-  Sequential norm(Flatten(), BatchNorm(12), Linear(12, 2));
-  expect_error(
-      [&] {
-        save(norm, path, {.layout = Layout::torch, .input = {2, 2, 3}});
-      },
-      "[state] Layout::torch cannot tell how PyTorch orders parameter '1.weight': op 'norm'");
-  save(norm, path, {.layout = Layout::torch, .input = {4, 3, 1}});  // one channel: both orders are the same
+  // Which of an image's features are a group, or the half that is normalized, is another thing in the other order.
+  for (const NormSettings& settings :
+       {NormSettings{.grouping = groups(2)}, NormSettings{.grouping = instance(), .half = true}}) {
+    Sequential norm(Flatten(), Norm(12, settings), Linear(12, 2));
+    expect_error(
+        [&] {
+          save(norm, path, {.layout = Layout::torch, .input = {2, 2, 3}});
+        },
+        "[state] Layout::torch cannot tell how PyTorch orders parameter '1.weight': op 'norm'");
+    save(norm, path, {.layout = Layout::torch, .input = {4, 3, 1}});  // one channel: both orders are the same
+  }
   struct Cut : Module {
     Linear fc{4, 2};
     NORMA_VISIT(fc)
@@ -167,6 +171,61 @@ TEST(State, RefusesToGuessTheOrder) {
         save(cut, path, {.layout = Layout::torch, .input = {2, 2, 3}});
       },
       "[state] Layout::torch cannot tell how PyTorch orders parameter 'fc.weight': op 'linear'");
+}
+
+TEST(State, TurnsWhatANormHasForEachFeatureOfAnImage) {
+  const StateOptions options{.layout = Layout::torch, .input = {2, 4, 3}};
+  const std::string path = temporary("flat_norm");
+  const Tensor ids = tensor<int64_t>({0, 1, 1, 0});
+  for (const bool affine : {true, false}) {
+    for (const NormSettings& settings :
+         {NormSettings{.affine = affine}, NormSettings{.grouping = features(), .affine = affine},
+          NormSettings{.affine = affine, .domains = {.count = 2}}}) {
+      Sequential net(Flatten(), Norm(24, settings), ReLU(), Linear(24, 5));
+      for (auto& [name, x] : net.state_dict())
+        if (x.is_floating()) x.copy_from(add(rand_like(x), 0.5));
+      const NamedTensors before = copies(net);
+      save(net, path, options);
+      const TensorFile file = load_safetensors(path);
+      for (const auto& [name, x] : before)
+        if (name.starts_with("1.") && x.rank() > 0 && x.shape().back() == 24)
+          EXPECT_TRUE(close(*file.find(name), channels_first(x, x.rank() - 1, 2, 4, 3).to(f32))) << name;
+      EXPECT_TRUE(same_bits(*file.find("3.weight"),
+                            channels_first(net.state_dict()[net.state_dict().size() - 2].second, 1, 2, 4, 3)));
+      Sequential other(Flatten(), Norm(24, settings), ReLU(), Linear(24, 5));
+      load(other, path, options);
+      for (size_t i = 0; i < before.size(); ++i)
+        EXPECT_TRUE(close(other.state_dict()[i].second, before[i].second)) << before[i].first;
+    }
+  }
+}
+
+TEST(State, IsToldTheOrderOfConcatenatedImages) {
+  struct Two : Module {
+    Conv2d conv{2, 3, 1};
+    Linear head{2 * 2 * 2 + 5 + 3 * 4, 4};
+    NORMA_VISIT(conv, head)
+    Tensor forward(const Tensor& x) override {
+      const Tensor a = slice(slice(x, 1, 0, 2), 2, 0, 2), more = reshape(slice(flatten(x), 1, 0, 5), {x.dim(0), 5});
+      return head(concat({flatten(a), more, flatten(slice(conv(x), 1, 0, 1))}, 1));
+    }
+  } net, other;
+  StateOptions options{
+      .layout = Layout::torch, .input = {3, 4, 2}, .features = {{"head.weight", {{2, 2, 2}, {5}, {1, 4, 3}}}}};
+  const std::string path = temporary("two");
+  save(net, path, options);
+  const Tensor w = net.head.weight;
+  EXPECT_TRUE(same_bits(*load_safetensors(path).find("head.weight"),
+                        concat({channels_first(slice(w, 1, 0, 8), 1, 2, 2, 2), slice(w, 1, 8, 13),
+                                channels_first(slice(w, 1, 13, 25), 1, 1, 4, 3)},
+                               1)));
+  load(other, path, options);
+  expect_same(other.state_dict(), net.state_dict());
+  options.features = {{"head.weight", {{2, 2, 2}, {5}}}};
+  expect_error([&] { save(net, path, options); },
+               "StateOptions::features: 'head.weight' [4, 25] reads other than 13 features");
+  options.features = {{"tail.weight", {{2, 2, 2}}}};
+  expect_error([&] { save(net, path, options); }, "StateOptions::features: the model has no matrix 'tail.weight'");
 }
 
 TEST(State, ListsAllThatDoesNotFitAndChangesNothing) {
