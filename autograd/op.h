@@ -27,7 +27,9 @@ struct Pin {
   }
   Pin& operator=(Pin&&) = delete;
   void loosen() {
-    if (!std::exchange(loose, true)) writes = storage->loosen();
+    if (std::exchange(loose, true)) return;
+    storage->unpin();
+    writes = storage->writes();
   }
 
   std::shared_ptr<Storage> storage;

@@ -17,9 +17,9 @@
 namespace norma {
 
 // A block of device memory. `pins` counts the pending tape entries that have saved it: while there are any, writing
-// into it is an error (the gradient would be computed from other values than the forward pass saw). A pin that has been
-// loosened, since a sweep has left its entry behind, forbids nothing: should the entry be swept after all, the number
-// of writes tells whether its values are still those.
+// into it is an error (the gradient would be computed from other values than the forward pass saw). Of an entry that a
+// sweep has left behind, nothing is pinned any more: should it be swept after all, the number of writes tells whether
+// the values are still those.
 class Storage {
  public:
   Storage(size_t bytes, Device device);
@@ -39,15 +39,8 @@ class Storage {
   void unpin() { pins_.fetch_sub(1, std::memory_order_relaxed); }
   bool pinned() const { return pins_.load(std::memory_order_relaxed) > 0; }
   const char* pinned_by() const { return pinned_by_.load(std::memory_order_relaxed); }
-  int64_t loosen() {  // in place of unpin(); returns the number of writes so far
-    counting_.store(true, std::memory_order_relaxed);
-    unpin();
-    return writes();
-  }
-  void count_write() {
-    if (counting_.load(std::memory_order_relaxed)) writes_.fetch_add(1, std::memory_order_relaxed);
-  }
-  int64_t writes() const { return writes_.load(std::memory_order_relaxed); }  // since a pin was first loosened
+  void count_write() { writes_.fetch_add(1, std::memory_order_relaxed); }
+  int64_t writes() const { return writes_.load(std::memory_order_relaxed); }
 
  private:
   void* data_;
@@ -56,7 +49,6 @@ class Storage {
   std::function<void(void*)> release_{};  // null where the memory is the pool's
   std::atomic<int> pins_{0};
   std::atomic<const char*> pinned_by_{nullptr};
-  std::atomic<bool> counting_{false};
   std::atomic<int64_t> writes_{0};
 };
 
