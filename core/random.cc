@@ -5,9 +5,10 @@
 namespace norma {
 
 // x[4i ... 4i+3] = block i.
-static Tensor fill(const char* op, const Tensor& x, Generator& generator, bool normal, double a, double b) {
+Tensor Generator::fill(const Tensor& x, bool normal, double a, double b) {
+  const char* op = normal ? "fill_normal" : "fill_uniform";
   check(x.is_contiguous(), op, "wants a contiguous tensor: shape {}", x.shape());
-  const Generator::State from = generator.reserve((x.numel() + 3) / 4);
+  const State from = reserve((x.numel() + 3) / 4);
   backend(x.device()).fill_random(op, x, {normal, a, b, from.seed, from.stream, from.position});
   return x;
 }
@@ -41,14 +42,6 @@ int64_t Generator::below(int64_t n) {
     const uint64_t value = static_cast<uint64_t>(words[0]) << 32 | words[1];
     if (value < limit) return static_cast<int64_t>(value % range);
   }
-}
-
-Tensor Generator::fill_uniform(const Tensor& x, double low, double high) {
-  return fill("fill_uniform", x, *this, false, low, high);
-}
-
-Tensor Generator::fill_normal(const Tensor& x, double mean, double deviation) {
-  return fill("fill_normal", x, *this, true, mean, deviation);
 }
 
 void Generator::shuffle(std::span<int64_t> items) {

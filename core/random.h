@@ -25,8 +25,8 @@ class Generator {
 
   // Tensors of floating dtype: element i takes word i % 4 of block i / 4; f32 and f64 get the same values; rounded
   // to f32, one uniform value in 2^25 is `high` itself. They return x.
-  Tensor fill_uniform(const Tensor& x, double low = 0, double high = 1);
-  Tensor fill_normal(const Tensor& x, double mean = 0, double deviation = 1);
+  Tensor fill_uniform(const Tensor& x, double low = 0, double high = 1) { return fill(x, false, low, high); }
+  Tensor fill_normal(const Tensor& x, double mean = 0, double deviation = 1) { return fill(x, true, mean, deviation); }
 
   void shuffle(std::span<int64_t> items);       // in place, by Fisher and Yates's method: a block an item but the first
   std::vector<int64_t> permutation(int64_t n);  // 0 ... n - 1, shuffled; n >= 0
@@ -39,6 +39,7 @@ class Generator {
 
  private:
   std::array<uint32_t, 4> block();  // the next one
+  Tensor fill(const Tensor& x, bool normal, double a, double b);
 
   State state_;
 };
