@@ -24,17 +24,11 @@ struct Product {
 };
 struct Max {
   static constexpr double kIdentity = -std::numeric_limits<double>::infinity();
-  template <class A>
-  static A combine(A a, A x) {
-    return x > a || x != x ? x : a;
-  }
+  static auto combine(auto a, decltype(a) x) { return x > a || x != x ? x : a; }
 };
 struct Min {
   static constexpr double kIdentity = std::numeric_limits<double>::infinity();
-  template <class A>
-  static A combine(A a, A x) {
-    return x < a || x != x ? x : a;
-  }
+  static auto combine(auto a, decltype(a) x) { return x < a || x != x ? x : a; }
 };
 
 constexpr int64_t kReduceBlock = 512;   // columns whose accumulators stay in the first-level cache
