@@ -22,12 +22,6 @@ bool Op::records(std::span<const Tensor> inputs) {
   return tape && std::any_of(inputs.begin(), inputs.end(), [&](const Tensor& x) { return tape->follows(x); });
 }
 
-void Op::record_all(std::span<const Tensor> inputs, std::span<const Tensor> outputs, Rule rule) const {
-  auto pins = std::exchange(pins_, {});
-  if (records(inputs))
-    Tape::current()->append(name_, inputs, outputs, std::move(rule), std::move(pins), start_, saved_);
-}
-
 void Op::check_same(std::initializer_list<Tensor> tensors, bool floating) const {
   const Tensor* first = nullptr;
   for (const Tensor& x : tensors) {

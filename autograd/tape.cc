@@ -51,33 +51,36 @@ int64_t Tape::id_of(const Tensor& x) {
   return leaf->second.id;
 }
 
-void Tape::append(const char* op, std::span<const Tensor> inputs, std::span<const Tensor> outputs, Rule rule,
-                  std::shared_ptr<Pin> pins, std::chrono::steady_clock::time_point start, int64_t bytes_saved) {
-  check(rule != nullptr, op, "has no gradient rule");
+void Op::record_all(std::span<const Tensor> inputs, std::span<const Tensor> outputs, Rule rule) const {
+  auto pins = std::exchange(pins_, {});
+  if (!records(inputs)) return;
+  Tape& tape = *current_tape;
+  check(rule != nullptr, "has no gradient rule");
   for (const Tensor& y : outputs) {
-    check(y.defined(), op, "an op must return a defined tensor");
+    check(y.defined(), "an op must return a defined tensor");
     const bool input =
         std::any_of(inputs.begin(), inputs.end(), [&](const Tensor& x) { return x.identity() == y.identity(); });
     check(
-        !input && y.is_leaf() && !y.requires_grad(), op,
+        !input && y.is_leaf() && !y.requires_grad(),
         "an op must return a fresh tensor, not one it was given or kept, nor what other ops have recorded: return its "
         "detach(), or compute it under NoGrad: shape {}",
         y.shape());
   }
-  Entry entry{op, running_module, {}, {}, std::move(rule), std::move(pins)};
+  Tape::Entry entry{name_, running_module, {}, {}, std::move(rule), std::move(pins)};
   for (const Tensor& x : inputs) {
-    entry.inputs.push_back(x.defined() ? Value{id_of(x), x.shape(), x.dtype(), x.device()} : Value{-1, {}, f32});
+    entry.inputs.push_back(x.defined() ? Tape::Value{tape.id_of(x), x.shape(), x.dtype(), x.device()}
+                                       : Tape::Value{-1, {}, f32});
     entry.bytes += x.bytes();
   }
   for (const Tensor& y : outputs) {
-    entry.outputs.push_back({next_id_++, y.shape(), y.dtype(), y.device(), y.handle()});
+    entry.outputs.push_back({tape.next_id_++, y.shape(), y.dtype(), y.device(), y.handle()});
     entry.bytes += y.bytes();
   }
-  for (size_t i = 0; i < outputs.size(); ++i) outputs[i].set_node({serial_, entry.outputs[i].id});
-  entries_.push_back(std::move(entry));
-  note(entries_.back(), start, {1, seconds_since(start), 0, entries_.back().bytes, bytes_saved});
-  if (options_.check_finite) {
-    for (const Tensor& y : outputs) check(all_finite(y), op, "output holds a NaN or an infinity: shape {}", y.shape());
+  for (size_t i = 0; i < outputs.size(); ++i) outputs[i].set_node({tape.serial_, entry.outputs[i].id});
+  tape.entries_.push_back(std::move(entry));
+  tape.note(tape.entries_.back(), start_, {1, seconds_since(start_), 0, tape.entries_.back().bytes, saved_});
+  if (tape.options_.check_finite) {
+    for (const Tensor& y : outputs) check(all_finite(y), "output holds a NaN or an infinity: shape {}", y.shape());
   }
 }
 

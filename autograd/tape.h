@@ -129,8 +129,6 @@ class Tape {
   void note(const Entry& entry, std::chrono::steady_clock::time_point start, const ProfileRow& cost);
   bool follows(const Tensor& x) const;  // x is a leaf that requires grad, or was recorded here
   int64_t id_of(const Tensor& x);       // -1 if not followed; makes a leaf's id at its first use
-  void append(const char* op, std::span<const Tensor> inputs, std::span<const Tensor> outputs, Rule rule,
-              std::shared_ptr<Pin> pins, std::chrono::steady_clock::time_point start, int64_t bytes_saved);
   struct Reach;
   Reach reach(int64_t id) const;
   std::deque<Entry> take(Reach& reach);
