@@ -79,9 +79,8 @@ void Op::record_all(std::span<const Tensor> inputs, std::span<const Tensor> outp
   for (size_t i = 0; i < outputs.size(); ++i) outputs[i].set_node({tape.serial_, entry.outputs[i].id});
   tape.entries_.push_back(std::move(entry));
   tape.note(tape.entries_.back(), start_, {1, seconds_since(start_), 0, tape.entries_.back().bytes, saved_});
-  if (tape.options_.check_finite) {
-    for (const Tensor& y : outputs) check(all_finite(y), "output holds a NaN or an infinity: shape {}", y.shape());
-  }
+  for (const Tensor& y : outputs)
+    check(!tape.options_.check_finite || all_finite(y), "output holds a NaN or an infinity: shape {}", y.shape());
 }
 
 void Tape::note(const Entry& entry, std::chrono::steady_clock::time_point start, const ProfileRow& cost) {
@@ -214,11 +213,9 @@ void Tape::sweep(std::deque<Entry> entries, Gradients& gradients) {
       dy.clear();
       sink.flush();
       note(entry, start, {.backward_seconds = seconds_since(start)});
-      for (const Value& x : entry.inputs) {
-        if (options_.check_finite && x.id >= 0 && gradients[x.id].defined())
-          check(all_finite(gradients[x.id]), entry.op, "gradient holds a NaN or an infinity: input of shape {}",
-                x.shape);
-      }
+      for (const Value& x : entry.inputs)
+        check(!options_.check_finite || x.id < 0 || !gradients[x.id].defined() || all_finite(gradients[x.id]), entry.op,
+              "gradient holds a NaN or an infinity: input of shape {}", x.shape);
     }
   }
 }
