@@ -3,14 +3,10 @@
 #include "norma/core/backend.h"
 
 namespace norma {
-namespace {
 
-// Makes `target` the only handle of a contiguous tensor, so that it may be added to in place.
-void make_own(Tensor& target) {
-  if (target.storage().use_count() > 1 || !target.is_contiguous()) target = target.clone();
+void Sink::make_own(Tensor& gradient) {
+  if (gradient.storage().use_count() > 1 || !gradient.is_contiguous()) gradient = gradient.clone();
 }
-
-}  // namespace
 
 const Tape::Value& Sink::value(size_t input) const {
   check(input < entry_.inputs.size(), entry_.op, "the rule speaks of input {}, the op has {}", input,

@@ -43,6 +43,8 @@ class Sink {
   ~Sink() { running_module = outer_; }
   const Tape::Value& value(size_t input) const;
   bool taken(int64_t id) const;
+  static void make_own(
+      Tensor& gradient);  // the only handle of a contiguous tensor, so that it may be added to in place
   static void add(Tensor& target, const Tensor& grad);
   void flush();  // when the rule has run
 
