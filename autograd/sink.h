@@ -28,8 +28,7 @@ class Sink {
   // write grad[i]. At most once for each dy.
   Target into_or_reuse(size_t input, const Tensor& dy);
   // Calls kernel(args..., grad, add) with the input's target, if the input is wanted. The kernel writes all of `grad`.
-  template <class Kernel, class... Args>
-  void write(size_t input, Kernel&& kernel, const Args&... args) {
+  void write(size_t input, auto&& kernel, const auto&... args) {
     if (!wants(input)) return;
     const auto [grad, add] = into(input);
     kernel(args..., grad, add);

@@ -5,8 +5,7 @@ namespace {
 
 // Calls f with x, or with a contiguous copy on the CPU that is then copied back. Where x must not be written to, that
 // is an error of this worker alone, before it meets the others.
-template <class F>
-void on_host(const Tensor& x, F&& f) {
+void on_host(const Tensor& x, auto&& f) {
   dispatch(x.dtype(), [&]<class T>() { x.mutable_data_or_null<T>(); });
   const Tensor host = x.to(cpu_device).contiguous();
   f(host);

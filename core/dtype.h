@@ -46,8 +46,7 @@ constexpr T convert(S value) {
 }
 
 // Calls f.operator()<T>() with the C++ type of `dtype`:  dispatch(x.dtype(), [&]<class T>() { ... });
-template <class F>
-decltype(auto) dispatch(DType dtype, F&& f) {
+decltype(auto) dispatch(DType dtype, auto&& f) {
   switch (dtype) {
     case f32: return f.template operator()<float>();
     case f64: return f.template operator()<double>();
@@ -58,8 +57,7 @@ decltype(auto) dispatch(DType dtype, F&& f) {
 }
 
 // The same for the two floating types; anything else is an error in the name of `op`.
-template <class F>
-decltype(auto) dispatch_floating(std::string_view op, DType dtype, F&& f) {
+decltype(auto) dispatch_floating(std::string_view op, DType dtype, auto&& f) {
   check(is_floating(dtype), op, "dtype {} is not a floating one (f32, f64)", name_of(dtype));
   return dtype == f32 ? f.template operator()<float>() : f.template operator()<double>();
 }

@@ -40,28 +40,24 @@ void run_slots(int slots, const std::function<void(int slot)>& f);
 
 // Calls f(slot) for each slot in [0, slots), on several threads. A nested call, or one made while another thread holds
 // the pool, runs on the calling thread. An exception in a slot is rethrown (that of the lowest slot).
-template <class F>
-void parallel_slots(int slots, F&& f) {
+void parallel_slots(int slots, auto&& f) {
   detail::run_slots(slots, std::ref(f));  // by reference: nothing is allocated
 }
 
 // Calls f(slot, begin, end) for consecutive ranges that cover [0, n).
-template <class F>
-void parallel_ranges(int64_t n, int64_t grain, F&& f, int max_slots = kMaxSlots) {
+void parallel_ranges(int64_t n, int64_t grain, auto&& f) {
   if (n <= 0) return;
-  const int slots = slot_count(n, grain, max_slots);
+  const int slots = slot_count(n, grain);
   parallel_slots(slots, [&](int slot) { f(slot, n * slot / slots, n * (slot + 1) / slots); });
 }
 
 // Calls f(begin, end) for consecutive ranges that cover [0, n), for work without partial sums.
-template <class F>
-void parallel_for(int64_t n, int64_t grain, F&& f) {
+void parallel_for(int64_t n, int64_t grain, auto&& f) {
   parallel_ranges(n, grain, [&](int, int64_t begin, int64_t end) { f(begin, end); });
 }
 
 // Calls f(i) for each i in [0, n).
-template <class F>
-void parallel_each(int64_t n, int64_t grain, F&& f) {
+void parallel_each(int64_t n, int64_t grain, auto&& f) {
   parallel_for(n, grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) f(i);
   });

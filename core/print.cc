@@ -14,8 +14,7 @@ constexpr int64_t kEdge = 3;          // entries kept at each end of a shortened
 constexpr size_t kLineWidth = 75;
 constexpr int kDigits = 4;  // at most, behind the point
 
-template <class T>
-std::string number(T value, int digits, bool scientific) {
+std::string number(auto value, int digits, bool scientific) {
   if (!std::isfinite(value)) return std::isnan(value) ? "nan" : value > 0 ? "inf" : "-inf";
   return scientific ? fmt::format("{:#.{}e}", value, digits) : fmt::format("{:#.{}f}", value, digits);
 }

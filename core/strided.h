@@ -49,8 +49,7 @@ class StridedLoop {
   }
 
   // Calls f(offsets, n) for rows, or parts of rows, that cover the index space; in parallel.
-  template <class F>
-  void operator()(F&& f) const {
+  void operator()(auto&& f) const {
     const int64_t length = shape_.back();
     parallel_for(shape_.numel(), 4096, [&](int64_t begin, int64_t end) {
       while (begin < end) {

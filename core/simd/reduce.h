@@ -76,8 +76,7 @@ NORMA_INLINE inline double reduce_array(int64_t n, const T* x) {
 }
 
 // Calls f(row) for each of so many rows of n elements, on several threads, where there are more than `grain` elements.
-template <class F>
-NORMA_INLINE inline void for_rows(int64_t rows, int64_t n, F f, int64_t grain = 1024) {
+NORMA_INLINE inline void for_rows(int64_t rows, int64_t n, auto f, int64_t grain = 1024) {
   parallel_for(rows, 1 + grain / n, [=](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) f(row);
   });

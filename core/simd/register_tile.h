@@ -28,8 +28,7 @@ NORMA_INLINE inline void add_products(Vec (&sum)[R][K], X x, Y y) {
 }
 
 // Calls f.operator()<K>(first) for groups of K <= kMaxVectors of the vectors [begin, end), as even as can be.
-template <class F>
-NORMA_INLINE inline void for_groups(int64_t begin, int64_t end, F&& f) {
+NORMA_INLINE inline void for_groups(int64_t begin, int64_t end, auto&& f) {
   const int64_t count = end - begin, groups = (count + kMaxVectors - 1) / kMaxVectors;
   for (int64_t group = 0; group < groups; ++group) {
     const int64_t first = begin + count * group / groups;
