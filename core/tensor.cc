@@ -56,10 +56,8 @@ Tensor::Tensor(std::shared_ptr<Storage> storage, const Shape& shape, const Shape
   int64_t last = offset;
   bool inside = offset >= 0;
   for (int i = 0; i < shape.rank(); ++i) {
-    int64_t reach = 0;
-    inside = inside && strides[i] >= 0 &&
-             !__builtin_mul_overflow(std::max<int64_t>(shape[i] - 1, 0), strides[i], &reach) &&
-             !__builtin_add_overflow(last, reach, &last);
+    inside = inside && strides[i] >= 0;
+    last = saturating(std::max<int64_t>(shape[i] - 1, 0), strides[i], last);
   }
   // (A view of nothing may lie anywhere that can be counted in bytes.)
   check(inside && last < (bytes == 0 ? INT64_MAX / 8 : static_cast<int64_t>(storage->bytes() / size_of(dtype))),
