@@ -14,13 +14,11 @@ const Tape::Value& Sink::value(size_t input) const {
   return entry_.inputs[input];
 }
 
-bool Sink::taken(int64_t id) const { return std::find(taken_.begin(), taken_.end(), id) != taken_.end(); }
-
 Sink::Target Sink::into_or_reuse(size_t input, const Tensor& dy) {
   const Tape::Value& x = value(input);
   check(x.id >= 0, entry_.op, "the rule asks for the gradient of input {}, which wants none", input);
-  if (taken(x.id)) return {deferred_.emplace_back(x.id, Tensor(x.shape, x.dtype, x.device)).second, false};
-  taken_.push_back(x.id);
+  const auto [later, first] = deferred_.try_emplace(x.id);
+  if (!first) return {later->second.emplace_back(x.shape, x.dtype, x.device), false};
   Tensor& target = gradients_[x.id];
   const bool add = target.defined();
   const bool fits = dy.defined() && dy.shape() == x.shape && dy.dtype() == x.dtype && dy.device() == x.device &&
@@ -40,7 +38,7 @@ void Sink::give(size_t input, const Tensor& grad) {
         x.dtype);
   check(grad.device() == x.device, entry_.op, "the rule gives a gradient on {} for input {} on {}", grad.device(),
         input, x.device);
-  if (taken(x.id)) deferred_.emplace_back(x.id, grad.detach());
+  if (const auto later = deferred_.find(x.id); later != deferred_.end()) later->second.push_back(grad.detach());
   else add(gradients_[x.id], grad);
 }
 
@@ -54,7 +52,8 @@ void Sink::add(Tensor& target, const Tensor& grad) {
 }
 
 void Sink::flush() {
-  for (const auto& [id, grad] : deferred_) add(gradients_[id], grad);
+  for (const auto& [id, grads] : deferred_)
+    for (const Tensor& grad : grads) add(gradients_[id], grad);
 }
 
 }  // namespace norma

@@ -41,7 +41,6 @@ class Sink {
   Sink(const Tape::Entry& entry, Gradients& gradients) : entry_(entry), gradients_(gradients) {}
   ~Sink() { running_module = outer_; }
   const Tape::Value& value(size_t input) const;
-  bool taken(int64_t id) const;
   static void make_own(
       Tensor& gradient);  // the only handle of a contiguous tensor, so that it may be added to in place
   static void add(Tensor& target, const Tensor& grad);
@@ -50,9 +49,9 @@ class Sink {
   const Tape::Entry& entry_;
   const char* const outer_ = std::exchange(running_module, entry_.module);  // while it lives, the rule runs
   Gradients& gradients_;
-  std::vector<int64_t> taken_;  // ids of the values whose target into() has handed out
-  // Where an op uses one value twice, its later contributions wait here until the rule has written the first.
-  std::vector<std::pair<int64_t, Tensor>> deferred_;
+  // By the ids of the values whose target into() has handed out: where an op uses one value twice, its later
+  // contributions, which wait until the rule has written the first.
+  std::map<int64_t, std::vector<Tensor>> deferred_;
 };
 
 }  // namespace norma
