@@ -37,11 +37,18 @@ Tensor spread(const Tensor& x) {
   return y;
 }
 
-class Check {
- public:
-  Check(const Function& f, const std::vector<Tensor>& inputs, const GradcheckOptions& options)
-      : f_(f), options_(options), generator_(options.seed) {
-    for (const Tensor& input : inputs) {
+struct Check {
+  const Function& f;
+  const GradcheckOptions& options;
+  Generator generator{options.seed};
+  std::vector<Tensor> inputs{};
+  Tensor upstream{};
+  GradcheckResult result{};
+
+  GradcheckResult run(const std::vector<Tensor>& originals) {
+    const PoisonedMemory poisoned;
+    check(f != nullptr, "gradcheck", "an empty function");
+    for (const Tensor& input : originals) {
       check(input.dtype() != f32, "gradcheck", "wants f64 inputs, not f32: shape {}", input.shape());
       Tensor x = input.to(cpu_device).clone();
       if (x.is_floating()) {
@@ -50,48 +57,42 @@ class Check {
             if (std::abs(value - kink) < options.margin) value = kink + (value < kink ? -1 : 1) * options.margin;
         x.set_requires_grad();
       }
-      inputs_.push_back(x);
+      inputs.push_back(x);
     }
-  }
-
-  GradcheckResult run() {
-    const PoisonedMemory poisoned;
-    check(f_ != nullptr, "gradcheck", "an empty function");
-    const Tensor given = f_(inputs_);
+    const Tensor given = f(inputs);
     check(given.defined(), "gradcheck", "f returns an undefined tensor");
     const Tensor y = given.detach();
     check(y.dtype() == f64, "gradcheck", "f returns {} ({}), want f64", y.shape(), y.dtype());
-    upstream_ = randn(y.shape(), generator_, f64);
-    if (!same_bits(y, f_(inputs_))) return failed("f gives other bits when it is called again");
+    upstream = randn(y.shape(), generator, f64);
+    if (!same_bits(y, f(inputs))) return failed("f gives other bits when it is called again");
 
-    const std::vector<Tensor> gradients = sweep({}, upstream_);
+    const std::vector<Tensor> gradients = sweep({}, upstream);
     std::vector<Tensor> initial;
-    for (const Tensor& x : inputs_) initial.push_back(x.is_floating() ? randn(x.shape(), generator_, f64) : Tensor());
-    const std::vector<Tensor> added = sweep(initial, spread(upstream_));
+    for (const Tensor& x : inputs) initial.push_back(x.is_floating() ? randn(x.shape(), generator, f64) : Tensor());
+    const std::vector<Tensor> added = sweep(initial, spread(upstream));
 
-    for (size_t i = 0; i < inputs_.size() && result_.ok; ++i) {
-      if (!inputs_[i].is_floating()) continue;
+    for (size_t i = 0; i < inputs.size() && result.ok; ++i) {
+      if (!inputs[i].is_floating()) continue;
       compare_added(i, gradients[i], initial[i], added[i],
                     "the sweep must add {0} to an initial gradient of {2}, it left {1}");
       compare_alone(i, gradients[i]);
       compare_numeric(i, gradients[i]);
     }
-    return result_;
+    return result;
   }
 
- private:
   static std::span<double> elements(const Tensor& x) {
     return {x.mutable_data<double>(), static_cast<size_t>(x.numel())};
   }
 
-  std::vector<Tensor> sweep(const std::vector<Tensor>& initial, const Tensor& upstream) {
-    for (size_t i = 0; i < inputs_.size(); ++i)
-      if (inputs_[i].is_floating()) inputs_[i].set_grad(initial.empty() ? Tensor() : initial[i].clone());
+  std::vector<Tensor> sweep(const std::vector<Tensor>& initial, const Tensor& seed) {
+    for (size_t i = 0; i < inputs.size(); ++i)
+      if (inputs[i].is_floating()) inputs[i].set_grad(initial.empty() ? Tensor() : initial[i].clone());
     Tape tape;
-    const Tensor y = f_(inputs_);
-    if (y.requires_grad()) tape.backward(y, {.seed = upstream});
+    const Tensor y = f(inputs);
+    if (y.requires_grad()) tape.backward(y, {.seed = seed});
     std::vector<Tensor> gradients;
-    for (const Tensor& x : inputs_) {
+    for (const Tensor& x : inputs) {
       gradients.push_back(x.is_floating() && !x.grad().defined() ? zeros_like(x) : x.grad());
       x.set_grad(Tensor());
     }
@@ -100,11 +101,11 @@ class Check {
 
   // The derivative of the loss along `direction`, seen from input i.
   double numeric(size_t i, const Tensor& direction, double step) {
-    const std::span<double> x = elements(inputs_[i]), along = elements(direction);
+    const std::span<double> x = elements(inputs[i]), along = elements(direction);
     const std::vector<double> before(x.begin(), x.end());
     const auto at = [&](double distance) {
       for (size_t k = 0; k < x.size(); ++k) x[k] = before[k] + distance * along[k];
-      return dot(f_(inputs_), upstream_);
+      return dot(f(inputs), upstream);
     };
     const double slope = (at(step) - at(-step)) / (2 * step);
     std::copy(before.begin(), before.end(), x.begin());
@@ -113,16 +114,16 @@ class Check {
 
   // Element by element, or along random directions where there are many.
   void compare_numeric(size_t i, const Tensor& gradient) {
-    const bool all = gradient.numel() <= options_.max_elements;
-    for (int64_t d = 0, n = all ? gradient.numel() : options_.directions; d < n && result_.ok; ++d) {
-      const Tensor direction = all ? zeros_like(gradient) : randn(gradient.shape(), generator_, f64);
+    const bool all = gradient.numel() <= options.max_elements;
+    for (int64_t d = 0, n = all ? gradient.numel() : options.directions; d < n && result.ok; ++d) {
+      const Tensor direction = all ? zeros_like(gradient) : randn(gradient.shape(), generator, f64);
       if (all) elements(direction)[d] = 1;
       const double analytic = all ? elements(gradient)[d] : dot(gradient, direction);
-      const double scale = all ? std::max(1.0, std::abs(elements(inputs_[i])[d])) : 1;
-      const double other = numeric(i, direction, options_.step * scale);
-      const double allowed = options_.absolute + options_.relative * std::max(std::abs(analytic), std::abs(other));
+      const double scale = all ? std::max(1.0, std::abs(elements(inputs[i])[d])) : 1;
+      const double other = numeric(i, direction, options.step * scale);
+      const double allowed = options.absolute + options.relative * std::max(std::abs(analytic), std::abs(other));
       const double error = std::abs(analytic - other) / allowed;
-      result_.worst = std::isnan(error) ? error : std::max(result_.worst, error);
+      result.worst = std::isnan(error) ? error : std::max(result.worst, error);
       if (error <= 1) continue;
       failed_at(i, all ? gradient.shape().index_of(d).str() : fmt::format("along random direction {}", d),
                 fmt::format("analytic gradient {:.12g}, numeric {:.12g}", analytic, other));
@@ -142,36 +143,29 @@ class Check {
 
   // A rule may skip what nobody wants, and must not be misled by it.
   void compare_alone(size_t i, const Tensor& gradient) {
-    for (size_t k = 0; k < inputs_.size(); ++k)
-      if (inputs_[k].is_floating()) inputs_[k].set_requires_grad(k == i);
-    const Tensor alone = sweep({}, upstream_)[i];
-    for (Tensor& x : inputs_)
+    for (size_t k = 0; k < inputs.size(); ++k)
+      if (inputs[k].is_floating()) inputs[k].set_requires_grad(k == i);
+    const Tensor alone = sweep({}, upstream)[i];
+    for (Tensor& x : inputs)
       if (x.is_floating()) x.set_requires_grad();
     compare_added(i, gradient, zeros_like(gradient), alone,
                   "gradient {} where all inputs require one, {} where only this does");
   }
 
   void failed_at(size_t i, const auto& where, const std::string& text) {
-    failed(fmt::format("input {} of shape {} at {}: {}", i, inputs_[i].shape(), where, text));
+    failed(fmt::format("input {} of shape {} at {}: {}", i, inputs[i].shape(), where, text));
   }
   GradcheckResult failed(std::string message) {
-    if (result_.ok) result_.message = "gradcheck: " + std::move(message);
-    result_.ok = false;
-    return result_;
+    if (result.ok) result.message = "gradcheck: " + std::move(message);
+    result.ok = false;
+    return result;
   }
-
-  const Function& f_;
-  const GradcheckOptions& options_;
-  Generator generator_;
-  std::vector<Tensor> inputs_;
-  Tensor upstream_;
-  GradcheckResult result_;
 };
 
 }  // namespace
 
 GradcheckResult gradcheck(const Function& f, const std::vector<Tensor>& inputs, const GradcheckOptions& options) {
-  return Check(f, inputs, options).run();
+  return Check{f, options}.run(inputs);
 }
 
 }  // namespace norma
