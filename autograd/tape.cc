@@ -58,8 +58,7 @@ void Op::record_all(std::span<const Tensor> inputs, std::span<const Tensor> outp
   check(rule != nullptr, "has no gradient rule");
   for (const Tensor& y : outputs) {
     check(y.defined(), "an op must return a defined tensor");
-    const bool input =
-        std::any_of(inputs.begin(), inputs.end(), [&](const Tensor& x) { return x.identity() == y.identity(); });
+    const bool input = std::ranges::any_of(inputs, [&](const Tensor& x) { return x.identity() == y.identity(); });
     check(
         !input && y.is_leaf() && !y.requires_grad(),
         "an op must return a fresh tensor, not one it was given or kept, nor what other ops have recorded: return its "
@@ -95,8 +94,7 @@ struct Tape::Reach {
   PoolVector<uint8_t> marks;
   uint8_t& operator[](int64_t id) { return marks[id - first_id]; }
   bool makes(const Entry& entry, Mark mark) {  // whether it makes such a value
-    return std::any_of(entry.outputs.begin(), entry.outputs.end(),
-                       [&](const Value& y) { return (*this)[y.id] & mark; });
+    return std::ranges::any_of(entry.outputs, [&](const Value& y) { return (*this)[y.id] & mark; });
   }
 };
 
@@ -153,9 +151,8 @@ void Tape::backward(const Tensor& loss, const BackwardOptions& options) {
   for (const Leaf& leaf : leaves) gradients[leaf.id] = leaf.tensor.grad();
   gradients[node.id] = seed.detach();
   if (options.retain) {
-    std::deque<Entry> entries;
-    for (const Entry& entry : entries_)
-      if (reach.makes(entry, Reach::reached)) entries.push_back(entry);
+    std::deque<Entry> entries = entries_;
+    std::erase_if(entries, [&](const Entry& entry) { return !reach.makes(entry, Reach::reached); });
     sweep(std::move(entries), gradients);
   } else {
     sweep(take(reach), gradients);
@@ -179,7 +176,7 @@ std::deque<Tape::Entry> Tape::take(Reach& reach) {
     const auto held = [](const Value& y) { return !y.handle.expired(); };
     if (reach.makes(entry, Reach::reached)) {
       taken.push_front(std::move(entry));
-    } else if (reach.makes(entry, Reach::wanted) || std::any_of(entry.outputs.begin(), entry.outputs.end(), held)) {
+    } else if (reach.makes(entry, Reach::wanted) || std::ranges::any_of(entry.outputs, held)) {
       for (const Value& x : entry.inputs)
         if (x.id >= first_id_) reach[x.id] |= Reach::wanted;
       for (const Value& y : entry.outputs) first = std::min(first, y.id);
@@ -206,7 +203,7 @@ void Tape::sweep(std::deque<Entry> entries, Gradients& gradients) {
       if (const auto watched = watched_.find(y.id); watched != watched_.end() && dy.back().defined())
         watched->second = dy.back().clone();
     }
-    if (std::any_of(dy.begin(), dy.end(), [](const Tensor& d) { return d.defined(); })) {
+    if (std::ranges::any_of(dy, &Tensor::defined)) {
       const auto start = std::chrono::steady_clock::now();
       Sink sink(entry, gradients);
       entry.rule(dy, sink);
