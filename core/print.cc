@@ -96,23 +96,18 @@ std::string body(const Shape& shape, const Shape& shown, int axis, const std::st
 
 std::string Tensor::str() const {
   if (!defined()) return "tensor(undefined)";
-  const Tensor x = to(cpu_device);
-  Shape shown = shape();  // the entries shown of each axis: of a shortened one, kEdge at each end
-  for (int axis = 0; axis < rank() && numel() > kThreshold; ++axis) shown[axis] = std::min(shown[axis], 2 * kEdge);
+  Tensor shown = to(cpu_device);
+  for (int axis = 0; axis < rank() && numel() > kThreshold; ++axis) {
+    if (shape()[axis] <= 2 * kEdge) continue;
+    const Tensor ends(shown.shape().with(axis, 2 * kEdge), dtype());
+    view::slice(ends, axis, 0, kEdge).copy_from(view::slice(shown, axis, 0, kEdge));
+    view::slice(ends, axis, kEdge).copy_from(view::slice(shown, axis, -kEdge));
+    shown = ends;
+  }
   std::vector<std::string> words;
-  dispatch(dtype(), [&]<class T>() {
-    std::vector<T> values;
-    for (int64_t i = 0; i < shown.numel(); ++i) {
-      const Shape index = shown.index_of(i);
-      const T* value = x.strided_data<T>();
-      for (int axis = 0; axis < rank(); ++axis)
-        value += (index[axis] + (index[axis] < kEdge ? 0 : shape()[axis] - shown[axis])) * x.strides()[axis];
-      values.push_back(*value);
-    }
-    words = words_of(values);
-  });
+  dispatch(dtype(), [&]<class T>() { words = words_of(shown.to_vector<T>()); });
   const std::string* word = words.data();
-  const std::string text = numel() > 0 ? body(shape(), shown, 0, word) : "[]";
+  const std::string text = numel() > 0 ? body(shape(), shown.shape(), 0, word) : "[]";
   return fmt::format("tensor({}, {}, shape {})", text, dtype(), shape());
 }
 std::ostream& operator<<(std::ostream& out, const Tensor& x) { return out << x.str(); }
