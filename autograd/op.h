@@ -22,9 +22,7 @@ namespace norma {
 // What forbids to write into a storage: while it lives, or until its entry is left behind by a sweep.
 struct Pin {
   Pin(std::shared_ptr<Storage> pinned, const char* op) : storage(std::move(pinned)) { storage->pin(op); }
-  ~Pin() {
-    if (!loose) storage->unpin();
-  }
+  ~Pin() { loosen(); }
   Pin& operator=(Pin&&) = delete;
   void loosen() {
     if (std::exchange(loose, true)) return;
