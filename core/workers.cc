@@ -146,7 +146,7 @@ class Group {
     check_others(call.op);
     calls_[own] = std::move(call);
     const uint64_t meeting = meeting_.load(std::memory_order_relaxed);
-    if (++arrived_ < calls_.size()) {
+    if (!std::ranges::all_of(calls_, [](const Call& of) { return of.x.defined(); })) {
       wait(lock, own, meeting);
     } else {
       try {
@@ -158,7 +158,6 @@ class Group {
         error_ = std::current_exception();
         team_.broken = true;
       }
-      arrived_ = 0;
       for (Call& done : calls_) done.x = done.all = {};
       meeting_.store(meeting + 1, std::memory_order_release);
       moved_.notify_all();
@@ -309,8 +308,7 @@ class Group {
 
   std::mutex mutex_;
   std::condition_variable moved_;
-  std::vector<Call> calls_;  // of the workers here, in the meeting that is under way
-  size_t arrived_ = 0;
+  std::vector<Call> calls_;  // of the workers here, in the meeting that is under way: x is undefined of who is to come
   std::atomic<uint64_t> meeting_{0};
   std::exception_ptr error_;
 };
