@@ -169,10 +169,8 @@ class Group {
   void gather_all() {
     const std::span<std::byte> all = bytes_of(calls_[0].all);
     const size_t each = all.size() / static_cast<size_t>(size());
-    const auto part = [&](size_t i) {  // of a process
-      return all.subspan(each * static_cast<size_t>(bounds_[i]),
-                         each * static_cast<size_t>(bounds_[i + 1] - bounds_[i]));
-    };
+    // Of a process.
+    const auto part = [&](size_t i) { return all.subspan(each * bounds_[i], each * (bounds_[i + 1] - bounds_[i])); };
     for (size_t i = 0; i < calls_.size() && each > 0; ++i)
       std::memcpy(part(here_).data() + i * each, bytes_of(calls_[i].x).data(), each);
     exchange_parts(part);
@@ -259,9 +257,8 @@ class Group {
     // Each process adds up what it can; a slice of the elements, or all of them, are then added up by one process.
     const bool small = n * static_cast<int64_t>(sizeof(T)) <= kSmall;
     const int64_t parts = std::ssize(processes_);
-    const auto part = [&](T* x, size_t i) {  // of n elements from x on: those that process i adds up
-      const int64_t begin = small ? 0 : n * static_cast<int64_t>(i) / parts;
-      const int64_t end = small ? n : n * static_cast<int64_t>(i + 1) / parts;
+    const auto part = [&](T* x, int64_t i) {  // of n elements from x on: those that process i adds up
+      const int64_t begin = small ? 0 : n * i / parts, end = small ? n : n * (i + 1) / parts;
       return std::span(x + begin, static_cast<size_t>(end - begin));
     };
     const std::vector<Node>& mine = nodes_[here_];
@@ -428,9 +425,7 @@ void run_workers(const WorkerSettings& settings, const std::function<void(Commun
   std::unique_lock lock(mutex);
   ended.wait(lock, [&] { return running == 0 || team.failed; });
   // A worker that neither ends nor exchanges anything cannot be ended without the process.
-  const bool all =
-      ended.wait_for(lock, std::chrono::duration<double>(team.settings.timeout), [&] { return running == 0; });
-  if (!all) {
+  if (!ended.wait_for(lock, std::chrono::duration<double>(team.settings.timeout), [&] { return running == 0; })) {
     fmt::print(stderr, "error: {}\n(another worker does not end: the process does)\n", failure);
     std::_Exit(1);
   }
