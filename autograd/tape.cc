@@ -170,7 +170,6 @@ void Tape::backward(const Tensor& loss, const BackwardOptions& options) {
 // and those that are of no use to anyone, for good.
 std::deque<Tape::Entry> Tape::take(Reach& reach) {
   std::deque<Entry> taken, left;
-  int64_t first = next_id_;
   for (; !entries_.empty(); entries_.pop_back()) {
     Entry& entry = entries_.back();
     const auto held = [](const Value& y) { return !y.handle.expired(); };
@@ -179,15 +178,14 @@ std::deque<Tape::Entry> Tape::take(Reach& reach) {
     } else if (reach.makes(entry, Reach::wanted) || std::ranges::any_of(entry.outputs, held)) {
       for (const Value& x : entry.inputs)
         if (x.id >= first_id_) reach[x.id] |= Reach::wanted;
-      for (const Value& y : entry.outputs) first = std::min(first, y.id);
       for (Pin* pin = entry.pins.get(); pin; pin = pin->next.get()) pin->loosen();
       left.push_front(std::move(entry));
     }
   }
   entries_ = std::move(left);
   std::erase_if(leaves_, [&](const auto& leaf) { return !(reach[leaf.second.id] & Reach::wanted); });
-  for (const auto& [_, leaf] : leaves_) first = std::min(first, leaf.id);
-  first_id_ = first;
+  first_id_ = entries_.empty() ? next_id_ : entries_.front().outputs.front().id;
+  for (const auto& [_, leaf] : leaves_) first_id_ = std::min(first_id_, leaf.id);
   return taken;
 }
 
