@@ -21,17 +21,13 @@
 #define NORMA_SIMD_TARGET _Pragma("GCC target(\"avx2,fma\")")
 #else
 #define NORMA_SIMD base
+#define NORMA_SIMD_TARGET
 #endif
 
-#ifdef NORMA_SIMD_TARGET
 #define NORMA_SIMD_BEGIN _Pragma("GCC push_options") NORMA_SIMD_TARGET namespace norma::cpu::NORMA_SIMD {
 #define NORMA_SIMD_END \
   }                    \
   _Pragma("GCC pop_options")
-#else
-#define NORMA_SIMD_BEGIN namespace norma::cpu::NORMA_SIMD {
-#define NORMA_SIMD_END }
-#endif
 
 NORMA_SIMD_BEGIN
 
