@@ -20,12 +20,11 @@ std::string number(auto value, int digits, bool scientific) {
 }
 
 // The fewest digits behind the point that tell the value, or what is left of it after rounding to kDigits.
-template <class T>
-int digits_of(T value, bool scientific) {
+int digits_of(auto value, bool scientific) {
   if (!std::isfinite(value)) return 0;
   for (int digits = 0;; ++digits) {
     const std::string text = number(value, digits, scientific);
-    T read{};
+    decltype(value) read{};
     std::from_chars(text.data(), text.data() + text.size(), read);
     if (read == value) return digits;
     if (digits < kDigits) continue;

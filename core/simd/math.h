@@ -28,10 +28,7 @@ inline constexpr float kLog2High = 0.693145752F, kLog2Low = 1.42860677e-6F;  // 
 
 // c0 + c1 x + c2 x^2 + ...
 NORMA_ELEMENTARY float polynomial(float, float c0) { return c0; }
-template <class... C>
-NORMA_ELEMENTARY float polynomial(float x, float c0, C... c) {
-  return c0 + x * polynomial(x, c...);
-}
+NORMA_ELEMENTARY float polynomial(float x, float c0, auto... c) { return c0 + x * polynomial(x, c...); }
 
 NORMA_ELEMENTARY float power_of_two(int32_t n) { return std::bit_cast<float>((n + 127) << 23); }  // a normal number
 
