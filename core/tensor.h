@@ -222,8 +222,9 @@ Tensor linspace(double start, double stop, int64_t n, DType dtype = f32);
 // size.
 Tensor from_blob(void* data, const Shape& shape, DType dtype = f32, std::function<void(void*)> deleter = {});
 // From values in row-major order; their number must be shape.numel(). Of int, the elements are i64.
-template <class T>
-Tensor tensor(std::span<const T> values, const Shape& shape) {
+template <std::ranges::contiguous_range Values>
+Tensor tensor(const Values& values, const Shape& shape) {
+  using T = std::ranges::range_value_t<Values>;
   using Element = std::conditional_t<std::is_same_v<T, int>, int64_t, T>;
   check(static_cast<int64_t>(values.size()) == shape.numel(), "tensor", "{} values for shape {}", values.size(), shape);
   const Tensor x(shape, dtype_of<Element>());
@@ -233,10 +234,6 @@ Tensor tensor(std::span<const T> values, const Shape& shape) {
 template <class T>
 Tensor tensor(std::initializer_list<T> values, const Shape& shape) {
   return tensor(std::span<const T>(values.begin(), values.size()), shape);
-}
-template <class T>
-Tensor tensor(const std::vector<T>& values, const Shape& shape) {
-  return tensor(std::span<const T>(values), shape);
 }
 // From a list, tensor({1., 2.}), of rows, tensor({{1., 2.}, {3., 4.}}), or of matrices. Rows of two lengths do not
 // compile.

@@ -83,7 +83,7 @@ NamedTensors tensors_of(const TrainingRun& run, const Progress& progress) {
   for (const auto& [name, optimizer] : run.optimizers)
     for (const auto& [key, x] : optimizer.get().state()) result.emplace_back(path_of("optimizer", name) + key, x);
   for (const auto& [name, generator] : generators_of(run)) {
-    const Tensor state = tensor<int64_t>(std::bit_cast<Words>(generator->state()), {3});
+    const Tensor state = tensor(std::bit_cast<Words>(generator->state()), {3});
     result.emplace_back("generator/" + name, several(run) ? run.worker->all_gather(state) : state);
   }
   result.emplace_back("progress", tensor<int64_t>({progress.epoch, progress.batch, progress.step}));
