@@ -159,8 +159,8 @@ void Tape::backward(const Tensor& loss, const BackwardOptions& options) {
   }
   for (const Leaf& leaf : leaves) {
     Tensor& gradient = gradients[leaf.id];
-    const bool fresh = gradient.defined() && gradient.identity() != leaf.tensor.grad().identity();
-    if (fresh) Sink::make_own(gradient);  // else it was added in place
+    // (Else it was added in place.)
+    if (gradient.defined() && gradient.identity() != leaf.tensor.grad().identity()) Sink::make_own(gradient);
   }
   for (const Leaf& leaf : leaves)  // nothing throws from here on: all get their gradients or none
     if (gradients[leaf.id].identity() != leaf.tensor.grad().identity()) leaf.tensor.set_grad(gradients[leaf.id]);
