@@ -17,24 +17,21 @@ static void check_lr(std::string_view op, double lr) {
 }
 
 void Parameters::check_distinct(std::string_view op) const {
-  struct Bytes {
-    const char *begin, *end;
-    size_t number;
-  };
-  PoolVector<Bytes> all;
+  PoolVector<std::tuple<uintptr_t, uintptr_t, size_t>> all;  // where each begins and ends, and its number
   for (size_t i = 0; i < named.size(); ++i) {
     const Tensor& p = named[i].second;
     check(p.defined(), op, "parameter '{}' is undefined", named[i].first);
     const auto size = static_cast<int64_t>(size_of(p.dtype()));
-    const char* begin = static_cast<const char*>(p.storage()->data()) + p.offset() * size;
+    const uintptr_t begin = reinterpret_cast<uintptr_t>(p.storage()->data()) + p.offset() * size;
     // One with gaps, between which others may lie, is known by its first element.
-    if (p.numel() > 0) all.push_back({begin, begin + (p.is_contiguous() ? p.numel() : 1) * size, i});
+    if (p.numel() > 0) all.emplace_back(begin, begin + (p.is_contiguous() ? p.numel() : 1) * size, i);
   }
-  std::sort(all.begin(), all.end(), [](const Bytes& a, const Bytes& b) { return std::less<>()(a.begin, b.begin); });
+  std::ranges::sort(all);
   for (size_t i = 1; i < all.size(); ++i) {
-    const auto [first, second] = std::minmax(all[i - 1].number, all[i].number);
-    check(all[i].begin >= all[i - 1].end, op, "parameters {} ('{}') and {} ('{}') share elements: list each once",
-          first, named[first].first, second, named[second].first);
+    const auto [first, second] = std::minmax(std::get<2>(all[i - 1]), std::get<2>(all[i]));
+    check(std::get<0>(all[i]) >= std::get<1>(all[i - 1]), op,
+          "parameters {} ('{}') and {} ('{}') share elements: list each once", first, named[first].first, second,
+          named[second].first);
   }
 }
 
