@@ -60,19 +60,16 @@ struct NormSettings {
 // A tensor that each thread sets for itself, and that no other thread sees.
 class ThreadTensor {
  public:
-  ThreadTensor() = default;
-  ThreadTensor(const ThreadTensor& other) { *this = Tensor(other); }
-  ThreadTensor& operator=(const ThreadTensor& other) { return *this = Tensor(other); }
   ThreadTensor& operator=(const Tensor& x) { return own() = x, *this; }
   operator Tensor() const { return own(); }
   bool defined() const { return own().defined(); }
 
  private:
   Tensor& own() const {  // it stays where it is when other threads get theirs
-    const std::lock_guard lock(mutex_);
+    static std::mutex mutex;
+    const std::lock_guard lock(mutex);
     return of_thread_[std::this_thread::get_id()];
   }
-  mutable std::mutex mutex_;
   mutable std::map<std::thread::id, Tensor> of_thread_;
 };
 
