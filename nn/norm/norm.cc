@@ -134,25 +134,23 @@ Norm::Norm(int64_t channels, const NormSettings& settings) : NormSettings(settin
   if (has_population()) reset_population();
 }
 
-void Norm::check_settings(const char* name) const {
-  const auto want = [=, this]<class... Args>(bool condition, fmt::format_string<Args...> message, Args&&... args) {
-    if (!condition) fail(name ? name : type(), message, std::forward<Args>(args)...);
-  };
+void Norm::check_settings(const std::string& op) const {
   const double momentum = estimator.momentum.value_or(0);
-  want(momentum >= 0 && momentum <= 1, "a momentum of {}: want one in [0, 1]", momentum);
-  want(eps >= 0 && std::isfinite(eps), "an eps of {}: want 0 or more", eps);
-  want(source != Source::renorm || (r_max >= 1 && d_max >= 0), "r_max {} and d_max {}: want r_max >= 1, d_max >= 0",
-       r_max, d_max);
-  want(std::isfinite(activation.slope), "an activation's slope of {}", activation.slope);
-  want(!max_pool || (max_pool->h >= 1 && max_pool->w >= 1), "max-pooling in windows of {}", max_pool ? max_pool->h : 0);
+  check(momentum >= 0 && momentum <= 1, op, "a momentum of {}: want one in [0, 1]", momentum);
+  check(eps >= 0 && std::isfinite(eps), op, "an eps of {}: want 0 or more", eps);
+  check(source != Source::renorm || (r_max >= 1 && d_max >= 0), op,
+        "r_max {} and d_max {}: want r_max >= 1, d_max >= 0", r_max, d_max);
+  check(std::isfinite(activation.slope), op, "an activation's slope of {}", activation.slope);
+  check(!max_pool || (max_pool->h >= 1 && max_pool->w >= 1), op, "max-pooling in windows of {}",
+        max_pool ? max_pool->h : 0);
   const int64_t groups = grouping.channels.count;
-  want(groups == 0 || channels_ % groups == 0, "{} channels do not divide into {} groups", channels_, groups);
-  want(!half || (!grouping.over_samples() && groups == 0), "half norm wants {}, not {}", instance().str(),
-       grouping.str());
-  want(domains.count >= 0 && (domains.count == 0 || grouping.over_samples()), "{} domains under {}", domains.count,
-       grouping.str());
-  want(!has_population() || grouping.positions == Positions::all,
-       "a population has no statistics of single positions: want Positions::all, not {}", grouping.str());
+  check(groups == 0 || channels_ % groups == 0, op, "{} channels do not divide into {} groups", channels_, groups);
+  check(!half || (!grouping.over_samples() && groups == 0), op, "half norm wants {}, not {}", instance().str(),
+        grouping.str());
+  check(domains.count >= 0 && (domains.count == 0 || grouping.over_samples()), op, "{} domains under {}", domains.count,
+        grouping.str());
+  check(!has_population() || grouping.positions == Positions::all, op,
+        "a population has no statistics of single positions: want Positions::all, not {}", grouping.str());
 }
 
 std::string Norm::type() const {
@@ -193,7 +191,7 @@ std::vector<Tensor> Norm::forward(Conv2d* conv, std::vector<Tensor> xs, const Te
                             .center = center,
                             .normalized_channels = half ? (channels_ + 1) / 2 : -1,
                             .residual = residual.defined() ? std::vector{residual} : std::vector<Tensor>()};
-  check_settings();
+  check_settings(type());
   if (has_population()) {
     const Domains own = own_parts(*this);
     check(ids.defined() || !(own.batch || own.population || own.affine), type(),

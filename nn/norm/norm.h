@@ -132,7 +132,7 @@ struct Norm : Module, NormSettings {
   std::function<void(const std::vector<Tensor>& xs, const Moments& moments)> collect;
 
  private:
-  void check_settings(const char* name = nullptr) const;  // throws, in this name or that of the layer's type
+  void check_settings(const std::string& op) const;  // throws, in this name
 
   int64_t channels_;
 };
