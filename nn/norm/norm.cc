@@ -30,11 +30,10 @@ Domains own_parts(const Norm& norm) {
 
 // All samples in one set, or in a set for each domain; of all workers, where the layer's grouping is across them.
 Grouping all_samples(const Norm& norm, bool by_domain) {
-  Samples samples = by_domain ? Samples::labels(norm.ids, norm.domains.count) : Samples::whole();
-  if (Communicator* comm = norm.grouping.samples.comm) {
-    if (!by_domain) samples = Samples::across(*comm);
-    samples.comm = comm;
-  }
+  Communicator* comm = norm.grouping.samples.comm;
+  Samples samples = comm ? Samples::across(*comm) : Samples::whole();
+  if (by_domain) samples = Samples::labels(norm.ids, norm.domains.count);
+  samples.comm = comm;
   return {samples, norm.grouping.positions, norm.grouping.channels};
 }
 
