@@ -5,7 +5,6 @@
 #include "norma/nn/layers.h"
 #include "norma/ops/elementwise/binary.h"
 #include "norma/ops/norm/conv2d_norm.h"
-#include "norma/ops/shape/index.h"
 
 namespace norma::nn {
 namespace {
@@ -77,16 +76,6 @@ std::vector<Tensor> normalize_by_population(const Call& call) {
   return ys;
 }
 
-// y * gamma + beta, each sample by those of its domain. The op does this only where it normalizes by domain, too.
-Tensor affine_by_domain(const Norm& norm, const Tensor& y) {
-  const int64_t n = y.dim(0);
-  const auto of_samples = [&](const Tensor& p) {  // [domains, C] -> [N, 1, C]
-    return reshape(index_select(p, 0, Tensor(norm.ids).to(p.device())), {n, 1, norm.channels()});
-  };
-  const Tensor scaled = reshape(y, {n, n > 0 ? -1 : 1, norm.channels()}) * of_samples(norm.weight);
-  return reshape(norm.bias.defined() ? scaled + of_samples(norm.bias) : scaled, y.shape());
-}
-
 // In training, and in evaluation by the mini-batch. Moves the population, or tells who collects moments.
 std::vector<Tensor> normalize_by_batch(Call call) {
   const Norm& norm = call.norm;
@@ -101,9 +90,13 @@ std::vector<Tensor> normalize_by_batch(Call call) {
   call.options.moments = &cells;
   std::vector<Tensor> ys;
   if (own.affine && !own.batch) {
-    ys = norma::norm(call.xs, by, statistics, {}, {}, {.eps = norm.eps, .center = norm.center, .moments = &cells});
-    for (Tensor& y : ys) y = affine_by_domain(norm, y);
-    ys = finish(call, ys);
+    // The op has a gamma and a beta for each set of samples: so these come in a second norm, which has a set for each
+    // domain, and a mean of 0 and a variance of 1.
+    const NormOptions plain{.eps = norm.eps, .center = norm.center, .moments = &cells};
+    const std::vector<Tensor> xs = norma::norm(call.xs, by, statistics, {}, {}, plain);
+    const Tensor zero = zeros_like(norm.running_mean);
+    const NormOptions options{.eps = 0, .activation = call.options.activation, .residual = call.options.residual};
+    ys = run({norm, xs, options, call.max_pool}, all_samples(norm, true), Statistics::given(zero, zero + 1));
   } else {
     ys = run(call, by, statistics);
   }
