@@ -38,13 +38,13 @@ struct WeightedLayer : Module {
   friend void spectral_norm(WeightedLayer& layer);
   Tensor used_weight();     // as the two norms want it
   void iterate(int steps);  // of power iteration, on weight_u and weight_v
-  void initialize(const char* name, const Shape& weight_shape, int64_t outputs, const BiasOption& with);
-  static void check_groups(const char* name, int64_t in, int64_t out, int64_t groups);
+  // weight_shape: without groups, which divide its last axis.
+  void initialize(const char* name, Shape weight_shape, int64_t in, int64_t out, const BiasOption& with, int64_t groups = 1);
 };
 
 // y = x weight^T + bias: [..., in] -> [..., out]. weight: [out, in], bias: [out].
 struct Linear : WeightedLayer {
-  Linear(int64_t in, int64_t out, const BiasOption& with = {}) { initialize("Linear", {out, in}, out, with); }
+  Linear(int64_t in, int64_t out, const BiasOption& with = {}) { initialize("Linear", {out, in}, in, out, with); }
   Tensor forward(const Tensor& x) override { return linear(x, used_weight(), bias); }
 };
 
@@ -53,8 +53,7 @@ struct Linear : WeightedLayer {
 // out.
 struct Conv2d : WeightedLayer {
   Conv2d(int64_t in, int64_t out, Pair kernel, const Conv2dOptions& o = {}, const BiasOption& with = {}) : options(o) {
-    check_groups("Conv2d", in, out, o.groups);
-    initialize("Conv2d", {out, kernel.h, kernel.w, in / o.groups}, out, with);
+    initialize("Conv2d", {out, kernel.h, kernel.w, in}, in, out, with, o.groups);
   }
   Tensor forward(const Tensor& x) override { return conv2d(x, filters(), bias, options); }
   Conv2dOptions options;
@@ -82,8 +81,7 @@ struct ConvTranspose2d : WeightedLayer {
   ConvTranspose2d(int64_t in, int64_t out, Pair kernel, const ConvTranspose2dOptions& o = {},
                   const BiasOption& with = {})
       : options(o) {
-    check_groups("ConvTranspose2d", in, out, o.groups);
-    initialize("ConvTranspose2d", {in, kernel.h, kernel.w, out / o.groups}, out, with);
+    initialize("ConvTranspose2d", {in, kernel.h, kernel.w, out}, in, out, with, o.groups);
   }
   Tensor forward(const Tensor& x) override { return conv_transpose2d(x, weight, bias, options); }
   ConvTranspose2dOptions options;
