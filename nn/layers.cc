@@ -30,25 +30,26 @@ void WeightedLayer::initialize(const char* name, Shape weight_shape, int64_t in,
 static Tensor as_matrix(const Tensor& weight) { return reshape(weight, {weight.dim(0), -1}); }
 static Tensor length(const Tensor& x, const Shape& axes = {}) { return sqrt(sum(square(x), axes)); }
 
-Tensor WeightedLayer::used_weight() {
-  if (weight_g.defined()) return weight * (weight_g / reshape(length(as_matrix(weight), {1}), weight_g.shape()));
-  if (!weight_u.defined()) return weight;
-  if (is_training()) iterate(1);
-  // Copies: the next pass writes into the buffers, and the tape may still need these.
-  const Tensor u = view::reshape(weight_u.clone(), {1, -1}), v = view::reshape(weight_v.clone(), {-1, 1});
-  return weight / reshape(matmul(matmul(u, as_matrix(weight)), v), {});
-}
-
-void WeightedLayer::iterate(int steps) {
+// Steps of power iteration, on weight_u and weight_v.
+static void iterate(WeightedLayer& layer, int steps) {
   const NoGrad unrecorded;
-  const Tensor w = as_matrix(weight);
+  const Tensor w = as_matrix(layer.weight);
   const auto become_unit = [](const Tensor& vector, const Tensor& x) {
     vector.copy_from(view::reshape(x / maximum(length(x), 1e-12), vector.shape()));
   };
   for (int i = 0; i < steps; ++i) {
-    become_unit(weight_v, matmul(view::reshape(weight_u, {1, -1}), w));
-    become_unit(weight_u, matmul(w, view::reshape(weight_v, {-1, 1})));
+    become_unit(layer.weight_v, matmul(view::reshape(layer.weight_u, {1, -1}), w));
+    become_unit(layer.weight_u, matmul(w, view::reshape(layer.weight_v, {-1, 1})));
   }
+}
+
+Tensor WeightedLayer::used_weight() {
+  if (weight_g.defined()) return weight * (weight_g / reshape(length(as_matrix(weight), {1}), weight_g.shape()));
+  if (!weight_u.defined()) return weight;
+  if (is_training()) iterate(*this, 1);
+  // Copies: the next pass writes into the buffers, and the tape may still need these.
+  const Tensor u = view::reshape(weight_u.clone(), {1, -1}), v = view::reshape(weight_v.clone(), {-1, 1});
+  return weight / reshape(matmul(matmul(u, as_matrix(weight)), v), {});
 }
 
 static void check_raw(const char* op, WeightedLayer& layer) {
@@ -70,7 +71,7 @@ void spectral_norm(WeightedLayer& layer) {
   const auto begin = [&](int64_t n) { return Buffer(randn({n}).to(w.dtype()).to(w.device())); };
   layer.weight_u = begin(w.dim(0));
   layer.weight_v = begin(w.numel() / w.dim(0));
-  layer.iterate(15);  // as PyTorch does, so that the first passes divide by about the right value
+  iterate(layer, 15);  // as PyTorch does, so that the first passes divide by about the right value
 }
 
 Tensor Dropout::drop_whole(const Tensor& x, bool channels) {

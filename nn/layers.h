@@ -35,9 +35,7 @@ struct WeightedLayer : Module {
   bool uses_raw_weight() const { return !weight_g.defined() && !weight_u.defined(); }
 
  protected:
-  friend void spectral_norm(WeightedLayer& layer);
-  Tensor used_weight();     // as the two norms want it
-  void iterate(int steps);  // of power iteration, on weight_u and weight_v
+  Tensor used_weight();  // as the two norms want it
   // weight_shape: without groups, which divide its last axis.
   void initialize(const char* name, Shape weight_shape, int64_t in, int64_t out, const BiasOption& with, int64_t groups = 1);
 };
