@@ -1,7 +1,6 @@
 #include "norma/nn/data/loader.h"
 
 #include <cmath>
-#include <numeric>
 
 namespace norma::data {
 
@@ -99,8 +98,7 @@ DataLoader::Made DataLoader::make(Position at) const {
   for (const Tensor& x : fields)
     check(x.rank() >= 1 && x.dim(0) == n && x.device().is_cpu(), "loader", "a field {} of a batch of {}", x.shape(), n);
   if (pictures_) {
-    const Tensor keys = indices.clone();
-    if (options_.sampler) std::iota(keys.mutable_data<int64_t>(), keys.mutable_data<int64_t>() + n, first + begin);
+    const Tensor keys = options_.sampler ? arange(first + begin, first + begin + n) : indices;
     apply_transforms(options_.transforms, fields, {options_.seed, at.epoch, span_of(keys)});
     if (!options_.normalize->mean.empty()) fields[0] = to_float(fields[0], *options_.normalize);
   }
