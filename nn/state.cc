@@ -131,9 +131,8 @@ class Converter {
 
 // A NaN is as another.
 bool same_values(const Tensor& a, const Tensor& b) {
-  const auto x = a.to_vector<double>(), y = b.to_vector<double>();
-  return std::equal(x.begin(), x.end(), y.begin(), y.end(),
-                    [](double u, double v) { return u == v || (u != u && v != v); });
+  return std::ranges::equal(a.to_vector<double>(), b.to_vector<double>(),
+                            [](double u, double v) { return u == v || (u != u && v != v); });
 }
 
 }  // namespace
