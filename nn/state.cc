@@ -37,9 +37,8 @@ class Converter {
 
     const EvalMode evaluation(model);
     const Tape tape;
-    Shape shape = {1};
-    for (int64_t extent : input) shape.push_back(extent);
-    model(zeros(shape, parameters[0].second.dtype(), parameters[0].second.device()).set_requires_grad());
+    const Tensor& like = parameters[0].second;
+    model(unsqueeze(zeros(input, like.dtype(), like.device()), 0).set_requires_grad());
     check(!tape.entries().empty(), "state", "Layout::torch records a forward pass, which does not go under NoGrad");
     for (const auto& [name, p] : parameters) leaves_[tape.leaf_id(p)] = {name, p.identity()};
     leaves_.erase(-1);  // those that the pass did not use
