@@ -73,12 +73,6 @@ class Visitor {
   void members(std::string_view names, M&... members) {
     (member(next(names), members), ...);
   }
-  // NORMA_VISIT's, where the type of the module is known.
-  template <class Owner, class... M>
-  void members_of(Owner& owner, std::string_view names, M&... listed) {
-    ends[&owner] = &owner + 1;
-    members(names, listed...);
-  }
 
   template <class M>
   void member(const std::string& name, M& m) {
@@ -109,8 +103,11 @@ class Visitor {
 // unless it is one that is listed elsewhere, too. What is to be left out is held by a pointer. A class derived from a
 // model with members writes visit() itself:
 //   void visit(Visitor& visitor) override { Base::visit(visitor); visitor.members("head", head); }
-#define NORMA_VISIT(...) \
-  void visit(::norma::nn::Visitor& visitor) override { visitor.members_of(*this, #__VA_ARGS__, __VA_ARGS__); }
+#define NORMA_VISIT(...)                               \
+  void visit(::norma::nn::Visitor& visitor) override { \
+    visitor.ends[this] = this + 1;                     \
+    visitor.members(#__VA_ARGS__, __VA_ARGS__);        \
+  }
 
 // Moved, never copied: a copy would share its tensors with the original, and train it silently.
 class Module {

@@ -58,7 +58,7 @@ class WeightAverage : public Module {
   }
 
   Tensor forward(const Tensor& x) override { return (*averaged_)(x); }
-  void visit(Visitor& visitor) override { visitor.members_of(*this, "module, n_averaged", averaged_, n_averaged); }
+  void visit(Visitor& visitor) override { visitor.members("module, n_averaged", averaged_, n_averaged); }
   Buffer n_averaged{zeros({}, i64)};
 
  private:
