@@ -25,18 +25,16 @@ Tensor MultiheadAttention::operator()(const Tensor& query, const Tensor& key, co
           "want [N, L, {}] and keys and values of as many samples: query {}, key {}, value {}", e, query.shape(),
           key.shape(), value.shape());
   const auto part = [&](const Tensor& x, int64_t i) { return x.defined() ? slice(x, 0, i * e, (i + 1) * e) : x; };
-  const auto split = [&](const Tensor& x) {  // [N, L, E] -> [N, heads, L, E / heads]
-    return transpose(reshape(x, {x.dim(0), x.dim(1), heads, e / heads}), 1, 2);
-  };
   const bool same = query.identity() == key.identity() && key.identity() == value.identity();
   const Tensor all = same ? linear(query, in_proj_weight, in_proj_bias) : Tensor();
-  std::array<Tensor, 3> projected = {query, key, value};
-  for (int64_t i = 0; Tensor & x : projected) {
-    x = split(same ? slice(all, 2, i * e, (i + 1) * e) : linear(x, part(in_proj_weight, i), part(in_proj_bias, i)));
-    ++i;
-  }
+  const auto project = [&](const Tensor& x, int64_t i) {  // [N, L, E] -> [N, heads, L, E / heads]
+    const Tensor y =
+        same ? slice(all, 2, i * e, (i + 1) * e) : linear(x, part(in_proj_weight, i), part(in_proj_bias, i));
+    return transpose(reshape(y, {x.dim(0), x.dim(1), heads, e / heads}), 1, 2);
+  };
   options.dropout = is_training() ? dropout : 0;
-  const Tensor y = scaled_dot_product_attention(projected[0], projected[1], projected[2], options);
+  const Tensor q = project(query, 0), k = project(key, 1), v = project(value, 2);
+  const Tensor y = scaled_dot_product_attention(q, k, v, options);
   return out_proj(reshape(transpose(y, 1, 2), {query.dim(0), query.dim(1), e}));
 }
 
