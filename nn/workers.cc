@@ -28,8 +28,7 @@ Tensor together(const std::vector<Tensor>& xs) {
 }
 std::vector<Tensor> apart(const Tensor& all, const std::vector<Tensor>& xs) {
   std::vector<Tensor> parts;
-  int64_t at = 0;
-  for (const Tensor& x : xs) {
+  for (int64_t at = 0; const Tensor& x : xs) {
     parts.push_back(view::reshape(view::slice(all, 0, at, at + x.numel()), x.shape()));
     at += x.numel();
   }
