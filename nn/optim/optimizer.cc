@@ -5,16 +5,13 @@
 #include <cmath>
 #include <set>
 
+#include "norma/nn/optim/schedule.h"
 #include "norma/nn/state.h"
 #include "norma/ops/elementwise/binary.h"
 #include "norma/ops/optim/optim.h"
 #include "norma/ops/reduce/reduce.h"
 
 namespace norma::nn {
-
-static void check_lr(std::string_view op, double lr) {
-  check(std::isfinite(lr) && lr >= 0, op, "a learning rate of {}: want a number of at least 0", lr);
-}
 
 void Parameters::check_distinct(std::string_view op) const {
   PoolVector<std::tuple<uintptr_t, uintptr_t, size_t>> all;  // where each begins and ends, and its number
@@ -83,7 +80,7 @@ Optimizer::Optimizer(const char* name, Parameters parameters, double lr, double 
 }
 
 void Optimizer::set_lr(double lr) {
-  check_lr(name_, lr);
+  check_rate(name_, lr);
   lr_.fill(lr);
 }
 
@@ -108,7 +105,7 @@ void Optimizer::step() {
     batch.parameters.push_back(slot.parameter);
     batch.grads.push_back(grad.contiguous());
     batch.lrs.push_back(lr() * slot.lr_scale);
-    check_lr(name_, batch.lrs.back());  // state() gave it away
+    check_rate(name_, batch.lrs.back());  // state() gave it away
     batch.weight_decays.push_back(slot.weight_decay);
     counts.push_back(slot.steps.mutable_data<int64_t>());
     batch.steps.push_back(*counts.back() + 1);
@@ -143,7 +140,7 @@ NamedTensors Optimizer::state() const {
 void Optimizer::check_state(std::string_view op, const NamedTensors& state, std::string_view prefix) {
   for (const auto& [name, x] : state) {
     if (!name.starts_with(prefix) || !x.defined() || x.numel() != 1) continue;  // assign() tells
-    if (name == "lr" || name.ends_with("/lr")) check_lr(op, x.item());
+    if (name == "lr" || name.ends_with("/lr")) check_rate(op, x.item());
     if (!name.ends_with("/step") || x.dtype() != i64) continue;
     const int64_t step = x.to_vector<int64_t>()[0];
     check(step >= 0 && step < INT64_MAX, op, "'{}' is {}: want a count of steps", name.substr(prefix.size()), step);

@@ -6,7 +6,7 @@
 
 namespace norma::nn {
 
-void check_rate(const char* name, double lr, int64_t step, int64_t steps) {
+void check_rate(std::string_view name, double lr, int64_t step, int64_t steps) {
   check(std::isfinite(lr) && lr >= 0, name, "a learning rate of {}: want a number of at least 0", lr);
   check(step >= 0, name, "step {}: steps count from 0", step);
   check(steps >= 1, name, "{} steps: want at least 1", steps);

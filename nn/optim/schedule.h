@@ -38,8 +38,8 @@ struct OneCycleLR {
   double operator()(int64_t step) const;
 };
 
-// Throws unless lr is a number of at least 0.
-void check_rate(const char* name, double lr, int64_t step, int64_t steps);
+// Throws unless lr is a number of at least 0, and step one of a schedule's.
+void check_rate(std::string_view name, double lr, int64_t step = 0, int64_t steps = 1);
 
 // The inner schedule, its first `steps` steps scaled by 1/steps, 2/steps, ... 1 (Goyal et al., "Accurate, large
 // minibatch SGD", 2017). The inner one is not shifted.
