@@ -43,8 +43,7 @@ struct NormReport {
   std::vector<Layer> layers;
 
   double inconsistency() const {  // the largest kl
-    const auto most = std::ranges::max_element(layers, {}, &Layer::kl);
-    return most == layers.end() ? 0 : most->kl;
+    return layers.empty() ? 0 : std::ranges::max(layers, {}, &Layer::kl).kl;
   }
   std::string str() const;  // a table, with the verdicts
 };
