@@ -86,16 +86,15 @@ int64_t precise_bn(Module& model, const std::function<void()>& passes, const Pre
   return count;
 }
 
-int64_t precise_bn(Module& model, const data::DataLoader& loader, const PreciseOptions& options) {
+int64_t precise_bn(Module& model, const data::DataLoader& loader, PreciseOptions options) {
   check(options.samples >= 0 && options.batch >= 1, "precise_bn", "{} samples in batches of {}: out of range",
         options.samples, options.batch);
   const int64_t all = loader.dataset().size(), samples = options.samples > 0 ? std::min(options.samples, all) : all;
   const int64_t most = std::min(options.batch, samples), passes = (samples + most - 1) / most,
                 batch = (samples + passes - 1) / passes;
-  PreciseOptions own = options;
-  own.worker = loader.options().worker;
+  options.worker = loader.options().worker;
   return precise_bn(
-      model, [&] { run_batches(model, loader, samples, batch, true, options.domains); }, own);
+      model, [&] { run_batches(model, loader, samples, batch, true, options.domains); }, options);
 }
 
 int64_t freeze_bn(Module& model) {

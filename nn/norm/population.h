@@ -37,7 +37,7 @@ struct PreciseOptions {
 
 // Returns the number of layers estimated: those that received anything. Of a loader it takes the data set, transforms,
 // normalization and worker, but not the batches. Errors: options out of range, domains of another shape.
-int64_t precise_bn(Module& model, const data::DataLoader& loader, const PreciseOptions& options = {});
+int64_t precise_bn(Module& model, const data::DataLoader& loader, PreciseOptions options = {});
 int64_t precise_bn(Module& model, const std::function<void()>& passes, const PreciseOptions& options = {});
 // The same on another domain, frozen layers included. The loader should normalize by the statistics of the training
 // set.
