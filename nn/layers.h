@@ -37,7 +37,8 @@ struct WeightedLayer : Module {
  protected:
   Tensor used_weight();  // as the two norms want it
   // weight_shape: without groups, which divide its last axis.
-  void initialize(const char* name, Shape weight_shape, int64_t in, int64_t out, const BiasOption& with, int64_t groups = 1);
+  void initialize(const char* name, Shape weight_shape, int64_t in, int64_t out, const BiasOption& with,
+                  int64_t groups = 1);
 };
 
 // y = x weight^T + bias: [..., in] -> [..., out]. weight: [out, in], bias: [out].

@@ -223,7 +223,7 @@ int Trainer::run(const std::function<StepResult(const data::Batch&, int64_t)>& s
                     {"images_per_second", speed}});
         if (events_) {
           events_->scalar("step/loss", progress_.step, loss);
-          events_->scalar("step/lr", progress_.step, run_.optimizer.lr());
+          events_->scalar("step/lr", progress_.step, run_.optimizers[0].second.get().lr());
           events_->scalar("step/images_per_second", progress_.step, speed);
           if (progress_.batch == train_.batches()) show(batch, result);
         }
@@ -290,9 +290,10 @@ void Trainer::show(const data::Batch& batch, const StepResult& result) {
       pictures.push_back({view::reshape(view::slice(pixels, 0, i, i + 1), pixels.shape().without(0))});
     events_->picture("pictures/train", progress_.step, encode_png(pictures));
   }
-  for (const auto& [path, weight] : run_.model.named_parameters())
+  nn::Module& model = run_.models[0].second;
+  for (const auto& [path, weight] : model.named_parameters())
     events_->histogram("weights/" + path, progress_.step, weight);
-  for (const auto& [path, buffer] : run_.model.named_buffers())
+  for (const auto& [path, buffer] : model.named_buffers())
     if (buffer.is_floating()) events_->histogram("statistics/" + path, progress_.step, buffer);
 }
 

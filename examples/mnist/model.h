@@ -31,7 +31,7 @@ struct SmallCnn : norma::nn::Module {
 
   norma::nn::Conv2d conv1;
   norma::nn::Norm norm1;
-  norma::nn::Conv2d conv2{32, 64, 3, {.padding = 1}, false};
+  norma::nn::Conv2d conv2{32, 64, 3, {.padding = 1}, {.bias = false}};
   norma::nn::Norm norm2;
   norma::nn::Linear fc1;
   norma::nn::Dropout drop{0.25};

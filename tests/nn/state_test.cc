@@ -73,7 +73,7 @@ TEST(State, WritesWhatPyTorchWould) {
 // Functional flatten, through ops that keep the features' order, and back into an image; frozen weights; train mode.
 struct Autoencoder : Module {
   Conv2d conv{2, 3, {2, 1}};
-  Linear in{3 * 2 * 4, 5, false}, out{5, 3 * 2 * 2};
+  Linear in{3 * 2 * 4, 5, {.bias = false}}, out{5, 3 * 2 * 2};
   ConvTranspose2d up{2, 3, {3, 2}};
   Dropout drop;
   Norm bn = BatchNorm(3);

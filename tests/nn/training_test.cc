@@ -9,7 +9,7 @@ namespace {
 using namespace norma::test;
 
 struct Net : nn::Module {
-  nn::Conv2d conv1{1, 6, 3, {.padding = 1}, false}, conv2{6, 12, 3, {.stride = 2, .padding = 1}};
+  nn::Conv2d conv1{1, 6, 3, {.padding = 1}, {.bias = false}}, conv2{6, 12, 3, {.stride = 2, .padding = 1}};
   nn::Norm bn1 = nn::BatchNorm(6);
   nn::Dropout drop{0.1};
   nn::Linear fc{12 * 4 * 4, 3};

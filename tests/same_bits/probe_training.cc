@@ -25,6 +25,14 @@ const Choice kNorms[] = {
     {"ws+gn:4", [](int64_t c) { return nn::GroupNorm(4, c); }, true},
 };
 
+// What a layer takes for no bias: `false`, before it was an option with a name.
+struct NoBias {
+  template <class T>
+  operator T() const {
+    return T{false};
+  }
+};
+
 struct Net : nn::Module {
   explicit Net(const Choice& norm) : norm1(norm.layer(16)), norm2(norm.layer(32)), norm3(norm.layer(32)) {
     norm1.activation = norm2.activation = Activation::relu();
@@ -32,11 +40,11 @@ struct Net : nn::Module {
     norm2.max_pool = 2;
     conv1.standardized = conv2.standardized = conv3.standardized = norm.standardized;
   }
-  nn::Conv2d conv1{3, 16, 3, {.padding = 1}, false};
+  nn::Conv2d conv1{3, 16, 3, {.padding = 1}, NoBias()};
   nn::Norm norm1;
   nn::Conv2d conv2{16, 32, 3, {.padding = 1}};
   nn::Norm norm2;
-  nn::Conv2d conv3{32, 32, 3, {.padding = 1}, false};
+  nn::Conv2d conv3{32, 32, 3, {.padding = 1}, NoBias()};
   nn::Norm norm3;
   nn::Linear fc{32, 10};
   NORMA_VISIT(conv1, norm1, conv2, norm2, conv3, norm3, fc)

@@ -35,7 +35,7 @@ TEST(Norm, OfAConvolutionIsTheSameAsBehindIt) {
   const Tensor x = random({4, 9, 9, 8}, 1).to(f32), residual = random({4, 9, 9, 16}, 2).to(f32);
   for (const bool bias : {false, true})
     for (int kind = 0; kind < 7; ++kind) {
-      Conv2d conv(8, 16, 3, {.padding = 1}, bias);
+      Conv2d conv(8, 16, 3, {.padding = 1}, {bias});
       conv.standardized = kind == 0;
       Norm norm = kind < 2    ? BatchNorm(16)
                   : kind == 2 ? BatchNorm(16, {.normalization_batch = 2})
