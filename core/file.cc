@@ -24,28 +24,21 @@ struct Descriptor {
 
 }  // namespace
 
-void read_file(const std::string& path, const std::function<void(size_t, const NextBytes&)>& f, size_t max_bytes) {
+std::vector<std::byte> read_file(const std::string& path, size_t max_bytes) {
   const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK), {}};
   check(file.fd >= 0, "file", "cannot open '{}': {}", path, std::strerror(errno));
   struct stat info {};
   check(::fstat(file.fd, &info) == 0 && S_ISREG(info.st_mode), "file", "'{}' is not a regular file", path);
   const size_t size = static_cast<size_t>(info.st_size);
   check(size <= max_bytes, "file", "'{}' has {} bytes, more than the {} allowed", path, size, max_bytes);
-  f(size, [&, at = size_t{0}](std::span<std::byte> bytes) mutable {
-    while (!bytes.empty()) {
-      const ssize_t got = ::read(file.fd, bytes.data(), bytes.size());
-      if (got < 0 && errno == EINTR) continue;
-      check(got > 0, "file", "cannot read '{}' at byte {}: {}", path, at, got < 0 ? std::strerror(errno) : "it shrank");
-      bytes = bytes.subspan(static_cast<size_t>(got));
-      at += static_cast<size_t>(got);
-    }
-  });
-}
-
-std::vector<std::byte> read_file(const std::string& path, size_t max_bytes) {
-  std::vector<std::byte> bytes;
-  read_file(
-      path, [&](size_t size, const NextBytes& next) { bytes.resize(size), next(bytes); }, max_bytes);
+  std::vector<std::byte> bytes(size);
+  size_t have = 0;
+  while (have < size) {
+    const ssize_t got = ::read(file.fd, bytes.data() + have, size - have);
+    if (got < 0 && errno == EINTR) continue;
+    check(got > 0, "file", "cannot read '{}' at byte {}: {}", path, have, got < 0 ? std::strerror(errno) : "it shrank");
+    have += got;
+  }
   return bytes;
 }
 

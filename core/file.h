@@ -3,19 +3,13 @@
 #pragma once
 
 #include <cstddef>
-#include <functional>
 #include <span>
 #include <string>
 #include <vector>
 
 namespace norma {
 
-// Calls f(size, next) with the file's size; next(bytes) fills them with the ones that follow. All of it at once, or
-// part by part to where they belong. Throws, naming the file, if it cannot be read or is larger than `max_bytes`, and
-// from next() where it has become shorter in the meantime.
-using NextBytes = std::function<void(std::span<std::byte> bytes)>;
-void read_file(const std::string& path, const std::function<void(size_t size, const NextBytes& next)>& f,
-               size_t max_bytes = size_t{1} << 40);
+// Throws, naming the file, if it cannot be read or is larger than `max_bytes`.
 std::vector<std::byte> read_file(const std::string& path, size_t max_bytes = size_t{1} << 40);
 
 // The parts one after the other. Throws, naming the file and why (no space, no permission); the old file is then

@@ -79,17 +79,14 @@ const Tensor* TensorFile::find(std::string_view name) const {
   return found == tensors.end() ? nullptr : &found->second;
 }
 
-// A file of `size` bytes: read(span) fills the span with the next ones, those of a tensor in its own memory.
-static TensorFile parse(size_t size, const NextBytes& read, const std::string& name) {
-  check(size >= 8, "safetensors", "'{}' has {} bytes: too short for a header", name, size);
+TensorFile parse_safetensors(std::span<const std::byte> bytes, const std::string& name) {
+  check(bytes.size() >= 8, "safetensors", "'{}' has {} bytes: too short for a header", name, bytes.size());
   uint64_t length;  // little endian, as all numbers of the file
-  read(std::as_writable_bytes(std::span(&length, 1)));
-  check(length <= size - 8 && length <= kMaxHeader, "safetensors",
-        "'{}': a header of {} bytes at offset 8 in a file of {} bytes", name, length, size);
-  std::vector<std::byte> header_bytes(length);
-  read(std::span(header_bytes));
-  const Json json = parse_json(header_bytes, name);
-  const uint64_t data_bytes = size - 8 - length;
+  std::memcpy(&length, bytes.data(), sizeof length);
+  check(length <= bytes.size() - 8 && length <= kMaxHeader, "safetensors",
+        "'{}': a header of {} bytes at offset 8 in a file of {} bytes", name, length, bytes.size());
+  const Json json = parse_json(bytes.subspan(8, length), name);
+  const std::span<const std::byte> data = bytes.subspan(8 + length);
 
   TensorFile result;
   std::vector<Header> headers;
@@ -109,36 +106,23 @@ static TensorFile parse(size_t size, const NextBytes& read, const std::string& n
   for (const Header& header : headers) {
     check(header.begin == place, "safetensors", "'{}': tensor '{}' begins at {}, but the data before it end at {}",
           name, header.name, header.begin, place);
-    check(header.end <= data_bytes, "safetensors", "'{}': tensor '{}' ends at {}, the data have {} bytes (truncated?)",
-          name, header.name, header.end, data_bytes);
+    check(header.end <= data.size(), "safetensors", "'{}': tensor '{}' ends at {}, the data have {} bytes (truncated?)",
+          name, header.name, header.end, data.size());
     place = header.end;
     const Tensor x(header.shape, header.dtype);
-    const std::span bytes(static_cast<std::byte*>(x.storage()->data()), header.end - header.begin);
-    read(bytes);
+    const std::span<const std::byte> source = data.subspan(header.begin, header.end - header.begin);
     if (header.dtype == boolean)
-      check(std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b <= std::byte{1}; }), "safetensors",
+      check(std::all_of(source.begin(), source.end(), [](std::byte b) { return b <= std::byte{1}; }), "safetensors",
             "'{}': tensor '{}' is BOOL but holds other bytes than 0 and 1", name, header.name);
+    std::copy(source.begin(), source.end(), static_cast<std::byte*>(x.storage()->data()));
     result.tensors.emplace_back(header.name, x);
   }
-  check(place == data_bytes, "safetensors", "'{}': {} bytes of data, the header accounts for {}", name, data_bytes,
+  check(place == data.size(), "safetensors", "'{}': {} bytes of data, the header accounts for {}", name, data.size(),
         place);
   return result;
 }
 
-TensorFile parse_safetensors(std::span<const std::byte> bytes, const std::string& name) {
-  const size_t size = bytes.size();
-  const auto next = [&bytes](std::span<std::byte> into) {
-    std::copy_n(bytes.begin(), into.size(), into.begin());
-    bytes = bytes.subspan(into.size());
-  };
-  return parse(size, next, name);
-}
-
-TensorFile load_safetensors(const std::string& path) {
-  TensorFile result;
-  read_file(path, [&](size_t size, const NextBytes& next) { result = parse(size, next, path); });
-  return result;
-}
+TensorFile load_safetensors(const std::string& path) { return parse_safetensors(read_file(path), path); }
 
 void save_safetensors(const std::string& path, const NamedTensors& tensors,
                       const std::map<std::string, std::string>& metadata) {

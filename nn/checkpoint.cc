@@ -110,15 +110,12 @@ Progress load_checkpoint(const std::string& path, const TrainingRun& run) {
   check(version == kVersion, op, "a checkpoint of version '{}'; this norma reads '{}'", version, kVersion);
 
   std::map<std::string, std::string> metadata;
-  struct Option {
-    std::string then = "not given", now = "not given";
-  };
-  std::map<std::string, Option> options;
+  std::map<std::string, std::array<std::string, 2>> options;  // then, and now; "": not given
   for (const auto& [key, value] : file.metadata) {
-    if (key.starts_with(kOption)) options[key.substr(kOption.size())].then = "'" + value + "'";
+    if (key.starts_with(kOption)) options[key.substr(kOption.size())][0] = "'" + value + "'";
     if (key.starts_with(kUser)) metadata[key.substr(kUser.size())] = value;
   }
-  for (const auto& [key, value] : run.fingerprint) options[key].now = "'" + value + "'";
+  for (const auto& [key, value] : run.fingerprint) options[key][1] = "'" + value + "'";
   for (const auto& [name, optimizer] : run.optimizers) {
     const auto then = file.metadata.find(kGroups + path_of("optimizer", name));  // older files do not say
     if (then != file.metadata.end())
@@ -126,7 +123,9 @@ Progress load_checkpoint(const std::string& path, const TrainingRun& run) {
   }
   std::string differences;
   for (const auto& [key, option] : options)
-    if (option.then != option.now) differences += fmt::format("\n  {}: {}, now {}", key, option.then, option.now);
+    if (const auto [then, now] = option; then != now)
+      differences +=
+          fmt::format("\n  {}: {}, now {}", key, then.empty() ? "not given" : then, now.empty() ? "not given" : now);
   check(differences.empty(), op, "was made with other options:{}", differences);
 
   Optimizer::check_state(op, file.tensors, "optimizer/");

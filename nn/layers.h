@@ -89,23 +89,15 @@ struct ConvTranspose2d : WeightedLayer {
 // The largest, or the mean, of each window: [N, H, W, C] -> [N, OH, OW, C]. The options, and OH and OW, are those of
 // ops/pool/pool2d.h: stride, by default the kernel, padding, dilation, ceil_mode, count_include_pad; `kernel` stands
 // before them.
-struct MaxPool2d : Module {
-  explicit MaxPool2d(Pair kernel, const Pool2dOptions& o = {}) : options(o) { options.kernel = kernel; }
-  Tensor forward(const Tensor& x) override { return max_pool2d(x, options); }
-  Pool2dOptions options;
-};
-struct AvgPool2d : Module {
-  explicit AvgPool2d(Pair kernel, const Pool2dOptions& o = {}) : options(o) { options.kernel = kernel; }
-  Tensor forward(const Tensor& x) override { return avg_pool2d(x, options); }
-  Pool2dOptions options;
-};
-
-// The mean of windows of whatever size makes `size` outputs: [N, H, W, C] -> [N, size.h, size.w, C].
-struct AdaptiveAvgPool2d : Module {
-  explicit AdaptiveAvgPool2d(Pair output) : size(output) {}
-  Tensor forward(const Tensor& x) override { return adaptive_avg_pool2d(x, size); }
-  Pair size;
-};
+#define NORMA_POOL(name, pool)                                                                        \
+  struct name : Module {                                                                              \
+    explicit name(Pair kernel, const Pool2dOptions& o = {}) : options(o) { options.kernel = kernel; } \
+    Tensor forward(const Tensor& x) override { return pool(x, options); }                             \
+    Pool2dOptions options;                                                                            \
+  };
+NORMA_POOL(MaxPool2d, max_pool2d)
+NORMA_POOL(AvgPool2d, avg_pool2d)
+#undef NORMA_POOL
 
 // Larger (or smaller) images, by the nearest pixel or bilinear: [N, H, W, C] -> [N, H scale.h, W scale.w, C], rounded
 // down; Upsample(2, {.mode = Interpolation::bilinear}). Error, in forward: a scale that leaves no pixel.
@@ -197,6 +189,7 @@ NORMA_LAYER(Identity, x)
 NORMA_LAYER(Flatten, flatten(x))                // [N, ...] -> [N, -1]
 NORMA_LAYER(GlobalAvgPool, global_avg_pool(x))  // [N, H, W, C] -> [N, C]
 NORMA_LAYER(ReLU, relu(x))
+NORMA_LAYER(ReLU6, relu6(x))
 NORMA_LAYER(GELU, gelu(x))
 NORMA_LAYER(SiLU, silu(x))
 NORMA_LAYER(Tanh, tanh(x))

@@ -42,17 +42,10 @@ class Converter {
     check(!tape.entries().empty(), "state", "Layout::torch records a forward pass, which does not go under NoGrad");
     for (const auto& [name, p] : parameters) leaves_[tape.leaf_id(p)] = {name, p.identity()};
     leaves_.erase(-1);  // those that the pass did not use
-    for (const auto& [name, parts] : options.features) {
-      const auto found =
-          std::find_if(parameters.begin(), parameters.end(), [&](const auto& p) { return p.first == name; });
-      check(found != parameters.end() && found->second.rank() == 2, "state",
-            "StateOptions::features: the model has no matrix '{}'", name);
-      int64_t count = 0;
-      for (const Shape& part : parts) count += part.numel();
-      check(count == found->second.dim(1), "state", "StateOptions::features: '{}' {} reads other than {} features",
-            name, found->second.shape(), count);
-      images_[1][found->second.identity()] = parts;
-    }
+    for (const auto& [name, p] : parameters)
+      if (const auto of = options.features.find(name); of != options.features.end())
+        images_[1][p.identity()] = of->second;
+    check(images_[1].size() == options.features.size(), "state", "StateOptions::features names what is no parameter");
 
     Marks made, wanted;  // values that were an image, and values that become one
     for (const Tape::Entry& e : tape.entries())
@@ -69,11 +62,13 @@ class Converter {
       const auto found = images_[axis].find(owner.identity());
       if (found == images_[axis].end()) continue;
       std::vector<Tensor> parts;
-      for (int64_t at = 0; const Shape& image : found->second) {
+      int64_t at = 0;
+      for (const Shape& image : found->second) {
         const Tensor part = view::slice(x, axis, at, at + image.numel());
         at += image.numel();
         parts.push_back(image.rank() == 3 ? turned(part, axis, image, to_torch) : part);
       }
+      check(at == x.dim(axis), "state", "StateOptions::features: {} of {} in all", at, x.shape());
       x = concat(parts, axis);
     }
     return x;

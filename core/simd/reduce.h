@@ -1,4 +1,4 @@
-// Sums, products and extremes of many values in one pass, for the loops of ops/reduce: in double, or of integers. The
+// Sums and extremes of many values in one pass, for the loops of ops/reduce: in double, or of integers. The
 // values are taken as rows of 64 columns or so, each column has an accumulator, and these are combined in pairs at the
 // end: it vectorises, and the rounding errors of a sum of n grow with n / 64.
 #pragma once
@@ -17,10 +17,6 @@ struct Sum {
   static int64_t combine(int64_t a, int64_t x) {  // wraps
     return static_cast<int64_t>(static_cast<uint64_t>(a) + static_cast<uint64_t>(x));
   }
-};
-struct Product {
-  static constexpr double kIdentity = 1;
-  static double combine(double a, double x) { return a * x; }
 };
 struct Max {
   static constexpr double kIdentity = -std::numeric_limits<double>::infinity();

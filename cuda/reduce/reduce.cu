@@ -26,9 +26,6 @@ struct Deviation {
   }
 };
 
-struct Times {
-  __device__ double operator()(double a, double b) const { return a * b; }
-};
 struct WrappingPlus {
   __device__ int64_t operator()(int64_t a, int64_t b) const {
     return static_cast<int64_t>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
@@ -108,7 +105,6 @@ void reduce_floating(Reduce f, double divisor, const Tensor& x, const Tensor& hi
   };
   switch (f) {
     case Reduce::sum: return run(Plus(), Element<double>(), 0);
-    case Reduce::product: return run(Times(), Element<double>(), 1);
     case Reduce::max: return run(Larger(), Element<double>(), -infinity);
     case Reduce::min: return run(Smaller(), Element<double>(), infinity);
     default:
@@ -119,25 +115,23 @@ void reduce_floating(Reduce f, double divisor, const Tensor& x, const Tensor& hi
 // One thread a column where columns lie side by side, else a warp: each lane has a part of the column, and first
 // reduces that.
 template <class T>
-void scan_columns(bool product, bool reverse, const Tensor& x, const Tensor& y) {
+void scan_columns(bool reverse, const Tensor& x, const Tensor& y) {
   const int64_t n = x.dim(1), inner = x.dim(2);
   const T* from = x.cuda_data<T>();
   T* to = y.mutable_cuda_data<T>();
   for_each_row("scan", x.dim(0) * inner, inner > 1 ? 1 : n, [=] __device__(int64_t column, const Lane& lane) {
     const int64_t start = column / inner * n * inner + column % inner;
     const auto at = [&](int64_t k) { return start + (reverse ? n - 1 - k : k) * inner; };
-    const auto with = [&](double a, double b) { return product ? a * b : a + b; };
     const int64_t first = n * lane.index / lane.count, last = n * (lane.index + 1) / lane.count;
-    double part = product, before = product;
-    for (int64_t k = first; k < last; ++k) part = with(part, from[at(k)]);
+    double part = 0, total = 0;
+    for (int64_t k = first; k < last; ++k) part += from[at(k)];
     for (int i = 0; i < lane.count; ++i) {
       const double other = __shfl_sync(lane.mask, part, static_cast<int>(threadIdx.x) % warpSize - lane.index + i);
-      if (i < lane.index) before = with(before, other);
+      if (i < lane.index) total += other;
     }
     for (int64_t k = first; k < last; ++k) {
-      const double sum = with(before, from[at(k)]);
-      to[at(k)] = static_cast<T>(product ? before : sum);
-      before = sum;
+      total += from[at(k)];
+      to[at(k)] = static_cast<T>(total);
     }
   });
 }
@@ -178,8 +172,8 @@ void reduce(Reduce f, double divisor, const Tensor& x, const Tensor& high, const
   });
 }
 
-void scan(bool product, bool reverse, const Tensor& x, const Tensor& y) {
-  dispatch_floating("scan", x.dtype(), [&]<class T>() { scan_columns<T>(product, reverse, x, y); });
+void scan(bool reverse, const Tensor& x, const Tensor& y) {
+  dispatch_floating("scan", x.dtype(), [&]<class T>() { scan_columns<T>(reverse, x, y); });
 }
 
 void topk(bool largest, bool nan_first, const Tensor& x, const Tensor& y) {

@@ -71,10 +71,7 @@ Transform random_crop(int64_t padding, Padding with) {
 Transform random_horizontal_flip(double p) {
   check(p >= 0 && p <= 1, "random_horizontal_flip", "{} is no probability", p);
   return each_image("random_horizontal_flip", [=](const uint8_t* from, uint8_t* to, Size size, Generator& random) {
-    if (random.uniform() >= p) {
-      std::copy_n(from, size.bytes(), to);
-      return;
-    }
+    if (random.uniform() >= p) return void(std::copy_n(from, size.bytes(), to));
     for (int64_t y = 0; y < size.h; ++y)
       for (int64_t x = 0; x < size.w; ++x, to += size.c)
         std::copy_n(from + (y * size.w + size.w - 1 - x) * size.c, size.c, to);

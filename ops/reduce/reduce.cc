@@ -6,6 +6,8 @@
 #include "norma/autograd/op.h"
 #include "norma/core/parallel.h"
 #include "norma/ops/elementwise/binary.h"
+#include "norma/ops/elementwise/cast.h"
+#include "norma/ops/shape/concat.h"
 #include "norma/ops/shape/index.h"
 #include "norma/ops/shape/views.h"
 
@@ -15,7 +17,6 @@ namespace {
 // A reduction in the one form that kernels know.
 struct Reduction {
   Tensor x;      // [outer, n, inner], contiguous
-  Shape order;   // the order in which x's axes were taken for that
   Shape kept;    // the result's shape with the reduced axes as 1
   Shape result;  // and as asked for
 };
@@ -28,12 +29,11 @@ Reduction prepare(const Op& op, const Tensor& x, const Shape& axes, bool keepdim
     op.check(!(reduced & bit), "axis {} stands twice in {}: shape {}", axis, axes, shape);
     reduced |= bit;
   }
-  Reduction r{{}, {}, shape, {}};
-  Shape order, all, tail;  // the axes with the reduced ones last, as they are, the reduced ones
+  Reduction r{{}, shape, {}};
+  Shape order, tail;  // the axes with the reduced ones last
   int64_t outer = 1, n = 1, inner = 1;
   bool together = true;  // no axis is kept between two that are reduced
   for (int i = 0; i < x.rank(); ++i) {
-    all.push_back(i);
     if (reduced >> i & 1) {
       together = together && inner == 1;
       n *= shape[i];
@@ -48,8 +48,7 @@ Reduction prepare(const Op& op, const Tensor& x, const Shape& axes, bool keepdim
   for (int64_t axis : tail) order.push_back(axis);
   if (keepdim) r.result = r.kept;
   op.check(n >= least, "{} elements to reduce, want at least {}: shape {}", n, least, shape);
-  r.order = together ? all : order;
-  r.x = view::reshape(view::permute(x, r.order), together ? Shape{outer, n, inner} : Shape{outer * inner, n, 1});
+  r.x = together ? view::reshape(x, {outer, n, inner}) : view::reshape(view::permute(x, order), {outer * inner, n, 1});
   return r;
 }
 
@@ -113,8 +112,8 @@ Tensor argmin(const Tensor& x, int64_t axis, bool keepdim) { return place("argmi
 
 // The mean is held as high + low, so that it keeps its digits also between two numbers of x's dtype: low is the mean of
 // what x differs from high, which is the mean as it is rounded.
-static Tensor variance(const char* name, const Tensor& x, const Shape& axes, int64_t correction, bool keepdim) {
-  const Op op(name, {x});
+Tensor var(const Tensor& x, const Shape& axes, int64_t correction, bool keepdim) {
+  const Op op("var", {x});
   const Reduction r = prepare(op, x, axes, keepdim, std::clamp<int64_t>(correction, 0, INT64_MAX - 1) + 1);
   const auto n = static_cast<double>(r.x.dim(1)), freedom = n - static_cast<double>(correction);
   const Tensor high = run(Reduce::sum, n, r), low = run(Reduce::deviation, n, r, high);
@@ -130,11 +129,9 @@ static Tensor variance(const char* name, const Tensor& x, const Shape& axes, int
       });
 }
 
-Tensor var(const Tensor& x, const Shape& axes, int64_t correction, bool keepdim) {
-  return variance("var", x, axes, correction, keepdim);
-}
 Tensor stddev(const Tensor& x, const Shape& axes, int64_t correction, bool keepdim) {
-  return sqrt(variance("stddev", x, axes, correction, keepdim));
+  const Op op("stddev", {x});
+  return sqrt(var(x, axes, correction, keepdim));
 }
 
 // What is raised to p is in [0, 1]: of the largest, or the nearest to that which is neither 0 nor infinite.
@@ -150,18 +147,16 @@ Tensor vector_norm(const Tensor& x, double p, const Shape& axes, bool keepdim) {
   return mul(square ? sqrt(total) : pow(total, 1 / p), view::reshape(top, total.shape()));
 }
 
+// The first half times the second one, and so on; what is odd gets a 1.
 Tensor prod(const Tensor& x, const Shape& axes, bool keepdim) {
   const Op op("prod", {x});
-  Reduction r = prepare(op, x, axes, keepdim, 0);
-  r.x = reshape(permute(x, r.order), r.x.shape());
-  return op.record({r.x}, run(Reduce::product, 1, r), [x = op.save(r.x)](const Tensor& dy, Sink& dx) {
-    const Tensor in = x->to(f64), before = empty_like(in), behind = empty_like(in);
-    kernel::scan(true, false, in, before);
-    kernel::scan(true, true, in, behind);
-    kernel::binary(Binary::share, before, behind, before);
-    dx.give(0,
-            elementwise("share", Binary::share, before.to(dy.dtype()), view::reshape(dy, {in.dim(0), 1, in.dim(2)})));
-  });
+  const Reduction r = prepare(op, x, axes, keepdim, 0);
+  Tensor y = to(x, f64);
+  for (int a = 0; a < x.rank(); ++a)
+    for (int64_t n = y.dim(a); r.kept[a] == 1 && n != 1; n = y.dim(a))
+      y = n == 0 || n % 2 != 0 ? concat({y, full(y.shape().with(a, 1), 1, f64, y.device())}, a)
+                               : mul(slice(y, a, 0, n / 2), slice(y, a, n / 2));
+  return to(reshape(y, r.result), x.dtype());
 }
 
 Tensor cumsum(const Tensor& x, int64_t axis) {
@@ -169,10 +164,10 @@ Tensor cumsum(const Tensor& x, int64_t axis) {
   if (!x.is_floating()) return cumsum(x.to(f64), axis).to(i64);
   const Reduction r = prepare(op, x, {axis}, true, 0);
   const Tensor y = empty_like(x);
-  kernel::scan(false, false, r.x, view::reshape(y, r.x.shape()));
+  kernel::scan(false, r.x, view::reshape(y, r.x.shape()));
   return op.record({x}, y, [three = r.x.shape()](const Tensor& dy, Sink& dx) {
     const Tensor grad(dx.shape(0), dy.dtype(), dy.device());
-    kernel::scan(false, true, view::reshape(dy, three), view::reshape(grad, three));
+    kernel::scan(true, view::reshape(dy, three), view::reshape(grad, three));
     dx.give(0, grad);
   });
 }
@@ -214,18 +209,17 @@ Tensor sum_to(const Tensor& x, const Shape& shape) {
 
 namespace cpu {
 
-void scan(bool product, bool reverse, const Tensor& x, const Tensor& y) {
+void scan(bool reverse, const Tensor& x, const Tensor& y) {
   dispatch_floating("scan", x.dtype(), [&]<class T>() {
     const int64_t n = x.dim(1), inner = x.dim(2);
     const T* from = x.data<T>();
     T* to = y.mutable_data<T>();
     parallel_each(x.dim(0) * inner, 1 + 4096 / (n + 1), [=](int64_t column) {
-      double before = product;
+      double total = 0;
       for (int64_t k = 0; k < n; ++k) {
         const int64_t at = (column / inner * n + (reverse ? n - 1 - k : k)) * inner + column % inner;
-        const double with = product ? before * from[at] : before + from[at];
-        to[at] = static_cast<T>(product ? before : with);
-        before = with;
+        total += from[at];
+        to[at] = static_cast<T>(total);
       }
     });
   });

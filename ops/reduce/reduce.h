@@ -79,7 +79,7 @@ TopK topk(const Tensor& x, int64_t k, int64_t axis = -1, bool largest = true);
 // exact up to 2^53.
 Tensor cumsum(const Tensor& x, int64_t axis);
 
-enum class Reduce : uint8_t { sum, product, max, min, deviation, squared_deviation };
+enum class Reduce : uint8_t { sum, max, min, deviation, squared_deviation };
 
 // y = f(x along its middle axis) / divisor.  x [outer, n, inner], y of outer * inner elements, in any shape; both
 // contiguous, f32 or f64. The deviations, whose sum or sum of squares is taken in double, are x - high - low: of x's
@@ -87,9 +87,9 @@ enum class Reduce : uint8_t { sum, product, max, min, deviation, squared_deviati
 // x may also be i64 or u8, and y i64, for f = sum, max or min and no division.
 NORMA_SIMD_KERNEL(reduce, Reduce f, double divisor, const Tensor& x, const Tensor& high, const Tensor& low,
                   const Tensor& y)
-// y[o, k, i] = x[o, 0, i] + ... + x[o, k, i], or the product of those before k; `reverse`: of those behind it.  Both
+// y[o, k, i] = x[o, 0, i] + ... + x[o, k, i]; `reverse`: x[o, k, i] and those behind it.  Both
 // [outer, n, inner], contiguous, f32 or f64. In double.
-NORMA_KERNEL(scan, bool product, bool reverse, const Tensor& x, const Tensor& y)
+NORMA_KERNEL(scan, bool reverse, const Tensor& x, const Tensor& y)
 // y[o, i, :] (i64) = the places along x's middle axis of what comes first there.  x [outer, n, inner] of any dtype, y
 // [outer, inner, k], k <= n; contiguous.
 NORMA_KERNEL(topk, bool largest, bool nan_first, const Tensor& x, const Tensor& y)

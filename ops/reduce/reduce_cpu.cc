@@ -70,8 +70,7 @@ void reduce(Reduce f, double divisor, const Tensor& x, const Tensor& high, const
     if (f == Reduce::max) return run(Max{}, std::integral_constant<int, 0>());
     if (f == Reduce::min) return run(Min{}, std::integral_constant<int, 0>());
     if constexpr (std::is_floating_point_v<T>) {
-      if (f == Reduce::product) run(Product{}, std::integral_constant<int, 0>());
-      else if (f == Reduce::deviation) run(Sum{}, std::integral_constant<int, 1>());
+      if (f == Reduce::deviation) run(Sum{}, std::integral_constant<int, 1>());
       else run(Sum{}, std::integral_constant<int, 2>());
     }
   });

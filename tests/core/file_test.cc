@@ -126,33 +126,6 @@ TEST_F(File, UnwritableTargetsAreNamed) {
   EXPECT_EQ(content(), "old");
 }
 
-TEST_F(File, IsReadPartByPart) {
-  write_file_atomic(path, "abcdefg");
-  std::string a(2, ' '), b(5, ' ');
-  read_file(path, [&](size_t size, const NextBytes& next) {
-    EXPECT_EQ(size, 7u);
-    next(std::as_writable_bytes(std::span(a)));
-    next({});
-    next(std::as_writable_bytes(std::span(b)));
-  });
-  EXPECT_EQ(a + b, "abcdefg");
-}
-
-TEST_F(File, ThatShrinksWhileItIsReadIsAnError) {
-  write_file_atomic(path, std::string(10'000, 'x'));
-  std::vector<std::byte> bytes(5'000);
-  expect_error(
-      [&] {
-        read_file(path, [&](size_t size, const NextBytes& next) {
-          EXPECT_EQ(size, 10'000u);
-          next(bytes);
-          fs::resize_file(path, 7'000);
-          next(bytes);
-        });
-      },
-      "[file] cannot read '" + path + "' at byte 7000: it shrank");
-}
-
 TEST_F(File, UnreadableFilesAreNamed) {
   expect_error([&] { read_file(path); }, "[file] cannot open '" + path + "': No such file or directory");
   expect_error([&] { read_file(folder); }, "[file] '" + folder + "' is not a regular file");

@@ -222,10 +222,9 @@ TEST(State, IsToldTheOrderOfConcatenatedImages) {
   load(other, path, options);
   expect_same(other.state_dict(), net.state_dict());
   options.features = {{"head.weight", {{2, 2, 2}, {5}}}};
-  expect_error([&] { save(net, path, options); },
-               "StateOptions::features: 'head.weight' [4, 25] reads other than 13 features");
+  expect_error([&] { save(net, path, options); }, "StateOptions::features: 13 of [4, 25] in all");
   options.features = {{"tail.weight", {{2, 2, 2}}}};
-  expect_error([&] { save(net, path, options); }, "StateOptions::features: the model has no matrix 'tail.weight'");
+  expect_error([&] { save(net, path, options); }, "StateOptions::features names what is no parameter");
 }
 
 TEST(State, ListsAllThatDoesNotFitAndChangesNothing) {
