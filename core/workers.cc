@@ -181,9 +181,13 @@ class Group {
   void spread_all() {
     const int root = calls_[0].root;
     const size_t from = place_of(root);
-    const size_t own = from == here_ ? static_cast<size_t>(root - bounds_[here_]) : 0;
-    const std::span<std::byte> source = bytes_of(calls_[own].x);
-    exchange_parts([&](size_t i) { return i == from ? source : source.first(0); });
+    const bool here = from == here_;
+    const std::span<std::byte> source = bytes_of(calls_[here ? static_cast<size_t>(root - bounds_[here_]) : 0].x);
+    std::vector<Transport::Message> send, receive;
+    if (!here) receive.push_back({processes_[from], source});
+    for (size_t i = 0; i < processes_.size() && here; ++i)
+      if (i != here_) send.push_back({processes_[i], source});
+    exchange(send, receive);
     for (const Call& call : calls_)
       if (!source.empty() && bytes_of(call.x).data() != source.data())
         std::memcpy(bytes_of(call.x).data(), source.data(), source.size());
