@@ -184,9 +184,8 @@ class Group {
     const bool here = from == here_;
     const std::span<std::byte> source = bytes_of(calls_[here ? static_cast<size_t>(root - bounds_[here_]) : 0].x);
     std::vector<Transport::Message> send, receive;
-    if (!here) receive.push_back({processes_[from], source});
-    for (size_t i = 0; i < processes_.size() && here; ++i)
-      if (i != here_) send.push_back({processes_[i], source});
+    for (size_t i = 0; i < processes_.size(); ++i)
+      if (i != here_ && (here || i == from)) (here ? send : receive).push_back({processes_[i], source});
     exchange(send, receive);
     for (const Call& call : calls_)
       if (!source.empty() && bytes_of(call.x).data() != source.data())

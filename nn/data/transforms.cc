@@ -22,8 +22,7 @@ template <class F>
 Transform each_image(const char* op, F f) {
   return [op, f](const Tensor& images, const SampleKeys& keys) {
     check_images(op, images);
-    check(std::ssize(keys.samples) == images.dim(0), op, "{} samples for images {}", keys.samples.size(),
-          images.shape());
+    check(std::ssize(keys.samples) == images.dim(0), op, "{} samples for {}", keys.samples.size(), images.shape());
     const Size size{images.dim(1), images.dim(2), images.dim(3)};
     const Tensor from = images.contiguous(), to(images.shape(), u8);
     const uint8_t* in = from.data<uint8_t>();

@@ -56,12 +56,11 @@ Tensor interpolate(const Tensor& x, Pair size, const InterpolateOptions& o) {
   op.check(std::min(size.h, size.w) >= 1 && in_steps(size) && in_steps({in[1], in[2]}),
            "output size {}: wants 1 to {}, as the input: {}", shape_of(size), kMaxStep, in);
   op.check(o.mode == Interpolation::bilinear || !o.align_corners, "align_corners is for bilinear: input {}", in);
-  const Tensor y({in[0], size.h, size.w, in[3]}, x.dtype(), x.device()),
-      half(in.with(1, size.h), x.dtype(), x.device());
-  kernel::resample(1, x.contiguous(), matrix(in[1], size.h, o, false, x.device()), half, false);
-  kernel::resample(2, half, matrix(in[2], size.w, o, false, x.device()), y, false);
+  const Tensor y({in[0], size.h, size.w, in[3]}, x.dtype(), x.device()), mid(in.with(1, size.h), x.dtype(), x.device());
+  kernel::resample(1, x.contiguous(), matrix(in[1], size.h, o, false, x.device()), mid, false);
+  kernel::resample(2, mid, matrix(in[2], size.w, o, false, x.device()), y, false);
   return op.record({x}, y, [in, size, o](const Tensor& dy, Sink& dx) {
-    const Tensor grad(in.with(1, size.h), dy.dtype(), dy.device());  // of half
+    const Tensor grad(in.with(1, size.h), dy.dtype(), dy.device());  // of mid
     kernel::resample(2, dy.contiguous(), matrix(in[2], size.w, o, true, dy.device()), grad, false);
     dx.write(0, kernel::resample, 1, grad, matrix(in[1], size.h, o, true, dy.device()));
   });

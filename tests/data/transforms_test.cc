@@ -209,7 +209,7 @@ TEST(Transforms, SayWhatIsWrong) {
                "[random_crop] cannot reflect 3 pixels of pictures of 3 x 5");
   expect_error([&] { random_horizontal_flip(1.5); }, "[random_horizontal_flip] 1.5");
   expect_error([&] { cutout(0); }, "[cutout] a square of side 0");
-  expect_error([&] { cutout(2)(x, {.samples = samples}); }, "[cutout] 3 samples for images [64, 3, 5, 2]");
+  expect_error([&] { cutout(2)(x, {.samples = samples}); }, "[cutout] 3 samples for [64, 3, 5, 2]");
   expect_error([&] { cutout(2)(x.to(f32), {.samples = samples}); }, "[cutout] wants u8 [N, H, W, C]");
   expect_error([&] { to_float(x.to(i64), {{0, 0}, {1, 1}}); }, "[to_float] wants u8");
   expect_error([&] { to_float(x, {{0}, {1}}); }, "[to_float] 1 means and 1 deviations for images [64, 3, 5, 2]");
@@ -228,8 +228,7 @@ TEST(Transforms, WantNumbersThatMakeSense) {
   }
   expect_error([&] { random_horizontal_flip(NAN); }, "[random_horizontal_flip] nan is no probability");
   const std::vector<int64_t> samples = numbers(3);
-  expect_error([&] { varied({random_crop(1)}, x, {.samples = samples}); },
-               "[random_crop] 3 samples for images [2, 4, 4, 1]");
+  expect_error([&] { varied({random_crop(1)}, x, {.samples = samples}); }, "[random_crop] 3 samples for [2, 4, 4, 1]");
 }
 
 }  // namespace

@@ -127,7 +127,7 @@ TEST(Fold, LeavesWhatItCannotFoldAndSaysWhy) {
   EXPECT_TRUE(close(net(x), want));
   std::map<std::string, std::string> left;
   for (const std::string& text : folded.left) left[text.substr(0, text.find(':'))] = text.substr(text.find(':') + 2);
-  const std::string fixed = "has no one population in evaluation",
+  const std::string fixed = "has no single population",
                     once = "is not called once, behind a Conv2d or Linear with its own weight",
                     more = "the layer before it, or a parameter of that, is used more than once";
   EXPECT_EQ(left, (std::map<std::string, std::string>{{"group", fixed},
