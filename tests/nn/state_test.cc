@@ -188,8 +188,9 @@ TEST(State, TurnsWhatANormHasForEachFeatureOfAnImage) {
       save(net, path, options);
       const TensorFile file = load_safetensors(path);
       for (const auto& [name, x] : before)
-        if (name.starts_with("1.") && x.rank() > 0 && x.shape().back() == 24)
+        if (name.starts_with("1.") && x.rank() > 0 && x.shape().back() == 24) {
           EXPECT_TRUE(close(*file.find(name), channels_first(x, x.rank() - 1, 2, 4, 3).to(f32))) << name;
+        }
       EXPECT_TRUE(same_bits(*file.find("3.weight"),
                             channels_first(net.state_dict()[net.state_dict().size() - 2].second, 1, 2, 4, 3)));
       Sequential other(Flatten(), Norm(24, settings), ReLU(), Linear(24, 5));
