@@ -31,7 +31,7 @@ struct Vgg11 : norma::nn::Module {
                                                                                     {512, true}}) {
       norma::nn::Norm norm = make_norm(out, norma::Activation::relu());
       if (pools) norm.max_pool = 2;
-      convs.emplace_back(in, out, 3, norma::Conv2dOptions{.padding = 1}, norm.identity);
+      convs.emplace_back(in, out, 3, norma::Conv2dOptions{.padding = 1}, norma::nn::BiasOption{norm.identity});
       norms.push_back(std::move(norm));
       in = out;
     }
