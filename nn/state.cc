@@ -97,8 +97,7 @@ class Converter {
     if (mark == marks.end()) return;
     const bool linear = std::string_view(entry.op) == "linear";
     const auto norm = norms_.find(entry.module);
-    if (norm != norms_.end() && mark->second.rank() == 3 && norm->second->grouping.channels.count <= 1 &&
-        !norm->second->half) {
+    if (norm != norms_.end() && mark->second.rank() == 3 && norm->second->grouping.channels.count <= 1) {
       const Norm& n = *norm->second;
       for (const Tensor& of : std::initializer_list<Tensor>{n.weight, n.bias, n.running_mean, n.running_var})
         if (of.defined() && of.shape().back() == mark->second.numel())
@@ -106,10 +105,12 @@ class Converter {
       marks[y.id] = mark->second;
       return;
     }
+    const auto told = linear && axis == 1 ? leaves_.find(entry.inputs[1].id) : leaves_.end();
+    if (told != leaves_.end() && images_[1].contains(told->second.second)) return;
     for (size_t i = 0; i < entry.inputs.size(); ++i) {
       const auto leaf = leaves_.find(entry.inputs[i].id);
       const bool known = leaf != leaves_.end(), weight = linear && i == 1;
-      if ((!known && !weight) || (weight && known && axis == 1 && images_[1].contains(leaf->second.second))) continue;
+      if (!known && !weight) continue;
       check(known && linear && mark->second.rank() == 3, "state",
             "Layout::torch cannot tell how PyTorch orders {}: op '{}' uses it on a flattened image",
             known ? "parameter '" + leaf->second.first + "'" : "a weight that is no parameter", entry.op);

@@ -36,12 +36,11 @@ int64_t for_each_sample_run(const char* op, const Samples& samples, int64_t n, F
 void check_inputs(const char* op, const Grouping& grouping, std::span<const Tensor> xs) {
   check(!xs.empty(), op, "wants at least one input");
   const Shape& first = xs[0].shape();
-  const bool any_batch =
-      grouping.samples.kind == Samples::Kind::whole || grouping.samples.kind == Samples::Kind::across;
+  const bool uneven = grouping.samples.kind == Samples::Kind::whole || grouping.samples.kind == Samples::Kind::across;
   for (const Tensor& x : xs) {
     check(x.rank() >= 2 && x.dim(-1) >= 1, op, "wants [N, ..., C] with C >= 1: input {}", x.shape());
     check(x.dim(-1) == first.back(), op, "inputs differ in channels: {} and {}", first, x.shape());
-    check(any_batch || x.dim(0) == first[0], op, "inputs differ in samples under {}: {} and {}", grouping.str(), first,
+    check(uneven || x.dim(0) == first[0], op, "inputs differ in samples under {}: {} and {}", grouping.str(), first,
           x.shape());
   }
   check(grouping.positions == Positions::all || xs.size() == 1, op,

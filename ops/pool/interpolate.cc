@@ -67,7 +67,7 @@ Tensor interpolate(const Tensor& x, Pair size, const InterpolateOptions& o) {
 }
 
 Tensor interpolate(const Tensor& x, Scale scale, const InterpolateOptions& options) {
-  Op("interpolate", {x});
+  const Op op("interpolate");
   const auto size = [&](int axis, double by) {  // 0 for what is none
     const double out = x.rank() == 4 ? std::floor(static_cast<double>(x.dim(axis)) * by) : 0;
     return out >= 1 && out <= static_cast<double>(kMaxStep) ? static_cast<int64_t>(out) : 0;

@@ -112,13 +112,13 @@ Tensor argmin(const Tensor& x, int64_t axis, bool keepdim) { return place("argmi
 
 // The mean is held as high + low, so that it keeps its digits also between two numbers of x's dtype: low is the mean of
 // what x differs from high, which is the mean as it is rounded.
-Tensor var(const Tensor& x, const Shape& axes, int64_t correction, bool keepdim) {
-  const Op op("var", {x});
+Tensor variance(const char* name, bool root, const Tensor& x, const Shape& axes, int64_t correction, bool keepdim) {
+  const Op op(name, {x});
   const Reduction r = prepare(op, x, axes, keepdim, std::clamp<int64_t>(correction, 0, INT64_MAX - 1) + 1);
   const auto n = static_cast<double>(r.x.dim(1)), freedom = n - static_cast<double>(correction);
   const Tensor high = run(Reduce::sum, n, r), low = run(Reduce::deviation, n, r, high);
   const Tensor y = run(Reduce::squared_deviation, freedom, r, high, low);
-  return op.record(
+  const Tensor result = op.record(
       {x}, y,
       [freedom, kept = r.kept, x = op.save(x), high = op.save(high), low = op.save(low)](const Tensor& dy, Sink& dx) {
         const Tensor grad = sub(x, view::reshape(high, kept)), factor = mul(view::reshape(dy, kept), 2 / freedom);
@@ -127,11 +127,7 @@ Tensor var(const Tensor& x, const Shape& axes, int64_t correction, bool keepdim)
         kernel::binary(Binary::share, grad, factor, grad);
         dx.give(0, grad);
       });
-}
-
-Tensor stddev(const Tensor& x, const Shape& axes, int64_t correction, bool keepdim) {
-  const Op op("stddev", {x});
-  return sqrt(var(x, axes, correction, keepdim));
+  return root ? sqrt(result) : result;
 }
 
 // What is raised to p is in [0, 1]: of the largest, or the nearest to that which is neither 0 nor infinite.

@@ -37,16 +37,19 @@ NORMA_EACH_REDUCTION(NORMA_REDUCTION)
 //   stddev  its square root (`std` is C++'s); the gradient is 0 where all are equal
 // An error unless n is above `correction`. A truth value behind the axes is `keepdim`, as with the other reductions,
 // and no correction of 1.
-#define NORMA_VARIANCE(name)                                                                          \
-  Tensor name(const Tensor& x, const Shape& axes = {}, int64_t correction = 1, bool keepdim = false); \
-  template <std::same_as<bool> Flag>                                                                  \
-  Tensor name(const Tensor& x, const Shape& axes, Flag keepdim) {                                     \
-    return name(x, axes, 1, keepdim);                                                                 \
-  }                                                                                                   \
-  template <std::same_as<bool> Flag>                                                                  \
+Tensor variance(const char* name, bool root, const Tensor& x, const Shape& axes, int64_t correction, bool keepdim);
+#define NORMA_VARIANCE(name, root)                                                                            \
+  inline Tensor name(const Tensor& x, const Shape& axes = {}, int64_t correction = 1, bool keepdim = false) { \
+    return variance(#name, root, x, axes, correction, keepdim);                                               \
+  }                                                                                                           \
+  template <std::same_as<bool> Flag>                                                                          \
+  Tensor name(const Tensor& x, const Shape& axes, Flag keepdim) {                                             \
+    return name(x, axes, 1, keepdim);                                                                         \
+  }                                                                                                           \
+  template <std::same_as<bool> Flag>                                                                          \
   Tensor name(const Tensor& x, const Shape& axes, Flag correction, bool keepdim) = delete;
-NORMA_VARIANCE(var)
-NORMA_VARIANCE(stddev)
+NORMA_VARIANCE(var, false)
+NORMA_VARIANCE(stddev, true)
 #undef NORMA_VARIANCE
 
 // sum(|x|^p)^(1/p), or the largest |x| for p = infinity: called so as in torch.linalg and the array API, since `norm`
