@@ -95,8 +95,8 @@ struct ConvTranspose2d : WeightedLayer {
     Tensor forward(const Tensor& x) override { return pool(x, options); }                             \
     Pool2dOptions options;                                                                            \
   };
-NORMA_POOL(MaxPool2d, max_pool2d)
-NORMA_POOL(AvgPool2d, avg_pool2d)
+NORMA_POOL(MaxPool2d, max_pool2d)  // the largest value of each window
+NORMA_POOL(AvgPool2d, avg_pool2d)  // the mean of each window
 #undef NORMA_POOL
 
 // Larger (or smaller) images, by the nearest pixel or bilinear: [N, H, W, C] -> [N, H scale.h, W scale.w, C], rounded

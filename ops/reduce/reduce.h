@@ -30,6 +30,9 @@ namespace norma {
 NORMA_EACH_REDUCTION(NORMA_REDUCTION)
 #undef NORMA_REDUCTION
 
+// What var and stddev are, recorded as `name`; `root`: the latter.
+Tensor variance(const char* name, bool root, const Tensor& x, const Shape& axes, int64_t correction, bool keepdim);
+
 // Tensor name(const Tensor& x, const Shape& axes = {}, int64_t correction = 1, bool keepdim = false) for both:
 //   var     sum((x - mean)^2) / (n - correction), n the number of elements reduced: unbiased with a correction of 1,
 //           and with 0 the variance that normalizations use. The mean keeps the digits that x's dtype has no room for,
@@ -37,7 +40,6 @@ NORMA_EACH_REDUCTION(NORMA_REDUCTION)
 //   stddev  its square root (`std` is C++'s); the gradient is 0 where all are equal
 // An error unless n is above `correction`. A truth value behind the axes is `keepdim`, as with the other reductions,
 // and no correction of 1.
-Tensor variance(const char* name, bool root, const Tensor& x, const Shape& axes, int64_t correction, bool keepdim);
 #define NORMA_VARIANCE(name, root)                                                                            \
   inline Tensor name(const Tensor& x, const Shape& axes = {}, int64_t correction = 1, bool keepdim = false) { \
     return variance(#name, root, x, axes, correction, keepdim);                                               \
