@@ -121,13 +121,14 @@ TEST(Numpy, RefusesWhatIsDamaged) {
 TEST(Numpy, RefusesArchivesOfOtherThings) {
   const TemporaryFolder folder;
   const std::string file = folder / "x.npz";
-  Bytes bytes = read_file(kData + "numpy.npz");
-  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  const Bytes whole = read_file(kData + "numpy.npz");
+  const std::string_view text(reinterpret_cast<const char*>(whole.data()), whole.size());
+  Bytes bytes = whole;
   for (size_t at = text.find("float32_0.npy"); at != std::string_view::npos; at = text.find("float32_0.npy", at + 1))
     bytes[at + 9] = std::byte{'_'};  // both of its names
   folder.write("x.npz", bytes);
   expect_error([&] { load_npz(file); }, "float32_0_npy' is no .npy file, or there twice");
-  bytes = read_file(kData + "numpy.npz");
+  bytes = whole;
   const size_t data = text.find("float32_1.npy") + 13 + 128;  // within its elements
   bytes[data + 4] ^= std::byte{1};
   folder.write("x.npz", bytes);
