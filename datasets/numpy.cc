@@ -116,18 +116,17 @@ void save_npy(const std::string& path, const Tensor& x) { write_file_atomic(path
 NamedTensors load_npz(const std::string& path) {
   std::error_code none;
   check(std::filesystem::is_regular_file(path, none), "npz", "'{}' is not a regular file", path);
-  const uint64_t most = std::filesystem::file_size(path, none);
+  uint64_t room = kMostInflation * std::filesystem::file_size(path, none);  // of all arrays together
   const Archive archive(path, ZIP_RDONLY | ZIP_CHECKCONS);
   NamedTensors arrays;
   std::set<std::string> names;
-  const auto count = static_cast<zip_uint64_t>(zip_get_num_entries(archive.zip, 0));
-  for (zip_uint64_t i = 0; i < count; ++i) {
+  for (zip_uint64_t i = 0; i < static_cast<zip_uint64_t>(zip_get_num_entries(archive.zip, 0)); ++i) {
     zip_stat_t info;
     archive.want(zip_stat_index(archive.zip, i, 0, &info) == 0);
     const std::string name = info.name, place = path + "/" + name;
     check(name.ends_with(".npy") && names.insert(name).second, "npz", "'{}' is no .npy file, or there twice", place);
-    check(info.size <= kMostInflation * std::min(info.comp_size, most), "npz", "'{}': {} bytes out of {}", place,
-          info.size, info.comp_size);
+    check(info.size <= room, "npz", "'{}': {} bytes, more than the file can hold", place, info.size);
+    room -= info.size;
     const std::unique_ptr<zip_file_t, int (*)(zip_file_t*)> entry(zip_fopen_index(archive.zip, i, 0), zip_fclose);
     archive.want(entry != nullptr);
     std::vector<std::byte> content(info.size);
@@ -141,7 +140,7 @@ NamedTensors load_npz(const std::string& path) {
 
 void save_npz(const std::string& path, const NamedTensors& arrays) {
   Archive archive(path, ZIP_CREATE | ZIP_TRUNCATE);
-  std::vector<std::string> contents;
+  std::vector<std::string> contents;  // to which libzip keeps pointers: each is too long to lie in its string
   for (const auto& [name, x] : arrays) {
     const std::string& bytes = contents.emplace_back(npy(x));
     zip_source_t* source = zip_source_buffer(archive.zip, bytes.data(), bytes.size(), 0);
