@@ -28,17 +28,33 @@ void add(Geometries& to, const ConvGeometry& g) {
     to.push_back(g);
 }
 
+// That of the convolution whose gradient it is: this one reads what the transposed one writes.
+ConvGeometry geometry_of(const nn::ConvTranspose2d& layer, const Tensor& x, const Tensor& y) {
+  const ConvTranspose2dOptions& o = layer.options;
+  return {.n = x.dim(0),
+          .h = y.dim(1),
+          .w = y.dim(2),
+          .c = y.dim(3),
+          .oh = x.dim(1),
+          .ow = x.dim(2),
+          .oc = x.dim(3),
+          .kh = layer.weight.dim(1),
+          .kw = layer.weight.dim(2),
+          .stride = o.stride,
+          .padding = o.padding,
+          .dilation = o.dilation,
+          .groups = o.groups};
+}
+
 // What a model's convolutions do for a batch of `batch` pictures [H, W, C].
 void add_convolutions(Geometries& to, nn::Module& model, int64_t batch, const Shape& picture) {
   const nn::EvalMode evaluation(model);
   const NoGrad unrecorded;
-  const nn::Observer observer([&](nn::Module& module, const Tensor& x, const Tensor&) {
+  const nn::Observer observer([&](nn::Module& module, const Tensor& x, const Tensor& y) {
     ConvGeometry g{};
     if (auto* conv = dynamic_cast<nn::Conv2d*>(&module))
       g = conv2d_geometry(Op("conv2d"), x, conv->weight, conv->bias, conv->options);
-    else if (auto* transposed = dynamic_cast<nn::ConvTranspose2d*>(&module))
-      g = conv_transpose2d_geometry(Op("conv_transpose2d"), x, transposed->weight, transposed->bias,
-                                    transposed->options);
+    else if (auto* transposed = dynamic_cast<nn::ConvTranspose2d*>(&module)) g = geometry_of(*transposed, x, y);
     else return;
     g.n = batch;
     add(to, g);
