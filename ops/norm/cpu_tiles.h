@@ -86,16 +86,6 @@ void for_each_tile(const RowList& list, F&& f) {
   }
 }
 
-// Asks for n packs of the row that comes kAhead rows after r. Tensors that were written a layer or more ago have left
-// the cache, and what the hardware fetches by itself comes too late: 7 % of a ResNet-20 training step.
-inline constexpr int64_t kAhead = 16;
-template <int n, bool vector, class T>
-[[gnu::always_inline]] inline void fetch(const T* p, const Tile& tile, int64_t r) {
-  if constexpr (!vector) return;
-  const T* from = p + tile.at[r + kAhead < tile.rows ? r + kAhead : tile.rows - 1] + tile.j;
-  for (int k = 0; k < n; k += 64 / kVectorBytes) __builtin_prefetch(from + k * Pack<T, true>::size);  // cache lines
-}
-
 // y = f(v), f the activation; of a pack or a scalar.
 template <Activation::Kind kind, class P, class T>
 [[gnu::always_inline]] inline P activate(P v, [[maybe_unused]] T slope) {
@@ -176,7 +166,6 @@ void add_moments(const T* __restrict x, const RowList& list, int64_t channels, C
     constexpr int64_t size = Pack<T, vector>::size;
     Packs<T, vector, n> h(shift + tile.j), s(sum + tile.j), q(square + tile.j);
     for (int64_t r = 0; r < tile.rows; ++r) {
-      fetch<n, vector>(x, tile, r);
       for (int k = 0; k < n; ++k) {
         const P d = *reinterpret_cast<const P*>(x + tile.at[r] + tile.j + k * size) - h[k];
         s[k] += d;
@@ -222,8 +211,6 @@ template <Activation::Kind kind, bool with_residual, bool with_mask, bool vector
   const auto [x, residual, y, mask, leak] = data;
   Packs<T, vector, n> high(columns.high + tile.j), scale(columns.scale + tile.j), shift(columns.shift + tile.j);
   for (int64_t r = 0; r < tile.rows; ++r) {
-    fetch<n, vector>(x, tile, r);
-    if constexpr (with_residual) fetch<n, vector>(residual, tile, r);
     for (int k = 0; k < n; ++k) {
       const int64_t i = tile.at[r] + tile.j + k * size;
       P v = (*reinterpret_cast<const P*>(x + i) - high[k]) * scale[k] + shift[k];
@@ -303,8 +290,6 @@ void add_sums(const GradientData<T>& data, const RowList& list, int64_t channels
     Packs<T, vector, n> high(columns.high + tile.j), scale(columns.scale + tile.j), shift(columns.shift + tile.j),
         s(scratch + tile.j), sx(scratch + width + tile.j);
     for (int64_t r = 0; r < tile.rows; ++r) {
-      fetch<n, vector>(x, tile, r);
-      fetch<n, vector>(dy, tile, r);
       for (int k = 0; k < n; ++k) {
         const int64_t i = tile.at[r] + tile.j + k * size;
         const P v = *reinterpret_cast<const P*>(x + i) - high[k];
@@ -343,8 +328,6 @@ template <Activation::Kind kind, bool masked, Write to_x, Write to_residual, boo
   Packs<T, vector, n> high(columns.high + tile.j), scale(columns.scale + tile.j), shift(columns.shift + tile.j),
       slope(columns.slope + tile.j), offset(columns.offset + tile.j);
   for (int64_t r = 0; r < tile.rows; ++r) {
-    fetch<n, vector>(x, tile, r);
-    fetch<n, vector>(dy, tile, r);
     for (int k = 0; k < n; ++k) {
       const int64_t i = tile.at[r] + tile.j + k * size;
       const P v = *reinterpret_cast<const P*>(x + i) - high[k];
