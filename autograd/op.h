@@ -56,9 +56,7 @@ class Op {
  public:
   // The name may be a temporary: it is kept.
   explicit Op(const char* name)
-      : name_(kept(name)), outer_(std::exchange(running_op, name_)), start_(std::chrono::steady_clock::now()) {}
-  ~Op() { running_op = outer_; }
-  Op& operator=(Op&&) = delete;  // neither moved nor copied
+      : name_(kept(name)), running_(running_op, name_), start_(std::chrono::steady_clock::now()) {}
   // Of such tensors as check_same wants: floating, of one dtype, on one device.
   Op(const char* name, std::initializer_list<Tensor> floating) : Op(name) { check_same(floating); }
 
@@ -105,7 +103,8 @@ class Op {
   void record_all(std::span<const Tensor> inputs, std::span<const Tensor> outputs, Rule rule) const;
 
  private:
-  const char *name_, *outer_;  // outer_: the op that calls this one
+  const char* name_;
+  Scoped<const char*> running_;
   std::chrono::steady_clock::time_point start_;
   mutable int64_t saved_ = 0;
   mutable std::shared_ptr<Pin> pins_;  // of what has been saved and not yet recorded

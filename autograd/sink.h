@@ -39,7 +39,6 @@ class Sink {
  private:
   friend class Tape;
   Sink(const Tape::Entry& entry, Gradients& gradients) : entry_(entry), gradients_(gradients) {}
-  ~Sink() { running_module = outer_; }
   const Tape::Value& value(size_t input) const;
   static void make_own(
       Tensor& gradient);  // the only handle of a contiguous tensor, so that it may be added to in place
@@ -47,7 +46,7 @@ class Sink {
   void flush();  // when the rule has run
 
   const Tape::Entry& entry_;
-  const char* const outer_ = std::exchange(running_module, entry_.module);  // while it lives, the rule runs
+  const Scoped<const char*> running_{running_module, entry_.module};  // while it lives, the rule runs
   Gradients& gradients_;
   // By the ids of the values whose target into() has handed out: where an op uses one value twice, its later
   // contributions, which wait until the rule has written the first.

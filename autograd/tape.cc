@@ -8,7 +8,7 @@ namespace norma {
 namespace {
 
 thread_local Tape* current_tape = nullptr;
-thread_local int no_grad_depth = 0;
+thread_local bool unrecorded = false;
 std::atomic<uint64_t> next_serial{1};
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
@@ -21,8 +21,7 @@ bool all_finite(const Tensor& x) {
 
 }  // namespace
 
-NoGrad::NoGrad() { ++no_grad_depth; }
-NoGrad::~NoGrad() { --no_grad_depth; }
+NoGrad::NoGrad() : Scoped(unrecorded, true) {}
 
 Tape::Tape(const TapeOptions& options) : options_(options), serial_(next_serial++), previous_(current_tape) {
   current_tape = this;
@@ -34,7 +33,7 @@ Tape::~Tape() {  // the innermost, as a rule
   if (*place) *place = previous_;
 }
 
-Tape* Tape::current() { return no_grad_depth > 0 ? nullptr : current_tape; }
+Tape* Tape::current() { return unrecorded ? nullptr : current_tape; }
 
 int64_t Tape::leaf_id(const Tensor& leaf) const {
   const auto found = leaves_.find(leaf.identity());
@@ -147,8 +146,7 @@ void Tape::backward(const Tensor& loss, const BackwardOptions& options) {
   Gradients gradients{first_id_, PoolVector<Tensor>(next_id_ - first_id_)};
   PoolVector<Leaf> leaves;
   for (const auto& [_, leaf] : leaves_)
-    if (reach[leaf.id] & Reach::reached) leaves.push_back(leaf);
-  for (const Leaf& leaf : leaves) gradients[leaf.id] = leaf.tensor.grad();
+    if (reach[leaf.id] & Reach::reached) leaves.push_back(leaf), gradients[leaf.id] = leaf.tensor.grad();
   gradients[node.id] = seed.detach();
   if (options.retain) {
     std::deque<Entry> entries = entries_;
@@ -191,7 +189,7 @@ std::deque<Tape::Entry> Tape::take(Reach& reach) {
 
 // Runs the rules from the last entry to the first, each with the gradients of its outputs, which nobody needs after it.
 void Tape::sweep(std::deque<Entry> entries, Gradients& gradients) {
-  const NoGrad unrecorded;
+  const NoGrad no_grad;
   PoolVector<Tensor> dy;
   for (; !entries.empty(); entries.pop_back()) {
     const Entry& entry = entries.back();

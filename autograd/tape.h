@@ -146,11 +146,8 @@ class Tape {
 };
 
 // No op of this thread is recorded while it lives.
-class NoGrad {
- public:
+struct NoGrad : private Scoped<bool> {
   NoGrad();
-  ~NoGrad();
-  NoGrad& operator=(NoGrad&&) = delete;  // neither moved nor copied
 };
 
 }  // namespace norma

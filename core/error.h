@@ -13,6 +13,16 @@
 
 namespace norma {
 
+// While it lives, a variable has another value; then its former one again.
+template <class T>
+struct Scoped {
+  Scoped(T& place, T value) : variable(place), before(std::exchange(place, value)) {}
+  ~Scoped() { variable = before; }
+  Scoped& operator=(Scoped&&) = delete;  // neither moved nor copied
+  T& variable;
+  const T before;
+};
+
 // The op that this thread runs (autograd/op.h), or null: the name of errors that are found where nothing knows a
 // better.
 inline constinit thread_local const char* running_op = nullptr;

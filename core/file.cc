@@ -1,13 +1,12 @@
 #include "norma/core/file.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
-
-#include "norma/core/error.h"
 
 namespace norma {
 namespace {
@@ -22,19 +21,35 @@ struct Descriptor {
   }
 };
 
-}  // namespace
+constexpr int kToRead = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
 
-std::vector<std::byte> read_file(const std::string& path, size_t max_bytes) {
-  const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK), {}};
-  check(file.fd >= 0, "file", "cannot open '{}': {}", path, std::strerror(errno));
+// The bytes of a file that was opened. Throws where it was not, or is none to be read.
+size_t size_of_file(int fd, const std::string& path, size_t max_bytes) {
+  check(fd >= 0, "file", "cannot open '{}': {}", path, std::strerror(errno));
   struct stat info {};
-  check(::fstat(file.fd, &info) == 0 && S_ISREG(info.st_mode), "file", "'{}' is not a regular file", path);
+  check(::fstat(fd, &info) == 0 && S_ISREG(info.st_mode), "file", "'{}' is not a regular file", path);
   const size_t size = static_cast<size_t>(info.st_size);
   check(size <= max_bytes, "file", "'{}' has {} bytes, more than the {} allowed", path, size, max_bytes);
-  std::vector<std::byte> bytes(size);
+  return size;
+}
+
+}  // namespace
+
+Tensor map_file(const std::string& path, size_t max_bytes) {
+  const Descriptor file{::open(path.c_str(), kToRead), {}};
+  const size_t size = size_of_file(file.fd, path, max_bytes);
+  if (size == 0) return Tensor({0}, u8);  // there is no mapping of nothing
+  void* bytes = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file.fd, 0);
+  check(bytes != MAP_FAILED, "file", "cannot map '{}': {}", path, std::strerror(errno));
+  return from_blob(bytes, {static_cast<int64_t>(size)}, u8, [size](void* start) { ::munmap(start, size); });
+}
+
+std::vector<std::byte> read_file(const std::string& path, size_t max_bytes) {
+  const Descriptor file{::open(path.c_str(), kToRead), {}};
+  std::vector<std::byte> bytes(size_of_file(file.fd, path, max_bytes));
   size_t have = 0;
-  while (have < size) {
-    const ssize_t got = ::read(file.fd, bytes.data() + have, size - have);
+  while (have < bytes.size()) {
+    const ssize_t got = ::read(file.fd, bytes.data() + have, bytes.size() - have);
     if (got < 0 && errno == EINTR) continue;
     check(got > 0, "file", "cannot read '{}' at byte {}: {}", path, have, got < 0 ? std::strerror(errno) : "it shrank");
     have += got;

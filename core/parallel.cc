@@ -9,8 +9,6 @@
 #include <thread>
 #include <vector>
 
-#include "norma/core/error.h"
-
 namespace norma {
 namespace {
 
@@ -80,7 +78,7 @@ class ThreadPool {
 
   // Takes slots until none is left, beginning with thread `self`'s share.
   void work(size_t self) {
-    inside_region = true;
+    const Scoped inside(inside_region, true);
     int finished = 0;  // told at the end: the region cannot end before
     for (size_t i = 0; i < shares_.size(); ++i) {
       std::atomic<uint64_t>& left = shares_[(self + i) % shares_.size()].left;
@@ -93,7 +91,6 @@ class ThreadPool {
       }
     }
     done_.fetch_add(finished, std::memory_order_release);
-    inside_region = false;
   }
 
   void call(int slot) {
@@ -146,11 +143,11 @@ int default_threads() {
   return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
 }
 
-thread_local ThreadPool* of_thread = nullptr;
+thread_local void* of_thread = nullptr;  // a ThreadShare's pool
 
 ThreadPool& pool() {
   static ThreadPool of_process(default_threads());
-  return of_thread ? *of_thread : of_process;
+  return of_thread ? *static_cast<ThreadPool*>(of_thread) : of_process;
 }
 
 }  // namespace
@@ -163,10 +160,7 @@ void set_num_threads(int count) {
   pool().resize(count);
 }
 
-ThreadShare::ThreadShare(int threads) : pool_(std::make_shared<ThreadPool>(threads)) {
-  of_thread = static_cast<ThreadPool*>(pool_.get());
-}
-ThreadShare::~ThreadShare() { of_thread = nullptr; }
+ThreadShare::ThreadShare(int threads) : pool_(std::make_shared<ThreadPool>(threads)), here_(of_thread, pool_.get()) {}
 
 void detail::run_slots(int slots, const std::function<void(int)>& f) {
   check(slots < 1 << 16, "parallel_slots", "{} slots: at most 65535", slots);

@@ -8,6 +8,8 @@
 #include <functional>
 #include <memory>
 
+#include "norma/core/error.h"
+
 namespace norma {
 
 // Threads that work on a parallel region of the calling thread, which is one of them. Default: $NORMA_NUM_THREADS, or
@@ -20,11 +22,10 @@ void set_num_threads(int count);  // >= 1; not to be called from inside a parall
 class ThreadShare {
  public:
   explicit ThreadShare(int threads);
-  ~ThreadShare();
-  ThreadShare& operator=(ThreadShare&&) = delete;  // neither moved nor copied
 
  private:
   std::shared_ptr<void> pool_;
+  Scoped<void*> here_;
 };
 
 inline constexpr int kMaxSlots = 64;

@@ -65,16 +65,11 @@ Generator& default_generator() {
 
 void manual_seed(uint64_t seed) { default_generator() = Generator(seed, stream_of_thread); }
 
-ThreadGenerator::ThreadGenerator(const Generator::State& state, int rank) {
-  // (Above the streams of the loader's samples, and below those of its epochs: nn/data.)
-  if (rank > 0) stream_of_thread = uint64_t{1} << 63 | static_cast<uint64_t>(rank);
+// (Above the streams of the loader's samples, and below those of its epochs: nn/data.)
+ThreadGenerator::ThreadGenerator(const Generator::State& state, int rank)
+    : stream_(stream_of_thread, rank > 0 ? uint64_t{1} << 63 | static_cast<uint64_t>(rank) : 0),
+      here_(of_thread, &generator_) {
   generator_.set_state({state.seed, state.stream ^ stream_of_thread, state.position});
-  of_thread = &generator_;
-}
-
-ThreadGenerator::~ThreadGenerator() {
-  of_thread = nullptr;
-  stream_of_thread = 0;
 }
 
 Tensor rand(const Shape& shape, Generator& g, DType dtype) { return g.fill_uniform(empty(shape, dtype)); }

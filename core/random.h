@@ -53,11 +53,11 @@ void manual_seed(uint64_t seed);  // begins it anew, in its stream
 class ThreadGenerator {
  public:
   ThreadGenerator(const Generator::State& state, int rank);
-  ~ThreadGenerator();
-  ThreadGenerator& operator=(ThreadGenerator&&) = delete;  // neither moved nor copied
 
  private:
   Generator generator_;
+  Scoped<uint64_t> stream_;
+  Scoped<Generator*> here_;
 };
 
 Tensor rand(const Shape& shape, Generator& generator = default_generator(), DType dtype = f32);   // U(0, 1)

@@ -79,7 +79,7 @@ const Tensor* TensorFile::find(std::string_view name) const {
   return found == tensors.end() ? nullptr : &found->second;
 }
 
-TensorFile parse_safetensors(std::span<const std::byte> bytes, const std::string& name) {
+TensorFile parse_safetensors(std::span<const std::byte> bytes, const std::string& name, const Tensor& owner) {
   check(bytes.size() >= 8, "safetensors", "'{}' has {} bytes: too short for a header", name, bytes.size());
   uint64_t length;  // little endian, as all numbers of the file
   std::memcpy(&length, bytes.data(), sizeof length);
@@ -109,12 +109,15 @@ TensorFile parse_safetensors(std::span<const std::byte> bytes, const std::string
     check(header.end <= data.size(), "safetensors", "'{}': tensor '{}' ends at {}, the data have {} bytes (truncated?)",
           name, header.name, header.end, data.size());
     place = header.end;
-    const Tensor x(header.shape, header.dtype);
     const std::span<const std::byte> source = data.subspan(header.begin, header.end - header.begin);
     if (header.dtype == boolean)
       check(std::all_of(source.begin(), source.end(), [](std::byte b) { return b <= std::byte{1}; }), "safetensors",
             "'{}': tensor '{}' is BOOL but holds other bytes than 0 and 1", name, header.name);
-    std::copy(source.begin(), source.end(), static_cast<std::byte*>(x.storage()->data()));
+    auto* start = const_cast<std::byte*>(source.data());
+    const bool shared = owner.defined() && reinterpret_cast<uintptr_t>(start) % size_of(header.dtype) == 0;
+    const Tensor x =
+        shared ? from_blob(start, header.shape, header.dtype, [owner](void*) {}) : Tensor(header.shape, header.dtype);
+    if (!shared) std::ranges::copy(source, x.memory().begin());
     result.tensors.emplace_back(header.name, x);
   }
   check(place == data.size(), "safetensors", "'{}': {} bytes of data, the header accounts for {}", name, data.size(),
@@ -123,6 +126,11 @@ TensorFile parse_safetensors(std::span<const std::byte> bytes, const std::string
 }
 
 TensorFile load_safetensors(const std::string& path) { return parse_safetensors(read_file(path), path); }
+
+TensorFile map_safetensors(const std::string& path) {
+  const Tensor file = map_file(path);
+  return parse_safetensors(file.memory(), path, file);
+}
 
 void save_safetensors(const std::string& path, const NamedTensors& tensors,
                       const std::map<std::string, std::string>& metadata) {
@@ -134,14 +142,12 @@ void save_safetensors(const std::string& path, const NamedTensors& tensors,
   for (const auto& [name, x] : tensors) {
     check(name != "__metadata__", "safetensors", "'{}' is no name for a tensor", name);
     check(!header.contains(name), "safetensors", "two tensors are named '{}'", name);
-    const Tensor& host = kept.emplace_back(x.to(cpu_device).contiguous());
-    const auto bytes = static_cast<size_t>(host.bytes());
+    const auto bytes = kept.emplace_back(x.to(cpu_device).contiguous()).memory();
     header[name] = {{"dtype", kDTypeNames[static_cast<size_t>(x.dtype())]},
                     {"shape", std::vector<int64_t>(x.shape().begin(), x.shape().end())},
-                    {"data_offsets", {place, place + bytes}}};
-    const auto* start = static_cast<const std::byte*>(host.storage()->data());
-    parts.emplace_back(start + host.offset() * static_cast<int64_t>(size_of(x.dtype())), bytes);
-    place += bytes;
+                    {"data_offsets", {place, place + bytes.size()}}};
+    parts.push_back(bytes);
+    place += bytes.size();
   }
   std::string text;
   try {

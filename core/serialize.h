@@ -24,6 +24,12 @@ void save_safetensors(const std::string& path, const NamedTensors& tensors,
 // Errors name the file and what is wrong: truncation, a header larger than the file, malformed JSON, unknown dtypes,
 // tensors that overlap, leave holes, or lie outside of the file.
 TensorFile load_safetensors(const std::string& path);
-TensorFile parse_safetensors(std::span<const std::byte> bytes, const std::string& name);
+// The same, in no time and memory: the tensors are the bytes of the file as map_file (core/file.h) has them, and are
+// read when they are first used; but those whose place is no multiple of their dtype's size, and so are copied, and
+// bool, which is checked. They may be written to, in this process's memory alone. Danger: another program must not make
+// the file shorter while any of them lives (see map_file); to replace it, as norma saves, is safe.
+TensorFile map_safetensors(const std::string& path);
+// `owner`: a tensor that the bytes are a part of, and which the tensors then share, where they are aligned.
+TensorFile parse_safetensors(std::span<const std::byte> bytes, const std::string& name, const Tensor& owner = {});
 
 }  // namespace norma

@@ -101,6 +101,11 @@ void Tensor::check_contiguous() const {
         shape(), strides());
 }
 
+std::span<std::byte> Tensor::memory() const {
+  check_contiguous();
+  return {static_cast<std::byte*>(raw(dtype(), Device::Kind::cpu)), static_cast<size_t>(bytes())};
+}
+
 double Tensor::item() const {
   check(numel() == 1, "item", "wants one element, the tensor has shape {}", shape());
   return to_vector<double>()[0];

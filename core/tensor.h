@@ -117,6 +117,9 @@ class Tensor {
   T* mutable_data_or_null() const {
     return defined() ? static_cast<T*>(raw(dtype_of<T>(), device().kind, true)) : nullptr;
   }
+  // The bytes of the elements, whatever they are, on the CPU only; an error unless the tensor is contiguous. Nothing
+  // says here whether they may be written to.
+  std::span<std::byte> memory() const;
   // The functions select and slice of ops/shape/views.h, recorded and with their gradients, and defined there; nothing
   // in core calls them. x[i] is entry i of the first axis, x[-1] the last.
   Tensor operator[](int64_t i) const;

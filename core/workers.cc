@@ -167,29 +167,29 @@ class Group {
 
   // What one of the workers does for all of them.
   void gather_all() {
-    const std::span<std::byte> all = bytes_of(calls_[0].all);
+    const std::span<std::byte> all = calls_[0].all.memory();
     const size_t each = all.size() / static_cast<size_t>(size());
     // Of a process.
     const auto part = [&](size_t i) { return all.subspan(each * bounds_[i], each * (bounds_[i + 1] - bounds_[i])); };
     for (size_t i = 0; i < calls_.size() && each > 0; ++i)
-      std::memcpy(part(here_).data() + i * each, bytes_of(calls_[i].x).data(), each);
+      std::memcpy(part(here_).data() + i * each, calls_[i].x.memory().data(), each);
     exchange_parts(part);
     for (size_t i = 1; i < calls_.size() && each > 0; ++i)
-      std::memcpy(bytes_of(calls_[i].all).data(), all.data(), all.size());
+      std::memcpy(calls_[i].all.memory().data(), all.data(), all.size());
   }
 
   void spread_all() {
     const int root = calls_[0].root;
     const size_t from = place_of(root);
     const bool here = from == here_;
-    const std::span<std::byte> source = bytes_of(calls_[here ? static_cast<size_t>(root - bounds_[here_]) : 0].x);
+    const std::span<std::byte> source = calls_[here ? static_cast<size_t>(root - bounds_[here_]) : 0].x.memory();
     std::vector<Transport::Message> send, receive;
     for (size_t i = 0; i < processes_.size(); ++i)
       if (i != here_ && (here || i == from)) (here ? send : receive).push_back({processes_[i], source});
     exchange(send, receive);
     for (const Call& call : calls_)
-      if (!source.empty() && bytes_of(call.x).data() != source.data())
-        std::memcpy(bytes_of(call.x).data(), source.data(), source.size());
+      if (!source.empty() && call.x.memory().data() != source.data())
+        std::memcpy(call.x.memory().data(), source.data(), source.size());
   }
 
   void reduce_all() {
@@ -223,10 +223,6 @@ class Group {
     check(!team_.broken.load(std::memory_order_relaxed), op, "an exchange before this one has failed");
   }
 
-  static std::span<std::byte> bytes_of(const Tensor& x) {
-    return {static_cast<std::byte*>(x.storage()->data()) + x.offset() * static_cast<int64_t>(size_of(x.dtype())),
-            static_cast<size_t>(x.bytes())};
-  }
   void exchange(std::span<const Transport::Message> send, std::span<const Transport::Message> receive) const {
     if (processes_.size() == 1) return;
     const int tag = tag_ << Transport::kCallBits | calls_[0].hash(meeting_.load(std::memory_order_relaxed));

@@ -58,7 +58,7 @@ class Uploads {
       staged_.pop_front();
     }
     void* const block = pinned_.allocate(bytes);
-    std::memcpy(block, static_cast<const char*>(host.storage()->data()) + host.offset() * size_of(host.dtype()), bytes);
+    std::memcpy(block, host.memory().data(), bytes);
     const Tensor there(host.shape(), host.dtype(), Device{Device::Kind::cuda, context_.device});
     const Event unused;  // whatever the work asked for so far does with the memory that `there` has been given
     unused.record(context_.stream);

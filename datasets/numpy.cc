@@ -66,8 +66,7 @@ std::string npy(const Tensor& x) {  // the bytes of a file
                                  fmt::join(x.shape(), ", "), x.rank() == 1 ? "," : "");
   text.resize((text.size() + 11 + 63) / 64 * 64 - 11, ' ');  // at most 245, for eight axes
   text = std::string("\x93NUMPY\x01\0", 8) + static_cast<char>(text.size() + 1) + '\0' + text + '\n';
-  const char* data = static_cast<const char*>(in.storage()->data()) + in.offset() * static_cast<int64_t>(kind->width);
-  return text.append(data, static_cast<size_t>(in.bytes()));
+  return text.append(reinterpret_cast<const char*>(in.memory().data()), in.memory().size());
 }
 
 }  // namespace

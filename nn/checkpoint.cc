@@ -36,7 +36,7 @@ Tensor of_first(Communicator& me, std::span<const std::byte> bytes) {
   const Tensor length = full({}, static_cast<double>(bytes.size()), i64);
   me.broadcast(length);
   const Tensor all({static_cast<int64_t>(length.item())}, u8);
-  if (me.first()) std::ranges::copy(bytes, reinterpret_cast<std::byte*>(all.mutable_data<uint8_t>()));
+  if (me.first()) std::ranges::copy(bytes, all.memory().begin());
   me.broadcast(all);
   return all;
 }
@@ -60,8 +60,7 @@ TensorFile read(const std::string& path, const TrainingRun& run) {
   if (!several(run)) return load_safetensors(path);
   std::vector<std::byte> bytes;
   by_first(run, [&] { bytes = read_file(path); });
-  const Tensor all = of_first(*run.worker, bytes);
-  return parse_safetensors(std::as_bytes(std::span(all.data<uint8_t>(), static_cast<size_t>(all.numel()))), path);
+  return parse_safetensors(of_first(*run.worker, bytes).memory(), path);
 }
 
 Progress checked(std::string_view op, const Progress& p) {

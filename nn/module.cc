@@ -113,8 +113,8 @@ Tensor Module::forward(const Tensor& x) {
 }
 
 // To find a path takes a list of all modules, so each thread remembers what it has found.
-Module::Running::Running(Module& module) : outer_(running_module), root_(outermost_) {
-  Module& root = outermost_ ? *outermost_ : module;
+Module::Running::Running(Module& module) : root_(outermost_, outermost_ ? outermost_ : &module) {
+  Module& root = *outermost_;
   const auto key = [&](const Module& m) { return uint64_t{root.serial_} << 32 | m.serial_; };
   thread_local std::unordered_map<uint64_t, const char*> paths;
   if (paths.size() > 1 << 16) paths.clear();  // most are of modules that are long gone
@@ -123,16 +123,16 @@ Module::Running::Running(Module& module) : outer_(running_module), root_(outermo
     root.for_each([&](const std::string& path, Module& m) {
       if (const char*& found = paths[key(m)]; !found) found = Op::kept(path.empty() ? m.type() : path);
     });
-  if (!own) own = Op::kept(join(outer_, module.type()));
+  if (!own) own = Op::kept(join(running_module, module.type()));
   running_module = own;
-  outermost_ = &root;
 }
 
 Tensor Module::operator()(const Tensor& x) {
   const Running here(*this);
   const Tensor y = forward(x);
   if (!y.defined()) fail(type(), "forward returned an undefined tensor: input {}", x.defined() ? x.shape().str() : "");
-  for (Observer* observer = Observer::innermost_; observer; observer = observer->outer_) observer->after_(*this, x, y);
+  for (Observer* observer = Observer::innermost_; observer; observer = observer->here_.before)
+    observer->after_(*this, x, y);
   return y;
 }
 

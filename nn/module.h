@@ -129,13 +129,11 @@ class Module {
   class Running {
    public:
     explicit Running(Module& module);
-    ~Running() { running_module = outer_, outermost_ = root_; }
-    Running& operator=(Running&&) = delete;  // neither moved nor copied
 
    private:
-    const char* const outer_;  // what ran before
-    Module* const root_;
     static inline constinit thread_local Module* outermost_ = nullptr;
+    const Scoped<const char*> path_{running_module, running_module};
+    const Scoped<Module*> root_;
   };
 
   // Names are paths, "features.0.weight"; the order is that of the lists of members, a module's own before those of the
@@ -183,17 +181,14 @@ class Observer {
   using Callback = std::function<void(Module& module, const Tensor& x, const Tensor& y)>;
   explicit Observer(Callback after) : after_(std::move(after)) {
     check(after_ != nullptr, "Observer", "an empty function");
-    outer_ = std::exchange(innermost_, this);
   }
-  ~Observer() { innermost_ = outer_; }
-  Observer& operator=(Observer&&) = delete;            // neither moved nor copied
   static bool any() { return innermost_ != nullptr; }  // whether this thread has one
 
  private:
   friend class Module;
-  Callback after_;
-  Observer* outer_;
   static inline constinit thread_local Observer* innermost_ = nullptr;
+  Callback after_;
+  const Scoped<Observer*> here_{innermost_, this};
 };
 
 // Evaluation mode while it lives. Afterwards each module has its former mode again, and the default generator its

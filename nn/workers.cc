@@ -103,8 +103,7 @@ void check_replicas(Communicator& me, Module& model) {
   for (size_t i = 0; i < state.size(); ++i) {
     const Tensor own = state[i].second.to(cpu_device).clone(), first = own.clone();
     me.broadcast(first);
-    const auto bytes = [](const Tensor& x) { return static_cast<const char*>(x.storage()->data()); };
-    same.mutable_data<int64_t>()[i] = std::equal(bytes(own), bytes(own) + own.bytes(), bytes(first));
+    same.mutable_data<int64_t>()[i] = std::ranges::equal(own.memory(), first.memory());
   }
   const Tensor all = me.all_gather(same);
   for (int64_t i = 0; i < same.numel(); ++i)

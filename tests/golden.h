@@ -109,11 +109,7 @@ inline ::testing::AssertionResult same_bits(const Tensor& a, const Tensor& b) {
   if (a.shape() != b.shape() || a.dtype() != b.dtype())
     return ::testing::AssertionFailure() << "shapes or dtypes differ";
   const Tensor x = a.to(cpu_device).contiguous(), y = b.to(cpu_device).contiguous();
-  const size_t bytes = static_cast<size_t>(x.numel()) * size_of(x.dtype());
-  const auto start = [](const Tensor& t) {
-    return static_cast<const char*>(t.storage()->data()) + t.offset() * static_cast<int64_t>(size_of(t.dtype()));
-  };
-  if (std::memcmp(start(x), start(y), bytes) == 0) return ::testing::AssertionSuccess();
+  if (std::ranges::equal(x.memory(), y.memory())) return ::testing::AssertionSuccess();
   return ::testing::AssertionFailure() << "bits differ";
 }
 

@@ -126,6 +126,22 @@ TEST_F(File, UnwritableTargetsAreNamed) {
   EXPECT_EQ(content(), "old");
 }
 
+TEST_F(File, IsMapped) {
+  write_file_atomic(path, "");
+  EXPECT_EQ(map_file(path).shape(), (Shape{0}));
+  write_file_atomic(path, "12345");
+  const Tensor x = map_file(path, 5);
+  EXPECT_EQ(x.to_vector<int64_t>(), (std::vector<int64_t>{'1', '2', '3', '4', '5'}));
+  x.fill('x');
+  EXPECT_EQ(content(), "12345");
+  write_file_atomic(path, "");
+  EXPECT_EQ(x.at({4}), 'x');
+  expect_error([&] { map_file(folder + "/none"); }, "[file] cannot open '" + folder + "/none': No such file");
+  expect_error([&] { map_file(folder); }, "[file] '" + folder + "' is not a regular file");
+  write_file_atomic(path, "12345");
+  expect_error([&] { map_file(path, 4); }, "[file] '" + path + "' has 5 bytes, more than the 4 allowed");
+}
+
 TEST_F(File, UnreadableFilesAreNamed) {
   expect_error([&] { read_file(path); }, "[file] cannot open '" + path + "': No such file or directory");
   expect_error([&] { read_file(folder); }, "[file] '" + folder + "' is not a regular file");

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <optional>
 
 #include "norma/core/file.h"
 #include "tests/golden.h"
@@ -27,7 +28,24 @@ std::vector<std::byte> file_of(const std::string& header, size_t data, uint64_t 
   return bytes;
 }
 
+// What f throws.
+std::string error_of(auto&& f) {
+  try {
+    f();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
 void expect_damage(const std::vector<std::byte>& bytes, const std::string& part) {
+  const std::string path = temporary("damaged");
+  const std::span<const std::byte> whole = bytes;
+  write_file_atomic(path, std::span(&whole, 1));
+  const std::string error = error_of([&] { load_safetensors(path); });
+  EXPECT_EQ(error_of([&] { map_safetensors(path); }), error);
+  EXPECT_TRUE(error.starts_with("[safetensors] '" + path + "'")) << error;
+  std::filesystem::remove(path);
   expect_error([&] { parse_safetensors(bytes, "broken.safetensors"); }, part);
   expect_error([&] { parse_safetensors(bytes, "broken.safetensors"); }, "[safetensors] 'broken.safetensors'");
 }
@@ -56,6 +74,48 @@ TEST(Serialize, EveryDtypeComesBack) {
   EXPECT_EQ(file.find("other"), nullptr);
   EXPECT_TRUE(file.metadata.empty());
   std::filesystem::remove(path);
+}
+
+TEST(Serialize, MappedTensorsAreTheFilesOwn) {
+  const std::string path = temporary("mapped");
+  const Tensor big = randn({1 << 16});
+  const NamedTensors saved = {{"big", big},
+                              {"odd", tensor<uint8_t>({1, 2, 3})},
+                              {"unaligned", tensor({0.5, 2.})},
+                              {"bool", tensor({true, false})},
+                              {"none", zeros({0, 2}, i64)}};
+  save_safetensors(path, saved, {{"k", "v"}});
+  const auto is_mapped = [&] {
+    std::ifstream maps("/proc/self/maps");
+    return std::string(std::istreambuf_iterator<char>(maps), {}).find(path) != std::string::npos;
+  };
+  const int64_t in_use = cpu_memory().stats().bytes_in_use;
+  {
+    std::optional<TensorFile> file = map_safetensors(path);
+    EXPECT_LT(cpu_memory().stats().bytes_in_use, in_use + big.bytes() / 16) << "nothing large is copied";
+    EXPECT_EQ(file->metadata, load_safetensors(path).metadata);
+    ASSERT_EQ(file->tensors.size(), saved.size());
+    for (size_t i = 0; i < saved.size(); ++i) {
+      EXPECT_EQ(file->tensors[i].first, saved[i].first);
+      EXPECT_TRUE(same_bits(file->tensors[i].second, saved[i].second)) << saved[i].first;
+    }
+    const Tensor written = *file->find("big"), odd = *file->find("odd");
+    EXPECT_NE(written.storage(), odd.storage()) << "what pins the one would forbid to write into the other";
+    file.reset();
+    written.fill(7);
+    EXPECT_TRUE(same_bits(odd, saved[1].second));
+    const Tensor again = *map_safetensors(path).find("big");
+    EXPECT_TRUE(same_bits(again, big)) << "what is written is not in the file, nor in another mapping";
+    save_safetensors(path, {{"big", zeros({2})}});
+    EXPECT_EQ(map_safetensors(path).find("big")->numel(), 2);
+    EXPECT_TRUE(same_bits(again, big)) << "the file's former content stays";
+    std::filesystem::remove(path);
+    EXPECT_TRUE(same_bits(again, big));
+    EXPECT_EQ(written.to_vector<double>()[0], 7);
+    EXPECT_TRUE(is_mapped());
+  }
+  EXPECT_FALSE(is_mapped()) << "with the last tensor the mapping goes";
+  EXPECT_EQ(cpu_memory().stats().bytes_in_use, in_use);
 }
 
 TEST(Serialize, KeepsMetadata) {
@@ -207,6 +267,8 @@ TEST(Serialize, TypesThatAreNotRead) {
 
 TEST(Serialize, FilesOnDiskAreNamed) {
   expect_error([] { load_safetensors("/nonexistent/x.safetensors"); },
+               "[file] cannot open '/nonexistent/x.safetensors': No such file or directory");
+  expect_error([] { map_safetensors("/nonexistent/x.safetensors"); },
                "[file] cannot open '/nonexistent/x.safetensors': No such file or directory");
   const std::string path = temporary("garbage");
   write_file_atomic(path, "garbage, not tensors");

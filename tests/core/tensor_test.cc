@@ -57,6 +57,16 @@ TEST(Tensor, CopiesShareAndClonesDoNot) {
   EXPECT_EQ(x.detach().storage(), x.storage());
 }
 
+TEST(Tensor, MemoryIsTheBytesOfTheElements) {
+  const Tensor x = counted({3, 2}, i64), rows = view::slice(x, 0, 1, 3);
+  ASSERT_EQ(rows.memory().size(), 4 * sizeof(int64_t));
+  EXPECT_EQ(static_cast<void*>(rows.memory().data()), x.data<int64_t>() + 2);
+  EXPECT_TRUE(zeros({0, 3}, u8).memory().empty());
+  EXPECT_TRUE(std::ranges::equal(rows.memory(), tensor<int64_t>({2, 3, 4, 5}).memory()));
+  expect_error([&] { view::slice(x, 1, 0, 1).memory(); }, "[tensor] the elements of a view of shape [3, 1]");
+  expect_error([] { Tensor().memory(); }, "an undefined tensor was used");
+}
+
 TEST(Tensor, UndefinedUseIsAnError) {
   const Tensor none;
   EXPECT_FALSE(none.defined());
