@@ -173,6 +173,18 @@ struct LeakyReLU : Module {
   double slope;
 };
 
+// x where x > 0, else weight x, with a slope for each channel, x [..., C], or one for all (He et al. 2015). Error,
+// in forward: other channels than these.
+struct PReLU : Module {
+  explicit PReLU(int64_t channels = 1, double slope = 0.25) : weight(full({channels}, slope)) {}
+  Tensor forward(const Tensor& x) override {
+    check(weight.numel() == 1 || x.dim(-1) == weight.numel(), "PReLU", "{} slopes for {}", weight.numel(), x.shape());
+    return prelu(x, weight);
+  }
+  Parameter weight;
+  NORMA_VISIT(weight)
+};
+
 // Along one axis, the last by default; negative ones count from the end. Any shape that has the axis.
 struct Softmax : Module {
   explicit Softmax(int64_t over = -1) : axis(over) {}

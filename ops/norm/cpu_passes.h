@@ -6,8 +6,6 @@
 // is there; larger sets are cut into blocks that do not depend on the number of threads, in two parallel passes.
 #pragma once
 
-#include <numeric>
-
 #include "norma/core/parallel.h"
 #include "norma/ops/norm/cpu_tiles.h"
 

@@ -53,6 +53,14 @@ inline Tensor pixel_shuffle(const Tensor& x, int64_t r) {
   return reshape(permute(reshape(x, {n, h, w, c, r, r}), {0, 1, 4, 2, 5, 3}), {n, h * r, w * r, c});
 }
 
+// Its inverse: x [N, H r, W r, C] -> [N, H, W, C r r].
+inline Tensor pixel_unshuffle(const Tensor& x, int64_t r) {
+  check(x.rank() == 4 && r >= 1 && r <= kMaxStep && x.dim(1) % r == 0 && x.dim(2) % r == 0, "pixel_unshuffle",
+        "{} does not fit shape {}: wants [N, H r, W r, C]", r, x.shape());
+  const int64_t n = x.dim(0), h = x.dim(1) / r, w = x.dim(2) / r, c = x.dim(3);
+  return reshape(permute(reshape(x, {n, h, r, w, r, c}), {0, 1, 3, 5, 2, 4}), {n, h, w, c * r * r});
+}
+
 // y (+)= x with a matrix applied along `axis`, 1 or 2: x and y [N, H, W, C], contiguous, alike but there; added where
 // `add`. The matrix has its terms that are not zero side by side: for each output (f64 [outputs, ...]) the first input,
 // how many there are, and their weights.

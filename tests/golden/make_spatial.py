@@ -128,6 +128,8 @@ def shapes():
                  pads=[[0, 0], pads[:2], pads[2:], [0, 0]], padding_mode=mode)
     for shape, r in [((2, 3, 2, 8), 2), ((1, 2, 3, 9), 3), ((1, 1, 1, 5), 1)]:
         case("spatial", "pixel_shuffle", dict(x=normal(*shape)), lambda x: last(F.pixel_shuffle(planar(x), r)), r=r)
+    for shape, r in [((2, 4, 6, 3), 2), ((1, 3, 6, 2), 3), ((1, 1, 1, 5), 1)]:
+        case("spatial", "pixel_unshuffle", dict(x=normal(*shape)), lambda x: last(F.pixel_unshuffle(planar(x), r)), r=r)
 
 
 if __name__ == "__main__":

@@ -58,6 +58,8 @@ TEST(Layers, WithoutParameters) {
   EXPECT_TRUE(same_bits(Identity()(x), x));
   EXPECT_TRUE(same_bits(ReLU()(x), relu(x)));
   EXPECT_TRUE(same_bits(LeakyReLU(0.3)(x), leaky_relu(x, 0.3)));
+  EXPECT_TRUE(same_bits(PReLU()(x), leaky_relu(x, 0.25)));
+  EXPECT_TRUE(same_bits(PReLU(x.dim(-1), 0.5)(x), leaky_relu(x, 0.5)));
   EXPECT_TRUE(same_bits(GELU()(x), gelu(x)));
   EXPECT_TRUE(same_bits(SiLU()(x), silu(x)));
   EXPECT_TRUE(same_bits(Tanh()(x), tanh(x)));
@@ -197,6 +199,10 @@ TEST(Layers, SettingsMayBeAssignedAndAreChecked) {
   LeakyReLU leaky;
   leaky.slope = NAN;
   expect_error([&] { leaky(x); }, "[LeakyReLU] a slope of nan");
+  PReLU slopes(3);
+  expect_error([&] { slopes(zeros({5, 2})); }, "[PReLU] 3 slopes for [5, 2]");
+  expect_error([&] { slopes(zeros({5, 1})); }, "[PReLU] 3 slopes for [5, 1]");
+  expect_error([] { PReLU none(-1); }, "-1");
   Sequential fused(BatchNorm(2), LeakyReLU(NAN));
   expect_error([&] { fused(x); }, "[LeakyReLU] a slope of nan");
   Conv2d conv(2, 4, 3);

@@ -303,7 +303,7 @@ const std::vector<IntegerCall> kImageCalls = {
     {"pixel_shuffle",
      [](Integers& draw) {
        const Tensor x = leaf({1, draw.mostly(2), 2, draw.mostly(4)});
-       return std::vector{pixel_shuffle(x, draw.mostly(2))};
+       return std::vector{pixel_shuffle(x, draw.mostly(2)), pixel_unshuffle(x, draw.mostly(2))};
      }},
     {"pad with copies",
      [](Integers& draw) {

@@ -44,6 +44,15 @@ TEST(PixelShuffle, AgreesWithPyTorch) {
   });
 }
 
+TEST(PixelUnshuffle, AgreesWithPyTorch) {
+  for_each_case("spatial", "pixel_unshuffle", [](const GoldenCase& c) {
+    const Tensor x = c.leaf("x");
+    const int64_t r = c.attrs["r"];
+    check_case(c, [&] { return pixel_unshuffle(x, r); }, {{"x", x}});
+    EXPECT_TRUE(same_bits(pixel_shuffle(pixel_unshuffle(x, r), r), x));
+  });
+}
+
 const InterpolateOptions kModes[] = {
     {}, {.mode = Interpolation::bilinear}, {.mode = Interpolation::bilinear, .align_corners = true}};
 
@@ -63,6 +72,7 @@ TEST(Interpolate, GradientsMatchFiniteDifferences) {
     EXPECT_TRUE(result) << result.message;
   }
   EXPECT_TRUE(gradcheck([](const auto& in) { return pixel_shuffle(in[0], 2); }, {random({2, 2, 3, 8})}));
+  EXPECT_TRUE(gradcheck([](const auto& in) { return pixel_unshuffle(in[0], 2); }, {random({2, 4, 6, 3})}));
 }
 
 // The rule in exact integers, and sizes by a scale.
@@ -94,6 +104,7 @@ TEST(Interpolate, IsWhatOneExpects) {
   EXPECT_TRUE(close(adaptive_avg_pool2d(x, {3, 2}), avg_pool2d(x, {.kernel = {1, 2}})));
   EXPECT_TRUE(close(reshape(adaptive_avg_pool2d(x, 1), {2, 5}), global_avg_pool(x)));
   EXPECT_EQ(pixel_shuffle(zeros({1, 1, 1, 9}, u8), 3).shape(), (Shape{1, 3, 3, 1}));
+  EXPECT_EQ(pixel_unshuffle(zeros({1, 3, 3, 1}, u8), 3).shape(), (Shape{1, 1, 1, 9}));
 }
 
 // A pixel whose weight is 0 is not read, nor does its gradient see what arrives.
@@ -158,6 +169,10 @@ TEST(Interpolate, RejectsBadInput) {
   for (int64_t r : {int64_t{0}, int64_t{-2}, int64_t{2}, INT64_MAX})
     expect_error([&] { pixel_shuffle(x, r); }, fmt::format("[pixel_shuffle] {} does not fit shape [2, 3, 1, 1]", r));
   expect_error([] { pixel_shuffle(zeros({4}), 2); }, "wants [N, H, W, C r r]");
+  for (int64_t r : {int64_t{0}, int64_t{-1}, int64_t{2}, int64_t{3}, INT64_MAX})
+    expect_error([&] { pixel_unshuffle(x, r); },
+                 fmt::format("[pixel_unshuffle] {} does not fit shape [2, 3, 1, 1]: wants [N, H r, W r, C]", r));
+  expect_error([] { pixel_unshuffle(zeros({4}), 2); }, "[pixel_unshuffle] 2 does not fit shape [4]");
 }
 
 }  // namespace
