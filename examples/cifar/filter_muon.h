@@ -15,7 +15,7 @@ struct FilterMuonOptions {
 // For filters p [O, KH, KW, I], taken as a matrix [O, KH KW I]:
 //   v = momentum v + g;  u = g + momentum v;  p = p sqrt(O) / |p| - lr orthogonalized(u)
 // So filters are of one length all through the training, and lr alone says how far a step turns them. (Jordan,
-// airbench's airbench94_muon.py, 2024, https://github.com/KellerJordan/cifar10-airbench.) Other than in nn::Muon, three
+// airbench's version with Muon, 2024, https://github.com/KellerJordan/cifar10-airbench.) Other than in nn::Muon, three
 // iterations orthogonalize, not five, there is no weight decay, and nothing else is trained.
 class FilterMuon final : public norma::nn::Optimizer {
  public:

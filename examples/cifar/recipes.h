@@ -36,17 +36,17 @@ inline const std::map<std::string, Recipe>& recipes() {
                                     {"--flip", "alternating"},
                                     {"--views", "6"},
                                     {"--eval-every", "1000"}};
-  // The same with narrower groups and a little longer: airbench/lib_airbench93.py, ibidem.
+  // The same with narrower groups and a little longer, also from there.
   static const Recipe airbench93 = [] {
     Recipe recipe = airbench94;
     recipe[0].second = "airbench93";
     recipe[1].second = "11";
     return recipe;
   }();
-  // airbench94_muon.py, ibidem: Muon for the filters. There the Linear has other units: it begins with a deviation of 1
-  // in place of 1/28, and the logits are divided by 256 in place of 9. In units of here, its rate of 0.67 for a sum
-  // over 2,000 pictures is 0.67 * 2000 * (9 / 256)^2 = 1.656 for a mean, and that of the biases, 0.053 * 2000, 64 times
-  // this; the weight decay is 2e-6 * 2000 / 1.656.
+  // The version with Muon for the filters, also from there. In it the Linear has other units: it begins with a
+  // deviation of 1 in place of 1/28, and the logits are divided by 256 in place of 9. In units of here, its rate of
+  // 0.67 for a sum over 2,000 pictures is 0.67 * 2000 * (9 / 256)^2 = 1.656 for a mean, and that of the biases, 0.053 *
+  // 2000, 64 times this; the weight decay is 2e-6 * 2000 / 1.656.
   static const Recipe fast = {{"--model", "airbench94"},
                               {"--epochs", "8"},
                               {"--batch", "2000"},

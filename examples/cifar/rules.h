@@ -82,7 +82,8 @@ class Rules {
     if (stem.empty()) return;
     const int64_t end = std::min(
         steps, static_cast<int64_t>(std::ceil(std::min(o.stem_epochs * static_cast<double>(steps_of_epoch), 1e15))));
-    // A linear schedule ends where the stem's training does, as in airbench94_muon; any other is the schedule of all.
+    // A linear schedule ends where the stem's training does, as in airbench's version with Muon; any other is the
+    // schedule of all.
     rules_.push_back({"stem", sgd(stem, {{"*", group(o.stem_lr)}}),
                       make_schedule(o.schedule, o.lr, o.schedule == "linear" ? end : steps), end});
   }
