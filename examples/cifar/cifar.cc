@@ -1,14 +1,19 @@
-// Trains residual networks or VGG-11 on CIFAR-10 or CIFAR-100 (binary version), with any norm of the family.
+// Trains residual networks, VGG-11 or airbench's network on CIFAR-10 or CIFAR-100 (binary version), with any norm of
+// the family.
 //
 //   cifar                                       ResNet-20, 30 epochs; scripts/get_data cifar10 fetches the data
 //   cifar --model resnet56 --norm gn:8          another depth, another norm (--help lists them)
 //   cifar --resume run --plot run.svg           keeps a checkpoint, also on Ctrl-C, and goes on from it; draws curves
 //   cifar --ema 0.995 --tta                     tests the average of the weights, on mirror images too
+//   cifar --recipe airbench94                   all options as of one who found them; --batch 512, say, overrides one
 //   mpirun -n 4 cifar --norm sync:2             four replicas, one a process; batch norm over two of them each
 #include <norma/norma.h>
 
 #include "examples/cifar/augment.h"
+#include "examples/cifar/lookahead.h"
 #include "examples/cifar/models.h"
+#include "examples/cifar/recipes.h"
+#include "examples/cifar/rules.h"
 #include "examples/common/evaluation.h"
 #include "examples/common/find_data.h"
 #include "examples/common/norm_options.h"
@@ -27,10 +32,11 @@ struct Options {
   TrainingOptions training{.epochs = 30, .batch = 128, .lr = 0.2};
   DataOptions data;
   NormOptions norms;
-  std::string model = "resnet20", schedule = "onecycle", flip = "random", padding = "reflect";
-  int64_t crop = 4, cutout = 0, precise = 10'000;
-  double momentum = 0.9, weight_decay = 5e-4, smoothing = 0.05, ema = 0;
-  bool tta = false;
+  RuleOptions rules;
+  std::string recipe, model = "resnet20", flip = "random", padding = "reflect";
+  int64_t crop = 4, cutout = 0, precise = 10'000, lookahead = 0, views = 1, ghost = 0;
+  double smoothing = 0.05, ema = 0;
+  bool drop_last = false;
 };
 
 // What random_crop, flips and cutout make of the pictures, on the loader's thread.
@@ -44,13 +50,21 @@ std::vector<Transform> augmentation(const Options& options, bool mirrors) {
   return transforms;
 }
 
-// The learning rate of each of so many steps.
-std::function<double(int64_t step)> make_schedule(const Options& options, int64_t steps) {
-  const double lr = options.training.lr;
-  if (options.schedule == "onecycle") return nn::OneCycleLR{.max_lr = lr, .steps = steps, .up = 0.2};
-  if (options.schedule == "cosine") return nn::CosineLR{.lr = lr, .steps = steps};
-  // As He et al. (2016): a tenth of it from one half on, a hundredth from three quarters on.
-  return [=](int64_t step) { return lr * (4 * step >= 3 * steps ? 0.01 : 2 * step >= steps ? 0.1 : 1); };
+// What a result depends on, besides what TrainingOptions and NormOptions know of.
+std::map<std::string, std::string> fingerprint(const Options& options) {
+  const RuleOptions& o = options.rules;
+  return {{"model", options.model},
+          {"schedule", o.schedule},
+          {"augmentation",
+           fmt::format("crop {} {}, flip {}, cutout {}", options.crop, options.padding, options.flip, options.cutout)},
+          {"drop_last", fmt::format("{}", options.drop_last)},
+          {"optimizer", o.optimizer == "sgd" ? "sgd" : fmt::format("muon {}, {}", o.muon_lr, o.muon_momentum)},
+          {"momentum", fmt::format("{}{}", o.momentum, o.nesterov ? "" : ", not Nesterov's")},
+          {"weight_decay", fmt::format("{} of {}", o.weight_decay, o.decay)},
+          {"bias_lr", fmt::format("{}, stem {} for {} epochs", o.bias_lr, o.stem_lr, o.stem_epochs)},
+          {"label_smoothing", fmt::format("{}", options.smoothing)},
+          {"lookahead", fmt::format("{}", options.lookahead)},
+          {"ema", fmt::format("{}", options.ema)}};
 }
 
 // What each worker does.
@@ -60,6 +74,7 @@ int train_and_test(const Options& options, const Data& data, const ChannelStats&
   const Shape image = data.train.images.shape().without(0);
   DataLoader train(data.train, {.batch = training.batch,
                                 .shuffle = true,
+                                .drop_last = options.drop_last,
                                 .seed = training.seed,
                                 .device = device,
                                 .transforms = augmentation(options, data.mirrors),
@@ -80,14 +95,16 @@ int train_and_test(const Options& options, const Data& data, const ChannelStats&
     return net;
   };
   const std::unique_ptr<nn::Module> model = build();
+  if (auto* net = dynamic_cast<Airbench*>(model.get()))
+    net->whiten.weight = whitening_filters(data.train.images, stats).to(device);
   if (!training.load.empty() && me.first()) nn::load(*model, training.load);
   nn::broadcast(me, *model);
-  nn::SGD optimizer(*model, {.lr = training.lr,
-                             .momentum = options.momentum,
-                             .nesterov = options.momentum > 0,
-                             .weight_decay = options.weight_decay,
-                             .groups = {{nn::is_norm_or_bias, {.weight_decay = 0}}}});
-  const auto schedule = make_schedule(options, training.epochs * train.batches());
+  const int64_t steps = training.steps(train.batches());
+  RuleOptions rule_options = options.rules;
+  rule_options.lr = training.lr;
+  Rules rules(*model, rule_options, steps, train.batches());
+  std::optional<Lookahead> lookahead;
+  if (options.lookahead > 0) lookahead.emplace(*model, options.lookahead, steps);
   const std::unique_ptr<nn::Module> averaged = options.ema > 0 ? build() : nullptr;
   std::optional<nn::WeightAverage> average;
   if (averaged) average.emplace(*model, *averaged, nn::WeightAverageOptions{.decay = options.ema});
@@ -99,29 +116,22 @@ int train_and_test(const Options& options, const Data& data, const ChannelStats&
   }
 
   // Training
-  nn::TrainingRun state{*model, optimizer, {}, training.fingerprint(data.train), &me};
-  if (average) state.models = {{"model", *model}, {"average", *average}};
+  nn::TrainingRun state{*model, rules.optimizers(), {}, training.fingerprint(data.train), &me};
+  if (average || lookahead) state.models = {{"model", *model}};
+  if (average) state.models.emplace_back("average", *average);
+  if (lookahead) state.models.emplace_back("lookahead", *lookahead);
   state.fingerprint.merge(options.norms.fingerprint());
-  state.fingerprint.merge(std::map<std::string, std::string>{
-      {"model", options.model},
-      {"schedule", options.schedule},
-      {"augmentation",
-       fmt::format("crop {} {}, flip {}, cutout {}", options.crop, options.padding, options.flip, options.cutout)},
-      {"momentum", fmt::format("{}", options.momentum)},
-      {"weight_decay", fmt::format("{}", options.weight_decay)},
-      {"label_smoothing", fmt::format("{}", options.smoothing)},
-      {"ema", fmt::format("{}", options.ema)}});
+  state.fingerprint.merge(fingerprint(options));
   Trainer trainer(training, "cifar", state, train);
   const auto step = [&](const Batch& batch, int64_t number) -> StepResult {
-    optimizer.set_lr(schedule(number));
-    optimizer.zero_grad();
+    rules.begin(number);
     Tape tape;
     const Tensor logits = (*model)(batch.images);
     const Tensor loss = cross_entropy(logits, batch.labels, {.label_smoothing = options.smoothing});
     tape.backward(loss * batch.weight);
-    nn::average_gradients(me, optimizer);
-    optimizer.step();
+    rules.end(me, number);
     nn::average_populations(me, *model);
+    if (lookahead) lookahead->update(number + 1);
     if (average) average->update();
     return {loss, logits};
   };
@@ -131,7 +141,7 @@ int train_and_test(const Options& options, const Data& data, const ChannelStats&
   const auto evaluate_model = [&]() -> Metrics {
     options.norms.estimate(*model, plain);
     if (average && has_population) nn::precise_bn(*averaged, plain, {.samples = options.precise});
-    result = evaluate(tested, test, device, options.tta);
+    result = evaluate(tested, test, device, options.views);
     return {{"test_accuracy", result.table.accuracy()}, {"test_loss", result.loss}};
   };
   if (const int signal = trainer.run(step, evaluate_model)) return 128 + signal;
@@ -141,10 +151,15 @@ int train_and_test(const Options& options, const Data& data, const ChannelStats&
   if (data.test.classes() <= 20) fmt::print("\n{}", result.table.str());
   fmt::print("\ntest accuracy {:.4f} (loss {:.4f}) after {} epoch{} in {}\n", result.table.accuracy(), result.loss,
              training.epochs, training.epochs == 1 ? "" : "s", duration(trainer.seconds()));
+  if (options.views > 1) fmt::print("by one view {:.4f}, by {} as above\n", result.single_accuracy, options.views);
   if (!training.save.empty()) nn::save(tested, training.save);
-  trainer.write_json(
-      data.train.name, options.model,
-      {{"norm", options.norms.norm}, {"batch", training.batch}, {"ema", options.ema}, {"tta", options.tta}});
+  trainer.write_json(data.train.name, options.model,
+                     {{"norm", options.norms.norm},
+                      {"batch", training.batch},
+                      {"ema", options.ema},
+                      {"recipe", options.recipe},
+                      {"views", options.views},
+                      {"single_view_accuracy", result.single_accuracy}});
   return 0;
 }
 
@@ -155,21 +170,46 @@ int run(Options& options, int argc, char** argv) {
   return status_of_workers(workers, [&](nn::Worker& me) { return train_and_test(options, data, stats, me); });
 }
 
+// The options of the optimizers.
+void add_rules(CLI::App& app, RuleOptions& o) {
+  app.add_option("--schedule", o.schedule,
+                 "of the learning rate: onecycle, cosine, step (as He et al.), triangle (as airbench94), linear")
+      ->check(CLI::IsMember({"onecycle", "cosine", "step", "triangle", "linear"}));
+  app.add_option("--momentum", o.momentum, "of SGD")->check(CLI::Range(0.0, 0.9999));
+  app.add_option("--nesterov", o.nesterov, "whether SGD's momentum is Nesterov's");
+  app.add_option("--weight-decay", o.weight_decay, "of what --decay says")->check(at_least(0));
+  app.add_option("--decay", o.decay, "what decays: weights (not norms and biases), all")
+      ->check(CLI::IsMember({"weights", "all"}));
+  app.add_option("--bias-lr", o.bias_lr,
+                 "learning rate of norms and biases, as a multiple of --lr; their decay in a "
+                 "step stays the same")
+      ->check(at_least(0));
+  app.add_option("--optimizer", o.optimizer, "sgd, or muon: Muon for filters, SGD for the rest")
+      ->check(CLI::IsMember({"sgd", "muon"}));
+  app.add_option("--muon-lr", o.muon_lr, "learning rate of Muon")->check(at_least(0));
+  app.add_option("--muon-momentum", o.muon_momentum, "of Muon")->check(CLI::Range(0.0, 0.9999));
+  app.add_option("--stem-lr", o.stem_lr, "airbench: as --bias-lr, of the stem's bias")->check(at_least(0));
+  app.add_option("--stem-epochs", o.stem_epochs, "airbench: epochs for which the stem's bias is trained")
+      ->check(at_least(0));
+}
+
 }  // namespace
 }  // namespace examples
 
 int main(int argc, char** argv) {
   examples::Options options;
+  bool two_views = false;
   CLI::App app("Trains a network on CIFAR-10 or CIFAR-100.");
   app.option_defaults()->always_capture_default()->take_last();
-  app.add_option("--model", options.model, "resnet20, 32, 44, 56 or 110; resnet18; vgg11")
+  app.add_option("--recipe", options.recipe,
+                 "begin with the options of: " + CLI::detail::join(examples::recipe_names(), ", "))
+      ->check(CLI::IsMember(examples::recipe_names()));
+  app.add_option("--model", options.model, "resnet20, 32, 44, 56 or 110; resnet18; vgg11; airbench93 or 94")
       ->check(CLI::IsMember(examples::kModels));
   options.data.add_to(app);
   options.training.add_to(app);
-  app.add_option("--schedule", options.schedule, "of the learning rate: onecycle, cosine, or step (as He et al.)")
-      ->check(CLI::IsMember({"onecycle", "cosine", "step"}));
-  app.add_option("--momentum", options.momentum, "of SGD, after Nesterov")->check(CLI::Range(0.0, 0.9999));
-  app.add_option("--weight-decay", options.weight_decay, "not of norms and biases")->check(examples::at_least(0));
+  app.add_flag("--drop-last", options.drop_last, "leave out an epoch's last batch if it is smaller than the others");
+  examples::add_rules(app, options.rules);
   app.add_option("--label-smoothing", options.smoothing, "share of the target spread over all classes")
       ->check(CLI::Range(0.0, 1.0));
   app.add_option("--crop", options.crop, "shift pictures by up to so many pixels")->check(CLI::Range(0, 32));
@@ -182,7 +222,23 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(0.0, 0.999999));
   app.add_option("--precise", options.precise, "pictures from which the average's populations are estimated")
       ->check(examples::at_least(1));
-  app.add_flag("--tta", options.tta, "test by the mean of what is said to a picture and to its mirror image");
+  app.add_option("--lookahead", options.lookahead, "steps between two of Lookahead's; 0: none")
+      ->check(examples::at_least(0));
+  CLI::Option* views = app.add_option("--views", options.views,
+                                      "test by the mean of what is said to a picture (1) and to its mirror "
+                                      "image (2), and to both shifted (6)")
+                           ->check(CLI::IsMember({1, 2, 6}));
+  CLI::Option* tta = app.add_flag("--tta", two_views, "the same as --views 2")->excludes(views);
   options.norms.add_to(app);
-  return examples::run_program(app, argc, argv, [&] { return examples::run(options, argc, argv); });
+  CLI::Option* ghost = app.add_option("--ghost", options.ghost, "the same as --norm bn:K")
+                           ->check(examples::at_least(1))
+                           ->excludes(app.get_option("--norm"));
+  return examples::run_program(app, argc, argv, [&] {
+    if (tta->count() > 0) examples::set_unless_given(app, "--views", "2");
+    if (ghost->count() > 0) examples::set_unless_given(app, "--norm", fmt::format("bn:{}", options.ghost));
+    if (!options.recipe.empty())
+      for (const auto& [option, value] : examples::recipes().at(options.recipe))
+        examples::set_unless_given(app, option, value);
+    return examples::run(options, argc, argv);
+  });
 }

@@ -1,9 +1,10 @@
-// The networks that cifar trains: the residual ones of common/resnet.h, ResNet-18 with a stem for small pictures, and
-// VGG-11; each with any norm, and by name.
+// The networks that cifar trains: the residual ones of common/resnet.h, ResNet-18 with a stem for small pictures,
+// VGG-11, and airbench's; each with any norm, and by name.
 #pragma once
 
 #include <memory>
 
+#include "examples/cifar/airbench.h"
 #include "examples/common/norm_options.h"
 #include "examples/common/resnet.h"
 
@@ -51,10 +52,11 @@ struct Vgg11 : norma::nn::Module {
   }
 };
 
-inline const std::vector<std::string> kModels = {"resnet20",  "resnet32", "resnet44", "resnet56",
-                                                 "resnet110", "resnet18", "vgg11"};
+inline const std::vector<std::string> kModels = {"resnet20", "resnet32", "resnet44",   "resnet56",  "resnet110",
+                                                 "resnet18", "vgg11",    "airbench93", "airbench94"};
 
-// One of kModels. Weights of convolutions are drawn as for ReLU (He et al. 2015).
+// One of kModels. Weights of convolutions are drawn as for ReLU (He et al. 2015), other than airbench's, which has its
+// own; the filters of its stem are still to be set (whitening_filters).
 inline std::unique_ptr<norma::nn::Module> make_model(const std::string& name, int64_t classes, int64_t colours,
                                                      const NormChoice& choice) {
   const MakeNorm make_norm = [&](int64_t channels, const norma::Activation& activation) {
@@ -63,14 +65,19 @@ inline std::unique_ptr<norma::nn::Module> make_model(const std::string& name, in
     return norm;
   };
   std::unique_ptr<norma::nn::Module> model;
-  if (name == "vgg11") model = std::make_unique<Vgg11>(classes, make_norm, colours);
+  using Widths = std::array<int64_t, 3>;
+  if (name == "airbench93") model = std::make_unique<Airbench>(Widths{64, 128, 128}, classes, choice.layer, colours);
+  else if (name == "airbench94")
+    model = std::make_unique<Airbench>(Widths{64, 256, 256}, classes, choice.layer, colours);
+  else if (name == "vgg11") model = std::make_unique<Vgg11>(classes, make_norm, colours);
   else if (name == "resnet18") model = std::make_unique<ResNet18>(classes, make_norm, colours);
   else model = std::make_unique<ResNet>(std::stoll(name.substr(6)), classes, make_norm, colours);
-  model->for_each([&](const std::string&, norma::nn::Module& module) {
+  const bool draws = dynamic_cast<Airbench*>(model.get()) == nullptr;
+  model->for_each([&](const std::string& path, norma::nn::Module& module) {
     auto* conv = dynamic_cast<norma::nn::Conv2d*>(&module);
     if (!conv) return;
-    norma::nn::init::kaiming_normal(conv->weight);
-    conv->standardized = choice.standardized;
+    if (draws) norma::nn::init::kaiming_normal(conv->weight);
+    conv->standardized = choice.standardized && path != "whiten";
   });
   return model;
 }

@@ -45,7 +45,7 @@ int threads_of_process() {
 }  // namespace
 
 void TrainingOptions::add_to(CLI::App& app) {
-  app.add_option("--epochs", epochs)->check(at_least(0));
+  app.add_option("--epochs", epochs, "9.5: the last one is left after half of it")->check(at_least(0));
   app.add_option("--batch", batch, "pictures in a batch")->check(at_least(1));
   app.add_option("--lr", lr, "learning rate, the largest of the schedule")->check(at_least(0));
   app.add_option("--seed", seed, "of the weights, the order, the augmentation");
@@ -82,6 +82,14 @@ nn::Workers TrainingOptions::start(int argc, char** argv) {
   return joined;
 }
 
+int64_t TrainingOptions::steps(int64_t batches) const {  // less a rounding error: 1.1 * 10 is more than 11
+  return static_cast<int64_t>(std::ceil(std::min(epochs * static_cast<double>(batches), 1e15) * (1 - 1e-12)));
+}
+
+Json TrainingOptions::epochs_json() const {
+  return epochs == std::floor(epochs) && epochs < 1e15 ? Json(static_cast<int64_t>(epochs)) : Json(epochs);
+}
+
 std::string TrainingOptions::place() const {
   std::string text = fmt::format("{} with {} threads", Device::parse(device), threads);
   if (processes > 1) text += fmt::format(" in each of {} processes", processes);
@@ -91,7 +99,7 @@ std::string TrainingOptions::place() const {
 std::map<std::string, std::string> TrainingOptions::fingerprint(const data::ImageDataset& train) const {
   std::map<std::string, std::string> result = {{"data", train.name},
                                                {"pictures", std::to_string(train.size())},
-                                               {"epochs", std::to_string(epochs)},
+                                               {"epochs", fmt::format("{}", epochs)},
                                                {"batch", std::to_string(batch)},
                                                {"lr", fmt::format("{}", lr)},
                                                {"seed", std::to_string(seed)},
@@ -199,20 +207,24 @@ Metrics Trainer::evaluate(const std::function<Metrics()>& how) {
 int Trainer::run(const std::function<StepResult(const data::Batch&, int64_t)>& step,
                  const std::function<Metrics()>& evaluate) {
   const Interrupt interrupt;
-  while (progress_.epoch < options_.epochs) {
+  const int64_t steps = options_.steps(train_.batches());
+  const int64_t last = (steps + train_.batches() - 1) / train_.batches();  // epoch, from 1
+  while (progress_.epoch < last) {
     const int64_t epoch = progress_.epoch + 1, size = train_.dataset().size();
     const std::string label = fmt::format("epoch {}/{}", epoch, options_.epochs);
     const Clock::time_point start = Clock::now();
     const double seconds_before = seconds_, epoch_before = epoch_seconds_;
     ProgressBar bar(label, size);
     for (const data::Batch& batch : train_) {
+      if (progress_.step == steps) break;
       const StepResult result = step(batch, progress_.step);
       progress_.batch = train_.position().batch;
       const int64_t seen = std::min(progress_.batch * train_.options().batch, size);
       const double elapsed = std::chrono::duration<double>(Clock::now() - start).count();
       seconds_ = seconds_before + elapsed;
       epoch_seconds_ = epoch_before + elapsed;
-      if (++progress_.step % options_.log_every == 0 || progress_.batch == train_.batches()) {
+      const bool ends = ++progress_.step == steps || progress_.batch == train_.batches();
+      if (ends || progress_.step % options_.log_every == 0) {
         const double loss = meter_.look(me_, result, batch.labels);
         const double speed = static_cast<double>(seen) / epoch_seconds_;
         if (me_.first()) bar.update(seen, fmt::format("{}  {:.0f} images/s", words(meter_.means()), speed));
@@ -225,7 +237,7 @@ int Trainer::run(const std::function<StepResult(const data::Batch&, int64_t)>& s
           events_->scalar("step/loss", progress_.step, loss);
           events_->scalar("step/lr", progress_.step, run_.optimizers[0].second.get().lr());
           events_->scalar("step/images_per_second", progress_.step, speed);
-          if (progress_.batch == train_.batches()) show(batch, result);
+          if (ends) show(batch, result);
         }
       }
       const int signal = signal_of_workers(me_, interrupt);
@@ -234,9 +246,10 @@ int Trainer::run(const std::function<StepResult(const data::Batch&, int64_t)>& s
       return stop(signal);
     }
 
-    const double speed = static_cast<double>(size) / epoch_seconds_;
+    const int64_t served = std::min(progress_.batch * train_.options().batch, size);
+    const double speed = static_cast<double>(served) / epoch_seconds_;
     Metrics metrics = meter_.means();
-    if (epoch % options_.eval_every == 0 || epoch == options_.epochs) {
+    if (epoch % options_.eval_every == 0 || epoch == last) {
       result_ = this->evaluate(evaluate);
       metrics.insert(metrics.end(), result_.begin(), result_.end());
     }
@@ -258,7 +271,7 @@ int Trainer::run(const std::function<StepResult(const data::Batch&, int64_t)>& s
     progress_.batch = 0;
     meter_ = {};
     epoch_seconds_ = 0;
-    const int signal = epoch < options_.epochs ? signal_of_workers(me_, interrupt) : 0;
+    const int signal = epoch < last ? signal_of_workers(me_, interrupt) : 0;
     if (signal != 0) return stop(signal);
     if (options_.resume.empty()) continue;
     try {
@@ -320,8 +333,10 @@ void Trainer::draw() const {
 
 void Trainer::write_json(const std::string& dataset, const std::string& model, const Json& more) const {
   if (!me_.first() || options_.json.empty()) return;
-  const double images = static_cast<double>(progress_.epoch * train_.dataset().size());
-  Json result = {{"program", program_}, {"dataset", dataset}, {"model", model}, {"epochs", options_.epochs}};
+  const int64_t batch = train_.options().batch, batches = train_.batches();
+  const int64_t epoch = std::min(batches * batch, train_.dataset().size());  // pictures in one
+  const double images = static_cast<double>(progress_.step / batches * epoch + progress_.step % batches * batch);
+  Json result = {{"program", program_}, {"dataset", dataset}, {"model", model}, {"epochs", options_.epochs_json()}};
   for (const auto& [name, value] : result_) result[name] = value;
   result["train_seconds"] = seconds_;
   result["images_per_second"] = seconds_ > 0 ? images / seconds_ : 0;

@@ -19,7 +19,8 @@ namespace examples {
 
 struct TrainingOptions {
   std::string device = "cpu", save{}, load{}, resume{}, log{}, json{}, plot{}, tensorboard{};
-  int64_t epochs = 5, batch = 128, log_every = 20, eval_every = 1;
+  double epochs = 5;  // 9.9: of the tenth, nine tenths
+  int64_t batch = 128, log_every = 20, eval_every = 1;
   int threads = 0, workers = 0, processes = 1;
   double lr = 0.1, exchange_timeout = 60;
   uint64_t seed = 1;
@@ -28,7 +29,9 @@ struct TrainingOptions {
   // Joins the other processes, if mpirun has started several, and sets threads and seed. Then `threads` (of this
   // process), `workers` and `processes` say how many there are.
   norma::nn::Workers start(int argc, char** argv);
-  std::string place() const;  // "cpu with 2 threads": where it trains, for the user
+  int64_t steps(int64_t batches) const;        // in all, where an epoch has so many batches
+  nlohmann::ordered_json epochs_json() const;  // as a whole number where it is one
+  std::string place() const;                   // "cpu with 2 threads": where it trains, for the user
   // What the result depends on; a program adds its own (see nn::TrainingRun).
   std::map<std::string, std::string> fingerprint(const norma::data::ImageDataset& train) const;
 };

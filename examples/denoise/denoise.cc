@@ -148,7 +148,7 @@ int train(UNet& model, const std::string& name, const TrainingOptions& training,
                                  .seed = training.seed,
                                  .normalize = unit_range(data.train),
                                  .worker = me});
-  const nn::CosineLR schedule{.lr = training.lr, .steps = training.epochs * loader.batches()};
+  const nn::CosineLR schedule{.lr = training.lr, .steps = training.steps(loader.batches())};
 
   NormOptions norms = options.norms;
   norms.norm = trial.norm;
@@ -290,12 +290,12 @@ int train_and_test(const Options& options, const Data& data, nn::Worker& me) {
                           options.command, data.train.size(), data.train.name, held_out, parameters, training.threads,
                           duration(seconds), report.markdown()));
   if (!training.json.empty()) {
-    const double images = static_cast<double>(networks * training.epochs * data.train.size());
+    const double images = training.epochs * static_cast<double>(networks * data.train.size());
     nlohmann::ordered_json json = {{"program", "denoise"},
                                    {"dataset", data.train.name},
                                    {"model", "unet"},
                                    {"parameters", parameters},
-                                   {"epochs", training.epochs},
+                                   {"epochs", training.epochs_json()},
                                    {"batch", training.batch},
                                    {"lr", training.lr},
                                    {"train_seconds", seconds},

@@ -68,7 +68,7 @@ int train_and_test(const Options& options, const Data& data, const ChannelStats&
   nn::broadcast(me, model);
   nn::AdamW optimizer(
       model, {.lr = training.lr, .weight_decay = 0.01, .groups = {{nn::is_norm_or_bias, {.weight_decay = 0}}}});
-  const nn::OneCycleLR schedule{.max_lr = training.lr, .steps = training.epochs * train.batches(), .up = 0.2};
+  const nn::OneCycleLR schedule{.max_lr = training.lr, .steps = training.steps(train.batches()), .up = 0.2};
   if (me.first()) {
     fmt::print("data   {}: {} + {} pictures {}\n", data.origin, data.train.size(), data.test.size(), image);
     fmt::print("model  small CNN, norm {}, {} parameters, on {}\n", options.norms.norm, count_parameters(model),

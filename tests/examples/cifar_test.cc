@@ -94,7 +94,7 @@ TEST(Evaluation, FlipsAverageAPictureAndItsMirrorImage) {
   const data::ImageDataset set{"two", images, tensor<int64_t>({0, 1}), {"a", "b"}};
   data::DataLoader loader(set, {.batch = 2, .normalize = data::ChannelStats{{0.2}, {1.0 / 255}}});  // pixel - 51
   const auto loss = [](double a, double b) { return (std::log1p(std::exp(-a)) + std::log1p(std::exp(b))) / 2; };
-  const Evaluation plain = evaluate(model, loader, cpu_device), both = evaluate(model, loader, cpu_device, true);
+  const Evaluation plain = evaluate(model, loader, cpu_device), both = evaluate(model, loader, cpu_device, 2);
   EXPECT_NEAR(plain.loss, loss(-41, 149), 1e-4);
   EXPECT_NEAR(both.loss, loss(-21, 49), 1e-4);
   EXPECT_EQ(plain.table.accuracy(), 0);
@@ -130,9 +130,10 @@ TEST_F(CifarProgram, LearnsAndWritesItsResult) {
   const auto result = nlohmann::ordered_json::parse(Program::text_of(file("result.json")));
   std::vector<std::string> keys;
   for (const auto& [key, value] : result.items()) keys.push_back(key);
-  EXPECT_EQ(keys, (std::vector<std::string>{"program", "dataset", "model", "epochs", "test_accuracy", "test_loss",
-                                            "train_seconds", "images_per_second", "peak_memory_bytes", "device",
-                                            "threads", "seed", "norm", "batch", "ema", "tta"}));
+  EXPECT_EQ(keys,
+            (std::vector<std::string>{"program", "dataset", "model", "epochs", "test_accuracy", "test_loss",
+                                      "train_seconds", "images_per_second", "peak_memory_bytes", "device", "threads",
+                                      "seed", "norm", "batch", "ema", "recipe", "views", "single_view_accuracy"}));
   EXPECT_EQ(result["program"], "cifar");
   EXPECT_EQ(result["model"], "resnet20");
   EXPECT_GT(result["test_accuracy"], 0.3);  // brightness tells the classes apart
