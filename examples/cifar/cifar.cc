@@ -129,7 +129,7 @@ int train_and_test(const Options& options, const Data& data, const ChannelStats&
     const Tensor logits = (*model)(batch.images);
     const Tensor loss = cross_entropy(logits, batch.labels, {.label_smoothing = options.smoothing});
     tape.backward(loss * batch.weight);
-    rules.end(me, number);
+    rules.end(number, &me);
     nn::average_populations(me, *model);
     if (lookahead) lookahead->update(number + 1);
     if (average) average->update();
@@ -170,29 +170,6 @@ int run(Options& options, int argc, char** argv) {
   return status_of_workers(workers, [&](nn::Worker& me) { return train_and_test(options, data, stats, me); });
 }
 
-// The options of the optimizers.
-void add_rules(CLI::App& app, RuleOptions& o) {
-  app.add_option("--schedule", o.schedule,
-                 "of the learning rate: onecycle, cosine, step (as He et al.), triangle (as airbench94), linear")
-      ->check(CLI::IsMember({"onecycle", "cosine", "step", "triangle", "linear"}));
-  app.add_option("--momentum", o.momentum, "of SGD")->check(CLI::Range(0.0, 0.9999));
-  app.add_option("--nesterov", o.nesterov, "whether SGD's momentum is Nesterov's");
-  app.add_option("--weight-decay", o.weight_decay, "of what --decay says")->check(at_least(0));
-  app.add_option("--decay", o.decay, "what decays: weights (not norms and biases), all")
-      ->check(CLI::IsMember({"weights", "all"}));
-  app.add_option("--bias-lr", o.bias_lr,
-                 "learning rate of norms and biases, as a multiple of --lr; their decay in a "
-                 "step stays the same")
-      ->check(at_least(0));
-  app.add_option("--optimizer", o.optimizer, "sgd, or muon: Muon for filters, SGD for the rest")
-      ->check(CLI::IsMember({"sgd", "muon"}));
-  app.add_option("--muon-lr", o.muon_lr, "learning rate of Muon")->check(at_least(0));
-  app.add_option("--muon-momentum", o.muon_momentum, "of Muon")->check(CLI::Range(0.0, 0.9999));
-  app.add_option("--stem-lr", o.stem_lr, "airbench: as --bias-lr, of the stem's bias")->check(at_least(0));
-  app.add_option("--stem-epochs", o.stem_epochs, "airbench: epochs for which the stem's bias is trained")
-      ->check(at_least(0));
-}
-
 }  // namespace
 }  // namespace examples
 
@@ -209,7 +186,7 @@ int main(int argc, char** argv) {
   options.data.add_to(app);
   options.training.add_to(app);
   app.add_flag("--drop-last", options.drop_last, "leave out an epoch's last batch if it is smaller than the others");
-  examples::add_rules(app, options.rules);
+  options.rules.add_to(app);
   app.add_option("--label-smoothing", options.smoothing, "share of the target spread over all classes")
       ->check(CLI::Range(0.0, 1.0));
   app.add_option("--crop", options.crop, "shift pictures by up to so many pixels")->check(CLI::Range(0, 32));

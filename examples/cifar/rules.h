@@ -3,7 +3,10 @@
 
 #include <norma/norma.h>
 
+#include <CLI/CLI.hpp>
+
 #include "examples/cifar/filter_muon.h"
+#include "examples/common/program.h"
 
 namespace examples {
 
@@ -18,6 +21,27 @@ struct RuleOptions {
   // lr weight_decay, is of all the same.
   double bias_lr = 1, stem_lr = 1;
   double stem_epochs = 3;  // for which the bias of airbench's stem is trained; its filters never are
+
+  void add_to(CLI::App& app) {  // all but --lr, which other trainers have, too
+    app.add_option("--schedule", schedule,
+                   "of the learning rate: onecycle, cosine, step (as He et al.), triangle (as airbench94), linear")
+        ->check(CLI::IsMember({"onecycle", "cosine", "step", "triangle", "linear"}));
+    app.add_option("--momentum", momentum, "of SGD")->check(CLI::Range(0.0, 0.9999));
+    app.add_option("--nesterov", nesterov, "whether SGD's momentum is Nesterov's");
+    app.add_option("--weight-decay", weight_decay, "of what --decay says")->check(at_least(0));
+    app.add_option("--decay", decay, "what decays: weights (not norms and biases), all")
+        ->check(CLI::IsMember({"weights", "all"}));
+    app.add_option("--bias-lr", bias_lr,
+                   "learning rate of norms and biases, as a multiple of --lr; their decay in a step stays the same")
+        ->check(at_least(0));
+    app.add_option("--optimizer", optimizer, "sgd, or muon: Muon for filters, SGD for the rest")
+        ->check(CLI::IsMember({"sgd", "muon"}));
+    app.add_option("--muon-lr", muon_lr, "learning rate of Muon")->check(at_least(0));
+    app.add_option("--muon-momentum", muon_momentum, "of Muon")->check(CLI::Range(0.0, 0.9999));
+    app.add_option("--stem-lr", stem_lr, "airbench: as --bias-lr, of the stem's bias")->check(at_least(0));
+    app.add_option("--stem-epochs", stem_epochs, "airbench: epochs for which the stem's bias is trained")
+        ->check(at_least(0));
+  }
 };
 
 // The learning rate of each of so many steps, lr at most.
@@ -104,11 +128,11 @@ class Rules {
         for (auto [_, p] : rule.optimizer->parameters().named) p.set_requires_grad(false);
     }
   }
-  // Behind the backward pass.
-  void end(norma::nn::Worker& me, int64_t step) {
+  // Behind the backward pass. Of several workers, each names itself.
+  void end(int64_t step, norma::nn::Worker* me = nullptr) {
     for (const Rule& rule : rules_) {
       if (step >= rule.steps) continue;
-      norma::nn::average_gradients(me, *rule.optimizer);
+      if (me) norma::nn::average_gradients(*me, *rule.optimizer);
       rule.optimizer->step();
     }
   }
