@@ -82,7 +82,7 @@ nn::Workers TrainingOptions::start(int argc, char** argv) {
   return joined;
 }
 
-int64_t TrainingOptions::steps(int64_t batches) const {  // less a rounding error: 1.1 * 10 is more than 11
+int64_t TrainingOptions::steps(int64_t batches) const {  // less a rounding error: 1.1 * 50 is more than 55
   return static_cast<int64_t>(std::ceil(std::min(epochs * static_cast<double>(batches), 1e15) * (1 - 1e-12)));
 }
 
