@@ -3,6 +3,7 @@
 //
 //   train_step --model resnet20                  ResNet-20 of He et al. 2016, pictures [32, 32, 3]
 //   train_step --model mnist_cnn --infer         the network of examples/mnist, pictures [28, 28, 1]
+//   train_step --model fast --batch 2000         the network of examples/cifar, and what is in a step of that recipe
 #include <fmt/format.h>
 #include <stdlib.h>
 
@@ -13,6 +14,10 @@
 #include <numeric>
 
 #include "bench/noise.h"
+#include "examples/cifar/lookahead.h"
+#include "examples/cifar/models.h"
+#include "examples/cifar/recipes.h"
+#include "examples/cifar/rules.h"
 #include "examples/common/program.h"
 #include "examples/common/resnet.h"
 #include "examples/mnist/model.h"
@@ -41,6 +46,40 @@ struct Options {
   bool infer = false, profile = false;
 };
 
+// What a step of a recipe of examples/cifar is made of.
+struct RecipeOptions {
+  examples::RuleOptions rules;
+  double epochs = 0, smoothing = 0;
+  int64_t batch = 1, lookahead = 0;
+  std::string model, population;
+
+  explicit RecipeOptions(const std::string& name) {
+    CLI::App app;
+    rules.add_to(app);
+    app.add_option("--model", model);
+    app.add_option("--population", population);
+    app.add_option("--epochs", epochs);
+    app.add_option("--batch", batch);
+    app.add_option("--lr", rules.lr);
+    app.add_option("--label-smoothing", smoothing);
+    app.add_option("--lookahead", lookahead);
+    for (const auto& [option, value] : examples::recipes().at(name))
+      if (app.get_option_no_throw(option)) examples::set_unless_given(app, option, value);
+  }
+  std::unique_ptr<nn::Module> make_model(int64_t colours) const {
+    check(population.starts_with("ema:"), "train_step", "'{}' is no average over time", population);
+    const nn::Estimator estimator = nn::Estimator::ema(std::stod(population.substr(4)));
+    return examples::make_model(model, kClasses, colours, {.layer = [=](int64_t channels) {
+                                  nn::Norm norm = nn::BatchNorm(channels);
+                                  norm.estimator = estimator;
+                                  return norm;
+                                }});
+  }
+  // Of CIFAR-10's 50,000 pictures, in the recipe's own batches: the schedules are as in a whole training.
+  int64_t steps_of_epoch() const { return 50'000 / batch; }
+  int64_t steps() const { return static_cast<int64_t>(std::ceil(epochs * static_cast<double>(steps_of_epoch()))); }
+};
+
 // Where the time of `steps` went, by op, from what their tapes noted: in ms a step.
 void print_profile(const Tape::Profile& profile, double steps, double whole_ms) {
   std::vector<std::pair<std::string, Tape::ProfileRow>> rows(profile.begin(), profile.end());
@@ -66,8 +105,13 @@ int run(const Options& options, Clock::time_point start) {
   manual_seed(1);
   const bool small = options.model == "mnist_cnn";
   const Shape image = small ? Shape{28, 28, 1} : Shape{32, 32, 3};
+  const bool plain = small || options.model == "resnet20";  // SGD with momentum; else as a recipe says
+  std::optional<RecipeOptions> recipe;
   std::unique_ptr<nn::Module> model;
-  if (small) {
+  if (!plain) {
+    recipe.emplace(options.model);
+    model = recipe->make_model(image[2]);
+  } else if (small) {
     auto cnn = std::make_unique<examples::SmallCnn>(image, kClasses);
     cnn->drop.eval();  // no dropout: its random numbers are not those of another framework
     model = std::move(cnn);
@@ -82,6 +126,22 @@ int run(const Options& options, Clock::time_point start) {
   model->to(device);
   if (options.infer) model->eval();
   nn::SGD optimizer(*model, {.lr = 0.01, .momentum = 0.9});
+  std::optional<examples::Rules> rules;
+  std::optional<examples::Lookahead> lookahead;
+  if (recipe) {
+    rules.emplace(*model, recipe->rules, recipe->steps(), recipe->steps_of_epoch());
+    if (recipe->lookahead > 0) lookahead.emplace(*model, recipe->lookahead, recipe->steps());
+  }
+  const auto begin_step = [&](int64_t step) {
+    if (rules) rules->begin(step);
+    else optimizer.zero_grad();
+  };
+  const auto end_step = [&](int64_t step) {
+    if (rules) rules->end(step);
+    else optimizer.step();
+    if (lookahead) lookahead->update(step + 1);
+  };
+  const CrossEntropyOptions losses_of = {.label_smoothing = recipe ? recipe->smoothing : 0};
   std::vector<Batch> batches;
   for (int64_t b = 0; b < kBatches; ++b) {
     const Batch host = draw(b, image, options.batch);
@@ -98,13 +158,13 @@ int run(const Options& options, Clock::time_point start) {
     Tensor loss, logits;
     if (options.infer) {
       logits = (*model)(batch.images);
-      if (step < 3) loss = cross_entropy(logits, batch.labels);
+      if (step < 3) loss = cross_entropy(logits, batch.labels, losses_of);
     } else {
-      optimizer.zero_grad();
+      begin_step(step);
       Tape tape;
-      loss = cross_entropy((*model)(batch.images), batch.labels);
+      loss = cross_entropy((*model)(batch.images), batch.labels, losses_of);
       tape.backward(loss);
-      optimizer.step();
+      end_step(step);
       if (options.profile && step >= kWarmup)
         for (const auto& [op, row] : tape.profile()) profile[op] += row;
     }
@@ -158,7 +218,8 @@ int main(int argc, char** argv) {
   Options options;
   CLI::App app("Times whole training steps, or inference.");
   app.option_defaults()->always_capture_default();
-  app.add_option("--model", options.model)->check(CLI::IsMember({"resnet20", "mnist_cnn"}));
+  app.add_option("--model", options.model, "airbench94 and fast: the recipes of examples/cifar")
+      ->check(CLI::IsMember({"resnet20", "mnist_cnn", "airbench94", "fast"}));
   app.add_option("--device", options.device, "cpu, cuda, cuda:1, ...");
   app.add_option("--batch", options.batch)->check(examples::at_least(1));
   app.add_option("--threads", options.threads, "0: all cores")->check(CLI::Range(0, 1024));

@@ -5,11 +5,13 @@ train_step --save-weights writes them) and the same data.
 Every way is tried, eager and compiled, from images in channels_last and in plain NCHW memory, each in a process of its own,
 and the fastest is the result; --only takes one of them, such as "compiled,channels_last". --device cuda times ten steps as one, as
 train_step does there, in f32 without TF32. "folded" is for inference:
-compiled, with the constants known, which folds batch norm into the convolutions.
+compiled, with the constants known, which folds batch norm into the convolutions. airbench94 and fast are the recipes of
+bench/peers/airbench_torch.py, with all that is in their steps; the others train by SGD with momentum.
 """
 import argparse
 import json
 import logging
+import math
 import subprocess
 import sys
 import tempfile
@@ -24,6 +26,8 @@ import safetensors.torch
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+import airbench_torch
 
 torch._logging.set_logs(all=logging.ERROR)  # not that this machine has no GPU
 
@@ -101,11 +105,16 @@ def measure(args, way):
 
     small = args.model == "mnist_cnn"
     image = (28, 28, 1) if small else (32, 32, 3)
-    model = SmallCnn() if small else ResNet(20)
+    recipe = airbench_torch.RECIPES.get(args.model)
+    model = SmallCnn() if small else airbench_torch.Airbench() if recipe else ResNet(20)
     if args.weights:
         model.load_state_dict(safetensors.torch.load_file(args.weights))
     model = model.to(args.device, memory_format=order).train(not args.infer)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, fused=True)
+    if recipe:
+        of_epoch = 50_000 // recipe["batch"]  # the schedules are as in a whole training
+        training = airbench_torch.Training(model, args.model, math.ceil(recipe["epochs"] * of_epoch), of_epoch)
+    else:
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, fused=True)
     batches = [[x.to(args.device) for x in draw(b, image, args.batch, order)] for b in range(BATCHES)]
 
     net = model
@@ -118,18 +127,21 @@ def measure(args, way):
         if args.infer:
             with torch.no_grad():
                 return net(images)
+        if recipe:
+            return training.step(net, images, labels)
         optimizer.zero_grad(set_to_none=True)
         loss = F.cross_entropy(net(images), labels)
         loss.backward()
         optimizer.step()
         return loss
 
+    smoothing = airbench_torch.SMOOTHING if recipe else 0
     losses, seconds = [], []
     for i in range(WARMUP):
         images, labels = batches[i % BATCHES]
         out = step(images, labels)
         if i < 3:
-            losses.append((F.cross_entropy(out, labels) if args.infer else out).item())
+            losses.append((F.cross_entropy(out, labels, label_smoothing=smoothing) if args.infer else out).item())
     together = 10 if args.device != "cpu" else 1
     for first in range(WARMUP, args.steps + WARMUP, together):
         def some():
@@ -148,7 +160,7 @@ def measure(args, way):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", choices=["resnet20", "mnist_cnn"], default="resnet20")
+    parser.add_argument("--model", choices=["resnet20", "mnist_cnn", *airbench_torch.RECIPES], default="resnet20")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--steps", type=int, default=50, help="to be timed")
