@@ -5,7 +5,8 @@
 //   cifar --model resnet56 --norm gn:8          another depth, another norm (--help lists them)
 //   cifar --resume run --plot run.svg           keeps a checkpoint, also on Ctrl-C, and goes on from it; draws curves
 //   cifar --ema 0.995 --tta                     tests the average of the weights, on mirror images too
-//   cifar --recipe airbench94                   all options as of one who found them; --batch 512, say, overrides one
+//   cifar --recipe fast                         all options as of one who found them (docs/fast_cifar.md); any other
+//                                               that is given, as --batch 512, holds
 //   mpirun -n 4 cifar --norm sync:2             four replicas, one a process; batch norm over two of them each
 #include <norma/norma.h>
 
@@ -179,7 +180,8 @@ int main(int argc, char** argv) {
   CLI::App app("Trains a network on CIFAR-10 or CIFAR-100.");
   app.option_defaults()->always_capture_default()->take_last();
   app.add_option("--recipe", options.recipe,
-                 "begin with the options of: " + CLI::detail::join(examples::recipe_names(), ", "))
+                 "begin with the options of: " + CLI::detail::join(examples::recipe_names(), ", ") +
+                     "; what else is given holds, before or behind it")
       ->check(CLI::IsMember(examples::recipe_names()));
   app.add_option("--model", options.model, "resnet20, 32, 44, 56 or 110; resnet18; vgg11; airbench93 or 94")
       ->check(CLI::IsMember(examples::kModels));
