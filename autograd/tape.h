@@ -145,7 +145,7 @@ class Tape {
   std::vector<Event> events_;                                          // if options_.trace
 };
 
-// No op of this thread is recorded while it lives.
+// No op of this thread is recorded while it lives. For local variables: of several, the last ends first.
 struct NoGrad : private Scoped<bool> {
   NoGrad();
 };

@@ -13,7 +13,8 @@
 
 namespace norma {
 
-// While it lives, a variable has another value; then its former one again.
+// While it lives, a variable has another value; then its former one again. Several of one variable end in the reverse
+// order of their beginnings, as local variables do.
 template <class T>
 struct Scoped {
   Scoped(T& place, T value) : variable(place), before(std::exchange(place, value)) {}
