@@ -27,17 +27,22 @@ NORMA_INLINE inline void add_products(Vec (&sum)[R][K], X x, Y y) {
   for_tile(sum, [&](Vec& s, int r, int k) NORMA_INLINE { s += x(r) * factor[k]; });
 }
 
-// Calls f.operator()<K>(first) for groups of K <= kMaxVectors of the vectors [begin, end), as even as can be.
+// Calls f.operator()<N>() with N = n, which is 1 to most.
+template <int most, class F>
+void with_constant(int64_t n, F&& f) {
+  if constexpr (most > 1)
+    if (n < most) return with_constant<most - 1>(n, f);
+  f.template operator()<most>();
+}
+
+// Calls f.operator()<K>(first) for groups of K <= most of the vectors [begin, end), as even as can be.
+template <int most = kMaxVectors>
 NORMA_INLINE inline void for_groups(int64_t begin, int64_t end, auto&& f) {
-  const int64_t count = end - begin, groups = (count + kMaxVectors - 1) / kMaxVectors;
+  const int64_t count = end - begin, groups = (count + most - 1) / most;
   for (int64_t group = 0; group < groups; ++group) {
     const int64_t first = begin + count * group / groups;
-    switch (begin + count * (group + 1) / groups - first) {
-      case 1: f.template operator()<1>(first); break;
-      case 2: f.template operator()<2>(first); break;
-      case 3: f.template operator()<3>(first); break;
-      default: f.template operator()<kMaxVectors>(first);
-    }
+    with_constant<most>(begin + count * (group + 1) / groups - first,
+                        [&]<int K>() { f.template operator()<K>(first); });
   }
 }
 

@@ -8,14 +8,6 @@ namespace {
 // R of a register tile of weights: their gradients are summed over the strip.
 constexpr int weight_rows(int k) { return kRegisters == 32 ? (k == 1 ? 16 : 24 / k) : 12 / k; }
 
-// Calls f.operator()<R>() with R = rows <= most.
-template <int most, class F>
-void with_rows(int64_t rows, F&& f) {
-  if constexpr (most > 1)
-    if (rows < most) return with_rows<most - 1>(rows, f);
-  f.template operator()<most>();
-}
-
 struct DenseTile {
   static constexpr bool kOneGroup = false;
 
@@ -53,8 +45,8 @@ struct DenseTile {
     for (int64_t block = 0; block < blocks; ++block) {
       fetch(block, blocks);
       const int64_t first = length * block / blocks;
-      with_rows<weight_rows(K)>(length * (block + 1) / blocks - first,
-                                [&]<int R>() { add_gradient<R, K>(run, first, dw + first * K * kLanes); });
+      with_constant<weight_rows(K)>(length * (block + 1) / blocks - first,
+                                    [&]<int R>() { add_gradient<R, K>(run, first, dw + first * K * kLanes); });
     }
   }
 

@@ -100,9 +100,10 @@ struct StripConvolution {
   }
 
   // Writes K vectors of output channels, from vector `group` on, of `count` pixels. Where `fetches`, prefetches what
-  // the next register tile reads that no window before it has.
+  // the next register tile reads that no window before it has. Inlined for several K, its registers are spilled.
   template <int K>
-  void multiply(const Strip& strip, float* const* to, int64_t count, int64_t group, bool fetches) const {
+  [[gnu::noinline]] void multiply(const Strip& strip, float* const* to, int64_t count, int64_t group,
+                                  bool fetches) const {
     constexpr int R = Tile::rows(K);
     const int64_t channel = group * kLanes, n = out.size.c - channel;
     // The runs that windows above have not seen, and how much of one no window to the left has.
