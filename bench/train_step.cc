@@ -2,6 +2,7 @@
 // forward pass in evaluation mode. bench/peers/torch_step.py does the same in PyTorch, from the same weights and data.
 //
 //   train_step --model resnet20                  ResNet-20 of He et al. 2016, pictures [32, 32, 3]
+//   train_step --model resnet18                  ResNet-18 of examples/cifar, of the same pictures
 //   train_step --model mnist_cnn --infer         the network of examples/mnist, pictures [28, 28, 1]
 //   train_step --model fast --batch 2000         the network of examples/cifar, and what is in a step of that recipe
 #include <fmt/format.h>
@@ -13,14 +14,12 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "bench/networks.h"
 #include "bench/noise.h"
 #include "examples/cifar/lookahead.h"
-#include "examples/cifar/models.h"
 #include "examples/cifar/recipes.h"
 #include "examples/cifar/rules.h"
 #include "examples/common/program.h"
-#include "examples/common/resnet.h"
-#include "examples/mnist/model.h"
 
 namespace {
 
@@ -103,22 +102,13 @@ int run(const Options& options, Clock::time_point start) {
   const int64_t baseline = memory("VmRSS");
 
   manual_seed(1);
-  const bool small = options.model == "mnist_cnn";
-  const Shape image = small ? Shape{28, 28, 1} : Shape{32, 32, 3};
-  const bool plain = small || options.model == "resnet20";  // SGD with momentum; else as a recipe says
+  const Shape image = bench::image_of(options.model);
+  const bool plain =
+      std::ranges::count(bench::kNetworks, options.model) > 0;  // SGD with momentum; else as a recipe says
   std::optional<RecipeOptions> recipe;
-  std::unique_ptr<nn::Module> model;
-  if (!plain) {
-    recipe.emplace(options.model);
-    model = recipe->make_model(image[2]);
-  } else if (small) {
-    auto cnn = std::make_unique<examples::SmallCnn>(image, kClasses);
-    cnn->drop.eval();  // no dropout: its random numbers are not those of another framework
-    model = std::move(cnn);
-  } else {
-    model = std::make_unique<examples::ResNet>(20, kClasses);
-  }
-  const nn::StateOptions layout = {.layout = nn::Layout::torch, .input = image};
+  if (!plain) recipe.emplace(options.model);
+  const std::unique_ptr<nn::Module> model = plain ? bench::make_network(options.model) : recipe->make_model(image[2]);
+  const nn::StateOptions layout = bench::torch_layout(image);
   if (!options.weights.empty()) nn::load(*model, options.weights, layout);
   if (!options.save_weights.empty()) nn::save(*model, options.save_weights, layout);
   const Device device = Device::parse(options.device);
@@ -219,7 +209,7 @@ int main(int argc, char** argv) {
   CLI::App app("Times whole training steps, or inference.");
   app.option_defaults()->always_capture_default();
   app.add_option("--model", options.model, "airbench94 and fast: the recipes of examples/cifar")
-      ->check(CLI::IsMember({"resnet20", "mnist_cnn", "airbench94", "fast"}));
+      ->check(CLI::IsMember({"resnet20", "resnet18", "mnist_cnn", "airbench94", "fast"}));
   app.add_option("--device", options.device, "cpu, cuda, cuda:1, ...");
   app.add_option("--batch", options.batch)->check(examples::at_least(1));
   app.add_option("--threads", options.threads, "0: all cores")->check(CLI::Range(0, 1024));

@@ -52,13 +52,12 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    def __init__(self, depth):
+    def __init__(self, widths, blocks_each):
         super().__init__()
-        self.conv, self.norm = nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16)
-        n, widths = (depth - 2) // 6, [16] + [c for c in (16, 32, 64) for _ in range((depth - 2) // 6)]
-        assert len(widths) == 3 * n + 1
-        self.blocks = nn.Sequential(*(Block(a, b, 2 if a < b else 1) for a, b in zip(widths, widths[1:])))
-        self.fc = nn.Linear(64, CLASSES)
+        self.conv, self.norm = nn.Conv2d(3, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0])
+        inputs = [widths[0]] + [c for c in widths for _ in range(blocks_each)]
+        self.blocks = nn.Sequential(*(Block(a, b, 2 if a < b else 1) for a, b in zip(inputs, inputs[1:])))
+        self.fc = nn.Linear(widths[-1], CLASSES)
 
     def forward(self, x):
         y = self.blocks(F.relu(self.norm(self.conv(x)), inplace=True))
@@ -76,6 +75,15 @@ class SmallCnn(nn.Module):
         y = F.max_pool2d(F.relu(self.norm1(self.conv1(x)), inplace=True), 2)
         y = F.max_pool2d(F.relu(self.norm2(self.conv2(y)), inplace=True), 2)
         return self.fc2(F.relu(self.fc1(y.flatten(1)), inplace=True))
+
+
+NETWORKS = {"resnet20": lambda: ResNet([16, 32, 64], 3), "resnet18": lambda: ResNet([64, 128, 256, 512], 2), "mnist_cnn": SmallCnn,
+            **dict.fromkeys(airbench_torch.RECIPES, airbench_torch.Airbench)}
+
+
+def make_network(name):
+    """-> the network, [H, W, C] of its pictures"""
+    return NETWORKS[name](), (28, 28, 1) if name == "mnist_cnn" else (32, 32, 3)
 
 
 # ---- the data, as train_step draws them ---------------------------------------------------------------------------------
@@ -103,10 +111,8 @@ def measure(args, way):
     open("/proc/self/clear_refs", "w").write("5")  # the peak starts anew
     baseline = peer.memory("VmRSS")
 
-    small = args.model == "mnist_cnn"
-    image = (28, 28, 1) if small else (32, 32, 3)
     recipe = airbench_torch.RECIPES.get(args.model)
-    model = SmallCnn() if small else airbench_torch.Airbench() if recipe else ResNet(20)
+    model, image = make_network(args.model)
     if args.weights:
         model.load_state_dict(safetensors.torch.load_file(args.weights))
     model = model.to(args.device, memory_format=order).train(not args.infer)
@@ -123,14 +129,18 @@ def measure(args, way):
         torch._inductor.config.freezing = mode == "folded"
         net = torch.compile(model, dynamic=False)
 
+    def forward(images):
+        with torch.autocast(torch.device(args.device).type, torch.bfloat16, enabled=args.bf16):
+            return net(images).float()
+
     def step(images, labels):
         if args.infer:
             with torch.no_grad():
-                return net(images)
+                return forward(images)
         if recipe:
-            return training.step(net, images, labels)
+            return training.step(forward, images, labels)
         optimizer.zero_grad(set_to_none=True)
-        loss = F.cross_entropy(net(images), labels)
+        loss = F.cross_entropy(forward(images), labels)
         loss.backward()
         optimizer.step()
         return loss
@@ -160,12 +170,13 @@ def measure(args, way):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", choices=["resnet20", "mnist_cnn", *airbench_torch.RECIPES], default="resnet20")
+    parser.add_argument("--model", choices=list(NETWORKS), default="resnet20")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--steps", type=int, default=50, help="to be timed")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--infer", action="store_true", help="the forward pass in evaluation mode")
+    parser.add_argument("--bf16", action="store_true", help="under torch.autocast in bfloat16")
     parser.add_argument("--weights", metavar="FILE")
     parser.add_argument("--only", metavar="WAY")
     parser.add_argument("--plain-allocator", action="store_true", help="glibc's allocator as it comes")
@@ -177,9 +188,9 @@ def main():
     if args.only:
         results = [measure(args, args.only)]
         r = results[0]
-        print(f"{args.model} {'inference' if args.infer else 'training'}, batch {args.batch}, {args.threads} threads, "
-              f"{r['way']}: median {1e3 * r['median_seconds']:.2f} ms (p10 {1e3 * r['p10_seconds']:.2f}, "
-              f"p90 {1e3 * r['p90_seconds']:.2f}), {r['images_per_second']:.0f} images/s, peak memory "
+        what = f"{'inference' if args.infer else 'training'}{' in bf16' if args.bf16 else ''}"
+        print(f"{args.model} {what}, batch {args.batch}, {args.threads} threads, {r['way']}: median {1e3 * r['median_seconds']:.2f} ms "
+              f"(p10 {1e3 * r['p10_seconds']:.2f}, p90 {1e3 * r['p90_seconds']:.2f}), {r['images_per_second']:.0f} images/s, peak memory "
               f"{1e-6 * r['peak_memory_bytes']:.0f} MB above the imports, losses {' '.join(f'{x:.6f}' for x in r['losses'])}",
               flush=True)
     else:
@@ -190,8 +201,8 @@ def main():
                 subprocess.run([sys.executable, *sys.argv, "--only", way, "--json", file.name], check=True)
                 results += json.load(open(file.name))["tried"]
     best = min(results, key=lambda r: r["median_seconds"])
-    peer.write_json(args.json, dict(model=args.model, infer=args.infer, batch=args.batch, threads=args.threads, steps=args.steps,
-                                    torch=torch.__version__, cpu=peer.cpu_name(), **best, tried=results))
+    peer.write_json(args.json, dict(model=args.model, infer=args.infer, bf16=args.bf16, batch=args.batch, threads=args.threads,
+                                    steps=args.steps, torch=torch.__version__, cpu=peer.cpu_name(), **best, tried=results))
 
 
 if __name__ == "__main__":
