@@ -45,9 +45,9 @@ struct StripConvolution {
   const int64_t area_strips = (area + kStrip - 1) / kStrip;
   const int64_t strips = area_strips * (out.pools() ? windows.n : 1);
   const int64_t bundle = out.pools() ? area_strips : 1;
-  const int64_t parts = parts_of<Tile>(strips, (k + kMaxVectors - 1) / kMaxVectors);  // of the output channels
-  const Scratch packed{depth * k * kLanes};  // [group][depth][vector of the group][lane]
-  const Scratch padded_bias{k * kLanes};     // [vector][lane]
+  const int64_t parts = parts_of<Tile>(strips, (k + 1) / 2);  // of the output channels: two vectors or more
+  const Scratch packed{depth * k * kLanes};                   // [group][depth][vector of the group][lane]
+  const Scratch padded_bias{k * kLanes};                      // [vector][lane]
 
   void run(const Filters& w, const float* bias) const {
     std::fill_n(static_cast<float*>(padded_bias), k * kLanes, 0.F);

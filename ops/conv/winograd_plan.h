@@ -72,10 +72,10 @@ struct WinogradPlan {
 
   // In parallel, calls f(c, k, offset, step) for blocks of kLanes x kLanes weights of the vectors `of` of k, in groups
   // that end where parts do: the first lies at `offset` from U's beginning for those vectors, and a row further on at
-  // `step` from there.
+  // `step` from there. One thread does it where one does all products: to fetch U from another core takes longer.
   template <int most, class G>
   void for_weights(Range of, G&& f) const {
-    parallel_each(c, 1, [&](int64_t b) {
+    parallel_each(c, blocks * parts == 1 ? c : 1, [&](int64_t b) {
       for (int64_t i = 0; i < parts; ++i)
         for_groups<most>(std::max(of.begin, part(i).begin), std::min(of.end, part(i).end), [&]<int K>(int64_t group) {
           for (int v = 0; v < K; ++v)
