@@ -139,6 +139,16 @@ at docs/page.md 6 'In `ops/made_up.h`, `view::made_up`, `made_up()`.'
 at README.md 1 'In `ops/made_up.h`.' "there is no ops/made_up.h"
 at README.md 1 'In `made_up()`.' "there is no function made_up()"
 
+# What the examples of the course define is there for all of the course, and for nothing else.
+page=$'```cpp file=01_xor.cc\nint first_step();\n```'
+at docs/course/01_page.md 4 "$page"$'\nSee 01_xor.cc, first_step() and the first_step.'
+at docs/course/01_page.md 4 "$page"$'\nSee 02_xor.cc.' "there is no 02_xor.cc"
+mkdir -p "$work.good/docs/course" && echo "$page" >"$work.good/docs/course/01_page.md"
+at docs/course/02_page.md 1 'See 01_xor.cc, first_step() and the first_step.'
+at docs/course/check.h 1 '// See 01_xor.cc, first_step() and the first_step.'
+at docs/page.md 6 'See 01_xor.cc.' "there is no 01_xor.cc"
+at docs/page.md 6 'See first_step().' "there is no function first_step()"
+
 at CHANGELOG.md 1 'Was core/none.h, Tensor::size.'
 at CHANGELOG.md 1 '[it](core/none.h)' "the link leads nowhere: there is no core/none.h"
 at build/core.h 1 '// core/none.h'
