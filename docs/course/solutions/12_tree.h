@@ -1,0 +1,38 @@
+// Solution of exercise 12_tree.
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <vector>
+
+// The tree over the workers begin, ..., end - 1: its left part has the largest power of two of them that leaves
+// something for the right part. Of five workers: ((0 + 1) + (2 + 3)) + 4.
+inline int middle(int begin, int end) {
+  int half = 1;
+  while (2 * half < end - begin) half *= 2;
+  return begin + half;
+}
+
+// The sum along that tree of all workers' values.
+inline double tree_sum(const std::vector<double>& values, int begin, int end) {
+  if (end - begin == 1) return values[static_cast<size_t>(begin)];
+  const int half = middle(begin, end);
+  return tree_sum(values, begin, half) + tree_sum(values, half, end);
+}
+
+// A part of the tree, the workers begin, ..., end - 1, and what they make together.
+using Sums = std::map<std::pair<int, int>, double>;
+
+// What a process sends that has the workers first, ..., last - 1 of `count`: the sums of the largest parts of the tree
+// whose workers are all its own. They are as few as possible, and with those of the other processes the tree can be
+// added up to the end.
+inline void sums_to_send(const std::vector<double>& values, int first, int last, int begin, int end, Sums& sums) {
+  if (last <= begin || end <= first) return;
+  if (first <= begin && end <= last) {
+    sums[{begin, end}] = tree_sum(values, begin, end);
+    return;
+  }
+  const int half = middle(begin, end);
+  sums_to_send(values, first, last, begin, half, sums);
+  sums_to_send(values, first, last, half, end, sums);
+}
