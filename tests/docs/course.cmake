@@ -54,6 +54,22 @@ foreach(source ${tests})
   set_tests_properties(course.${name}_is_red course.${name}_solved PROPERTIES TIMEOUT 60)
 endforeach()
 
+# The kernels of lesson 11, on the emulated device. Where there is nvcc, the page's program is also compiled for a GPU; it
+# skips itself where there is none.
+get_property(targets DIRECTORY PROPERTY BUILDSYSTEM_TARGETS)
+list(FILTER targets INCLUDE REGEX "^(course|exercise|solution)_11_")
+foreach(target ${targets})
+  target_link_libraries(${target} PRIVATE norma_cuda_emulated)
+endforeach()
+if(NORMA_WITH_CUDA)
+  file(CONFIGURE OUTPUT ${course_code}/11_norm.cu CONTENT "#include \"11_norm.cc\"\n")
+  norma_cuda_kernels(course_11_norm_objects ${course_code}/11_norm.cu)
+  add_executable(course_11_norm_gpu $<TARGET_OBJECTS:course_11_norm_objects>)
+  target_link_libraries(course_11_norm_gpu PRIVATE norma::norma)
+  add_test(NAME course.11_norm_gpu COMMAND course_11_norm_gpu)
+  set_tests_properties(course.11_norm_gpu PROPERTIES LABELS gpu SKIP_RETURN_CODE 77)
+endif()
+
 # The program of lesson 12 in one process and, by mpirun, in several.
 if(TARGET course_12_processes AND NORMA_WITH_MPI AND MPIEXEC_EXECUTABLE)
   target_link_libraries(course_12_processes PRIVATE norma::mpi)

@@ -1,0 +1,28 @@
+// Exercise of lesson 11: layer norm over the features, in which each row is normalized by itself. Fill the gap.
+#pragma once
+
+#include "11_kernels.h"
+
+// y[r, c] = (x[r, c] - mean of row r) / sqrt(variance of row r + eps). Launched with 128 threads a block, and as many
+// blocks as give every row a warp: warp w of the grid (blocks one after the other, four warps each) has row w, if there
+// is one. Lanes are to read and write neighbours; what the lanes of a warp have summed they reduce by shuffles.
+__global__ inline void normalize_rows(Norm norm) {
+  const int64_t warp = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) / 32;
+  const unsigned lane = threadIdx.x % 32;
+  if (warp >= norm.rows) return;  // the whole warp leaves
+  // GAP: here lane 0 does all of the work, and reads one float at a time.
+  if (lane != 0) return;
+  Global<const float> x(norm.x);
+  Global<float> y(norm.y);
+  const int64_t begin = warp * norm.channels, end = begin + norm.channels;
+  const double shift = x.get(begin);
+  double sum = 0, square = 0;
+  for (int64_t i = begin; i < end; ++i) {
+    const double d = x.get(i) - shift;
+    sum += d;
+    square += d * d;
+  }
+  const double n = static_cast<double>(norm.channels), mean = sum / n,
+               rstd = 1 / sqrt(square / n - mean * mean + norm.eps);
+  for (int64_t i = begin; i < end; ++i) y.set(i, static_cast<float>((x.get(i) - shift - mean) * rstd));
+}
