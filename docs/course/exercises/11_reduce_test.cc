@@ -1,5 +1,5 @@
 #include <11_reduce.h>
-#include <norma/norma.h>
+#include <norma/core/random.h>
 
 #include "check.h"
 

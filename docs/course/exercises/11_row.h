@@ -6,7 +6,7 @@
 // y[r, c] = (x[r, c] - mean of row r) / sqrt(variance of row r + eps). Launched with 128 threads a block, and as many
 // blocks as give every row a warp: warp w of the grid (blocks one after the other, four warps each) has row w, if there
 // is one. Lanes are to read and write neighbours; what the lanes of a warp have summed they reduce by shuffles.
-__global__ inline void normalize_rows(Norm norm) {
+__global__ void normalize_rows(Norm norm) {
   const int64_t warp = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) / 32;
   const unsigned lane = threadIdx.x % 32;
   if (warp >= norm.rows) return;  // the whole warp leaves

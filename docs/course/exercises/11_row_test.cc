@@ -1,5 +1,9 @@
 #include <11_row.h>
-#include <norma/norma.h>
+#include <norma/core/random.h>
+#include <norma/ops/elementwise/binary.h>
+#include <norma/ops/elementwise/unary.h>
+#include <norma/ops/norm/norm.h>
+#include <norma/ops/reduce/reduce.h>
 
 #include "check.h"
 
