@@ -1,5 +1,6 @@
 #include <04_adam.h>
-#include <norma/norma.h>
+#include <norma/core/random.h>
+#include <norma/nn/optim/adam.h>
 
 #include "check.h"
 

@@ -1,5 +1,8 @@
 #include <04_gain.h>
-#include <norma/norma.h>
+#include <norma/core/random.h>
+#include <norma/ops/elementwise/binary.h>
+#include <norma/ops/linalg/matmul.h>
+#include <norma/ops/reduce/reduce.h>
 
 #include "check.h"
 

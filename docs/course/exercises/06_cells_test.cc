@@ -1,5 +1,11 @@
 #include <06_cells.h>
-#include <norma/norma.h>
+#include <norma/core/random.h>
+#include <norma/ops/elementwise/binary.h>
+#include <norma/ops/elementwise/unary.h>
+#include <norma/ops/elementwise/where.h>
+#include <norma/ops/norm/norm.h>
+#include <norma/ops/reduce/reduce.h>
+#include <norma/ops/shape/views.h>
 
 #include "06_grouped.h"
 #include "check.h"

@@ -1,5 +1,10 @@
 #include <06_rms_norm.h>
-#include <norma/norma.h>
+#include <norma/autograd/tape.h>
+#include <norma/core/random.h>
+#include <norma/ops/elementwise/binary.h>
+#include <norma/ops/elementwise/unary.h>
+#include <norma/ops/norm/norm.h>
+#include <norma/ops/reduce/reduce.h>
 
 #include "check.h"
 
