@@ -75,7 +75,7 @@ if(TARGET course_12_processes AND NORMA_WITH_MPI AND MPIEXEC_EXECUTABLE)
   target_link_libraries(course_12_processes PRIVATE norma::mpi)
   add_test(NAME course.12_processes_by_mpirun
            COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/course_mpirun.sh ${MPIEXEC_EXECUTABLE} $<TARGET_FILE:course_12_processes>)
-  set_tests_properties(course.12_processes_by_mpirun PROPERTIES TIMEOUT 120 PROCESSORS 2)
+  set_tests_properties(course.12_processes_by_mpirun PROPERTIES TIMEOUT 300 PROCESSORS 2)
 endif()
 
 # The comparison of outputs finds what it should.
