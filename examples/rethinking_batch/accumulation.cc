@@ -2,7 +2,7 @@
 // to 512. While that goes on each layer normalizes by the batch it sees, so the next layer receives what it would not
 // receive in evaluation, and hands its own error on. The ordinary network; two ways of putting the batches' variances
 // together.
-#include "examples/rethinking_batch/result.h"
+#include "examples/rethinking_batch/experiments.h"
 
 namespace examples {
 namespace {

@@ -1,6 +1,6 @@
 // Section 4.1: the normalization batch, from 2 to 1024 samples, at a fixed SGD batch of 1024 (in `chunks`). What noisy
 // statistics do to training, and what the difference of training and evaluation costs. Populations are precise.
-#include "examples/rethinking_batch/result.h"
+#include "examples/rethinking_batch/experiments.h"
 
 namespace examples {
 namespace {

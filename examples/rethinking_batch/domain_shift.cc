@@ -2,7 +2,7 @@
 // once with its population as it is, once with one estimated on other pictures of the same corruption, without their
 // labels (AdaBN). Those come from the training set, so no test picture has a part in the statistics.
 #include "examples/common/corruptions.h"
-#include "examples/rethinking_batch/result.h"
+#include "examples/rethinking_batch/experiments.h"
 
 namespace examples {
 namespace {

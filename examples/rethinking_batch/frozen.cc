@@ -1,7 +1,7 @@
 // Section 4.3: FrozenBN. A run is trained to four fifths of its steps; from there it is finished twice, once as before
 // and once with its norms frozen to precise statistics, so that the network learns what evaluation will do. SGD batch
 // 128, normalization batches of 2 to 32.
-#include "examples/rethinking_batch/result.h"
+#include "examples/rethinking_batch/experiments.h"
 
 namespace examples {
 namespace {

@@ -2,7 +2,7 @@
 // about each sample's label, and the network learns to read them instead of the picture. Here all 16 samples of a
 // normalization batch are of one class (the SGD batch of 128 holds eight of them). Remedies: to normalize by a random
 // division of the SGD batch ("shuffled"), by all of it ("synced"), or by each sample alone (group norm).
-#include "examples/rethinking_batch/result.h"
+#include "examples/rethinking_batch/experiments.h"
 
 namespace examples {
 namespace {

@@ -3,7 +3,7 @@
 // its own: each pixel is a x + b, a and b of the scene. Two networks that see independent samples are compared with it,
 // one whose normalization batch is too small (2), and an ordinary one (128). Evaluation by mini-batches forms them as
 // training did.
-#include "examples/rethinking_batch/result.h"
+#include "examples/rethinking_batch/experiments.h"
 
 namespace examples {
 namespace {

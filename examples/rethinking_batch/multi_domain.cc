@@ -4,7 +4,7 @@
 // choices, of which two use in evaluation what was used in training. All that with shared gamma and beta, and with
 // those of each domain.
 #include "examples/common/corruptions.h"
-#include "examples/rethinking_batch/result.h"
+#include "examples/rethinking_batch/experiments.h"
 
 namespace examples {
 namespace {

@@ -2,7 +2,7 @@
 // a large SGD batch there are few steps, each of them a long one, and the average describes networks that no longer
 // exist. One run a seed; every few steps it is evaluated twice, by the moving average of the training and by precise
 // statistics.
-#include "examples/rethinking_batch/result.h"
+#include "examples/rethinking_batch/experiments.h"
 
 namespace examples {
 namespace {

@@ -1,6 +1,6 @@
 // Section 3.2: how many samples precise statistics need. The ordinary network; its populations are estimated from n
 // samples drawn at random, by batches of 512 or, where there are fewer, of all n. Several draws for each n.
-#include "examples/rethinking_batch/result.h"
+#include "examples/rethinking_batch/experiments.h"
 
 namespace examples {
 namespace {

@@ -2,7 +2,7 @@
 // what: batch norm and batch renorm by 1 and by 2 samples, group, layer and instance norm by parts of one sample, and
 // norms that are frozen from the start to the statistics of the untrained network. Batch norm by 32 samples, for
 // reference.
-#include "examples/rethinking_batch/result.h"
+#include "examples/rethinking_batch/experiments.h"
 
 namespace examples {
 namespace {

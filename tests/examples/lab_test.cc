@@ -1,5 +1,5 @@
 // The laboratory's bench: runs that start and go on alike, and measuring that changes nothing.
-#include "examples/rethinking_batch/lab.h"
+#include "examples/common/lab.h"
 
 #include <gtest/gtest.h>
 

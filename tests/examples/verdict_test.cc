@@ -1,11 +1,11 @@
 // The laboratory's rules, on numbers whose verdict is known, and what becomes of findings on paper.
-#include "examples/rethinking_batch/verdict.h"
+#include "examples/common/verdict.h"
 
 #include <gtest/gtest.h>
 
 #include <cmath>
 
-#include "examples/rethinking_batch/report.h"
+#include "examples/common/report.h"
 #include "tests/examples/program.h"
 
 namespace examples {
@@ -111,7 +111,8 @@ TEST(Finding, IsATableACurveAndAPage) {
   EXPECT_EQ(panel.curves[0].y, (std::vector<double>{2.5, 32.5}));
 
   const TemporaryFolder folder;
-  const Session session{folder.path(), "nothing", [](const std::string& names) { return "command " + names; }};
+  const Study study{.name = "rethinking_batch", .description = "", .title = "A study", .about = "", .experiments = {}};
+  const Session session{study, folder.path(), "nothing", [](const std::string& names) { return "command " + names; }};
   norma::write_file_atomic(folder / "samples.svg", "<svg/>");
   const std::string html = html_report({f}, session);
   EXPECT_NE(html.find("A &lt; B &amp; &quot;C&quot;"), std::string::npos);

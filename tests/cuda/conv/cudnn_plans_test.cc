@@ -70,7 +70,7 @@ Geometries geometries_of_examples() {
     examples::SmallCnn mnist(picture, 10);
     add_convolutions(all, mnist, 128, picture);
     add_convolutions(all, mnist, 96, picture);  // the last batch of 60,000 pictures
-    nn::Sequential laboratory;                  // as examples/rethinking_batch/lab.cc has it
+    nn::Sequential laboratory;                  // as examples/common/lab.cc has it
     int64_t in = picture[2];
     for (const int64_t out : {16, 16, 16, 32, 32, 32}) {
       laboratory.add(nn::Conv2d(in, out, 3, {.stride = in != out ? 2 : 1, .padding = 1}, {.bias = false}));

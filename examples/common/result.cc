@@ -1,4 +1,4 @@
-#include "examples/rethinking_batch/result.h"
+#include "examples/common/result.h"
 
 #include <fmt/ranges.h>
 
@@ -126,15 +126,8 @@ std::string Table::html() const {
   return text + "</table></div>\n";
 }
 
-const std::vector<const Experiment*>& experiments() {
-  static const std::vector<const Experiment*> all = {&kPopulation,    &kSamples,   &kAccumulation, &kBatchSize,
-                                                     &kMinibatchEval, &kFrozen,    &kDomainShift,  &kMultiDomain,
-                                                     &kLeakage,       &kSmallBatch};
-  return all;
-}
-
 std::string Finding::str() const {
-  std::string text = fmt::format("{} ({} of the paper): {}\n\nclaim: {}\n\n", name, section, title, claim);
+  std::string text = fmt::format("{} ({}): {}\n\nclaim: {}\n\n", name, section, title, claim);
   for (const Table& table : result.tables) text += table.str() + "\n";
   for (const Part& part : result.parts)
     text += fmt::format("  {:<12}  {}: {} (to hold: {})\n", examples::text(part.verdict), part.claim, part.str(),

@@ -1,4 +1,4 @@
-#include "examples/rethinking_batch/lab.h"
+#include "examples/common/lab.h"
 
 #include <numeric>
 

@@ -1,4 +1,4 @@
-#include "examples/rethinking_batch/verdict.h"
+#include "examples/common/verdict.h"
 
 #include <fmt/format.h>
 

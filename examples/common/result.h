@@ -3,9 +3,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include "examples/common/lab.h"
 #include "examples/common/plot.h"
-#include "examples/rethinking_batch/lab.h"
-#include "examples/rethinking_batch/verdict.h"
+#include "examples/common/verdict.h"
 
 namespace examples {
 
@@ -41,12 +41,9 @@ struct Result {
 };
 
 struct Experiment {
-  std::string name, section, title, claim;
+  std::string name, section, title, claim;  // section: where the claim is from
   Result (*run)(Lab& lab);
 };
-extern const Experiment kPopulation, kSamples, kAccumulation, kBatchSize, kMinibatchEval, kFrozen, kDomainShift,
-    kMultiDomain, kLeakage, kSmallBatch;
-const std::vector<const Experiment*>& experiments();  // in this order
 
 // A result with what it was measured on. As JSON it is what --json gives, and what a run that is resumed reads.
 struct Finding {

@@ -1,4 +1,4 @@
-#include "examples/rethinking_batch/report.h"
+#include "examples/common/report.h"
 
 #include <filesystem>
 
@@ -55,7 +55,7 @@ std::string figure(const Finding& f, const Session& session) {
 constexpr const char* kHead = R"(<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Rethinking "batch"</title>
+<title>{}</title>
 <style>
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 0 auto; padding: 0 1rem 3rem; color: #222; background: #fff }
 h2 { margin-top: 2.5rem; border-top: 1px solid #ddd; padding-top: 1rem }
@@ -106,8 +106,9 @@ std::string summary(const std::vector<Finding>& findings, const Session& session
 }
 
 // What stands between the marks of a name: from where, to where.
-std::pair<size_t, size_t> place(const std::string& content, const std::string& page, const std::string& name) {
-  const std::string mark = fmt::format("<!-- rethinking_batch {} -->\n", name);
+std::pair<size_t, size_t> place(const std::string& content, const std::string& page, const Study& study,
+                                const std::string& name) {
+  const std::string mark = fmt::format("<!-- {} {} -->\n", study.name, name);
   const size_t begin = content.find(mark), end = content.find("<!-- end -->", begin);
   check(begin != std::string::npos && end != std::string::npos, "--markdown", "'{}' has no lines {}and <!-- end -->",
         page, mark);
@@ -116,20 +117,20 @@ std::pair<size_t, size_t> place(const std::string& content, const std::string& p
 
 }  // namespace
 
-void check_markdown(const std::string& page, const std::vector<const Experiment*>& list) {
+void check_markdown(const std::string& page, const Study& study, const std::vector<const Experiment*>& list) {
   const std::string content = text_of(page);
-  place(content, page, "summary");
-  for (const Experiment* e : list) place(content, page, e->name);
+  place(content, page, study, "summary");
+  for (const Experiment* e : list) place(content, page, study, e->name);
 }
 
 std::string html_report(const std::vector<Finding>& findings, const Session& session) {
   std::string page = kHead;
+  page.replace(page.find("{}"), 2, session.study.title);
   page += fmt::format(
-      "<h1>Rethinking &ldquo;batch&rdquo;</h1>\n<p>Claims of Wu &amp; Johnson, <i>Rethinking \"Batch\" in "
-      "BatchNorm</i> (2021, arXiv:2105.07576), measured again at a small scale, on {}.</p>\n<pre>{}</pre>\n"
+      "<h1>{}</h1>\n<p>{}, on {}.</p>\n<pre>{}</pre>\n"
       "<p>Means and standard deviations over seeds. Runs are paired by seed: what counts is more than twice the "
       "standard deviation of the paired differences.</p>\n",
-      escaped(session.data), escaped(session.command("all")));
+      session.study.title, session.study.about, escaped(session.data), escaped(session.command("all")));
   page += "<div class=\"wide\"><table><tr><th>experiment</th><th></th><th>seconds</th></tr>\n";
   for (const Finding& f : findings)
     page += fmt::format("<tr><td><a href=\"#{}\">{}</a></td><td>{}</td><td>{:.0f}</td></tr>\n", f.name,
@@ -152,10 +153,10 @@ std::string html_report(const std::vector<Finding>& findings, const Session& ses
 void fill_markdown(const std::string& page, const std::vector<Finding>& findings, const Session& session) {
   std::string text_ = text_of(page);
   const auto put = [&](const std::string& name, const std::string& content) {
-    const auto [begin, end] = place(text_, page, name);
+    const auto [begin, end] = place(text_, page, session.study, name);
     text_.replace(begin, end - begin, content);
   };
-  const std::string folder = "pictures/rethinking_batch";
+  const std::string folder = "pictures/" + session.study.name;
   const std::filesystem::path beside = std::filesystem::path(page).parent_path() / folder;
   std::vector<std::pair<std::string, std::string>> pictures;  // path and content
   put("summary", summary(findings, session));
