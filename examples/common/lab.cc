@@ -22,18 +22,17 @@ nn::Sequential network(const Shape& image, int64_t classes, const MakeNorm& norm
   return net;
 }
 
-nn::Sequential seeded_network(const Lab& lab, uint64_t seed, const MakeNorm& norm) {
+nn::Sequential seeded(const Lab& lab, uint64_t seed, const MakeModel& make) {
   manual_seed(seed);
-  nn::Sequential net = network(lab.train.images.shape().without(0), lab.train.classes(), norm);
+  nn::Sequential net = make();
   net.to(lab.device);
   return net;
 }
 
-// f32 [B, H, W, C] and the labels of so many samples, on the lab's device.
-data::Batch gather(const Lab& lab, const ImageDataset& dataset, std::span<const int64_t> indices) {
-  const Tensor samples = tensor(indices, {std::ssize(indices)});
-  return {data::to_float(index_select(dataset.images, 0, samples), lab.scale).to(lab.device),
-          index_select(dataset.labels, 0, samples).to(lab.device), samples};
+std::vector<int64_t> counted(int64_t count) {  // 0, 1, 2, ...
+  std::vector<int64_t> list(static_cast<size_t>(count));
+  std::iota(list.begin(), list.end(), 0);
+  return list;
 }
 
 std::vector<std::pair<Tensor, Tensor>> pairs(const NamedTensors& to, const NamedTensors& from) {
@@ -62,14 +61,26 @@ Order shuffled_runs(int64_t size) {
   };
 }
 
+data::Batch gather(const Lab& lab, const ImageDataset& dataset, std::span<const int64_t> indices) {
+  const Tensor samples = tensor(indices, {std::ssize(indices)});
+  return {data::to_float(index_select(dataset.images, 0, samples), lab.scale).to(lab.device),
+          index_select(dataset.labels, 0, samples).to(lab.device), samples};
+}
+
+data::Batch first(const Lab& lab, const ImageDataset& dataset, int64_t count) {
+  return gather(lab, dataset, counted(std::min(count, dataset.size())));
+}
+
+Run::Run(const Lab& lab, uint64_t run_seed, const MakeModel& make, const nn::SGDOptions& sgd)
+    : seed(run_seed), model(seeded(lab, run_seed, make)), optimizer(model, sgd) {}
+
 Run::Run(const Lab& lab, uint64_t run_seed, const MakeNorm& norm)
-    : seed(run_seed),
-      model(seeded_network(lab, run_seed, norm)),
-      optimizer(model, {.lr = 0.1,
-                        .momentum = 0.9,
-                        .nesterov = true,
-                        .weight_decay = 5e-4,
-                        .groups = {{nn::is_norm_or_bias, {.weight_decay = 0}}}}) {}
+    : Run(lab, run_seed, [&] { return network(lab.train.images.shape().without(0), lab.train.classes(), norm); },
+          {.lr = 0.1,
+           .momentum = 0.9,
+           .nesterov = true,
+           .weight_decay = 5e-4,
+           .groups = {{nn::is_norm_or_bias, {.weight_decay = 0}}}}) {}
 
 Snapshot::Snapshot(Run& run)
     : model_(copies(run.model.state_dict())), optimizer_(copies(run.optimizer.state())), step_(run.step) {}
@@ -117,7 +128,7 @@ void train(const Lab& lab, Run& run, const ImageDataset& dataset, const Recipe& 
     const data::Batch samples =
         gather(lab, dataset, std::span(order).subspan(static_cast<size_t>(first), static_cast<size_t>(batch)));
     if (recipe.before) recipe.before(run, samples);
-    run.optimizer.set_lr(schedule(run.step));
+    run.optimizer.set_lr(recipe.constant ? recipe.lr : schedule(run.step));
     run.optimizer.zero_grad();
     {
       Tape tape;
@@ -134,8 +145,7 @@ double error(const Lab& lab, nn::Module& model, const ImageDataset& dataset, By 
   const nn::EvalMode former(model);  // and back to it at the end
   const NoGrad unrecorded;           // so that in training mode, too, no population moves
   model.train(by == By::mini_batch);
-  std::vector<int64_t> order(dataset.size());
-  std::iota(order.begin(), order.end(), 0);
+  const std::vector<int64_t> order = counted(dataset.size());
   double wrong = 0;
   for (int64_t first = 0; first < dataset.size(); first += 512) {
     lab.check_interrupt();

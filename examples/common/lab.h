@@ -1,5 +1,5 @@
-// The laboratory's bench: a small network whose norms are open to everything, its training, and its test error. An
-// experiment is a function of a Lab; what it measures is a Result (result.h).
+// The laboratory's bench: a small network whose norms are open to everything, or another, its training, and its test
+// error. An experiment is a function of a Lab; what it measures is a Result (result.h).
 #pragma once
 
 #include <norma/norma.h>
@@ -13,6 +13,7 @@ namespace examples {
 using namespace norma;
 using data::ImageDataset;
 using MakeNorm = std::function<nn::Norm(int64_t channels)>;
+using MakeModel = std::function<nn::Sequential()>;
 
 // Which samples make up an epoch, in what order: indices into the data set, drawn anew for each epoch.
 using Order = std::function<std::vector<int64_t>(const ImageDataset& dataset, Generator& random)>;
@@ -23,8 +24,9 @@ Order shuffled_runs(int64_t size);
 struct Run;
 struct Recipe {
   int64_t epochs = 6;
-  int64_t batch = 128;  // of SGD; the data set, if that is smaller. A remainder is left out of the epoch
-  double lr = 0.1;      // reached after a twentieth of the steps, from then on half a cosine down to 0
+  int64_t batch = 128;    // of SGD; the data set, if that is smaller. A remainder is left out of the epoch
+  double lr = 0.1;        // reached after a twentieth of the steps, from then on half a cosine down to 0
+  bool constant = false;  // instead: lr in every step
   Order order = shuffled;
   std::function<void(Run&, const data::Batch&)> before{}, after{};  // each step
 };
@@ -35,6 +37,8 @@ struct Recipe {
 // see the samples in the same order.
 struct Run {
   Run(const struct Lab& lab, uint64_t run_seed, const MakeNorm& norm);
+  // Of another network, which `make` draws by the default generator, or with another SGD. The rate is the recipe's.
+  Run(const Lab& lab, uint64_t run_seed, const MakeModel& make, const nn::SGDOptions& sgd);
 
   uint64_t seed;
   nn::Sequential model;
@@ -81,6 +85,10 @@ struct Lab {
   const Interrupt interrupt{};
   std::map<uint64_t, std::unique_ptr<Run>> ordinary_{};
 };
+
+// f32 [B, H, W, C], normalized by the lab's scale, and the labels of these samples, on the lab's device.
+data::Batch gather(const Lab& lab, const ImageDataset& dataset, std::span<const int64_t> indices);
+data::Batch first(const Lab& lab, const ImageDataset& dataset, int64_t count);  // of the first so many, or of all
 
 int64_t steps(const ImageDataset& dataset, const Recipe& recipe);
 // Goes on with a run, up to step `until` of all that the recipe makes.

@@ -50,17 +50,34 @@ std::string quoted(const std::string& text) {
   return result + "'";
 }
 
+// A panel of colours, white to dark blue, each column's from nothing to the most of the panel.
+std::string heat_map(const Panel& panel, size_t k) {
+  std::string text = fmt::format("$d{} << EOD\n", k);
+  for (const Curve& curve : panel.curves)
+    for (size_t i = 0; i < curve.x.size(); ++i) text += fmt::format("{} {} {}\n", curve.x[i], curve.label, curve.y[i]);
+  text += "EOD\nset palette defined (0 '#ffffff', 1 '#56b4e9', 2 '#0072b2', 4 '#00243a')\nunset colorbox\n";
+  text += fmt::format("set title {}\nset xlabel {}\nset ylabel {}\n", quoted(panel.title), quoted(panel.x_label),
+                      quoted(panel.y_label));
+  text += "unset logscale\nset xtics autofreq norotate\nset offsets 0, 0, 0, 0\nset xrange [*:*]\nset yrange [*:*]\n";
+  return text + fmt::format("set autoscale xfix\nset autoscale yfix\nplot $d{} with image notitle\n", k);
+}
+
 std::string script(const std::vector<Panel>& panels, const std::string& picture, bool svg) {
-  const size_t count = panels.size();
+  const size_t count = panels.size(), rows = count > 4 ? 2 : 1, columns = (count + rows - 1) / rows;
   std::string text =
-      svg ? fmt::format("set terminal svg size {},420 noenhanced background '#ffffff' font 'sans-serif,13'\n",
-                        60 + 500 * count)
-          : fmt::format("set terminal pngcairo size {},840 noenhanced fontscale 1.9 linewidth 2\n", 120 + 1000 * count);
-  text += fmt::format("set output {}\nset multiplot layout 1,{}\n", quoted(picture), count);
+      svg ? fmt::format("set terminal svg size {},{} noenhanced background '#ffffff' font 'sans-serif,13'\n",
+                        60 + 500 * columns, 420 * rows)
+          : fmt::format("set terminal pngcairo size {},{} noenhanced fontscale 1.9 linewidth 2\n", 120 + 1000 * columns,
+                        840 * rows);
+  text += fmt::format("set output {}\nset multiplot layout {},{}\n", quoted(picture), rows, columns);
   text += "set border 3\nset tics nomirror\nset grid ytics lt 1 lw 0.5 lc rgb '#cccccc'\n";
   text += "set key tmargin center horizontal Left reverse\nset pointintervalbox 0\n";
   for (size_t k = 0; k < count; ++k) {
     const Panel& panel = panels[k];
+    if (panel.heat) {
+      text += heat_map(panel, k);
+      continue;
+    }
     text += fmt::format("set title {}\nset xlabel {}\nset ylabel {}\n", quoted(panel.title), quoted(panel.x_label),
                         quoted(panel.y_label));
     text += panel.log_x ? "set logscale x 2\n" : "unset logscale x\n";

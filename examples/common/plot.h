@@ -18,8 +18,9 @@ struct Curve {
 struct Panel {
   std::string title{}, x_label{}, y_label{};
   std::vector<Curve> curves{};
-  bool log_x = false, log_y = false;   // log_x: by powers of 2, with ticks at the x of the points
-  bool bars = false;                   // boxes beside each other, a group for each x, in place of lines
+  bool log_x = false, log_y = false;  // log_x: by powers of 2, with ticks at the x of the points
+  bool heat = false;                  // a map of colours: a curve's label is y, and its y how dark; all have the same x
+  bool bars = false;                  // boxes beside each other, a group for each x, in place of lines
   std::vector<std::string> x_names{};  // stand at x = 0, 1, 2, ... in place of numbers
 };
 

@@ -84,7 +84,7 @@ std::string markdown_of(const Finding& f, const std::string& picture) {
   for (const Part& p : f.result.parts)
     text_ += fmt::format("| {} | {} | {} | {} |\n", p.claim, p.str(), p.rule, text(p.verdict));
   for (const Table& t : f.result.tables)
-    if (t.table.size() <= kFewRows) text_ += "\n" + t.markdown();
+    if (t.on_pages()) text_ += "\n" + t.markdown();
   return text_;
 }
 
@@ -141,10 +141,12 @@ std::string html_report(const std::vector<Finding>& findings, const Session& ses
                         escaped(f.title), escaped(f.claim), escaped(f.section));
     page += fmt::format("<p>{}. {}</p>\n", badge(f.verdict()), escaped(why(f.result.parts)));
     page += figure(f, session) + parts_table(f);
-    for (const Table& t : f.result.tables)
-      page += t.table.size() <= kFewRows
+    for (const Table& t : f.result.tables) {
+      if (t.heat) continue;
+      page += t.on_pages()
                   ? t.html()
                   : fmt::format("<details><summary>All {} rows</summary>{}</details>\n", t.table.size(), t.html());
+    }
     page += fmt::format("<pre>{}</pre>\n", escaped(session.command(f.name)));
   }
   return page + "</body></html>\n";

@@ -70,7 +70,8 @@ std::vector<std::string> Table::columns() const {
 
 Panel Table::panel() const {
   Panel p{.title = title, .x_label = rows, .y_label = unit, .curves = {}, .log_x = log_x, .log_y = log_y, .bars = bars};
-  const bool many = table.size() > kFewRows;  // then bars of spreads would hide the curve, and means its course
+  const bool many =
+      !heat && table.size() > kFewRows;  // then bars of spreads would hide the curve, and means its course
   for (const std::string& column : columns()) {
     Curve curve{.label = many ? column + ", first seed" : column, .x = {}, .y = {}, .points = !many};
     for (size_t i = 0; i < table.size(); ++i)
@@ -78,10 +79,11 @@ Panel Table::panel() const {
         if (name != column) continue;
         curve.x.push_back(bars ? static_cast<double>(i) : std::stod(table[i].name));
         curve.y.push_back(many ? values[0] : mean(values));
-        if (!many) curve.spread.push_back(values.size() > 1 ? spread(values) : 0);
+        if (!many && !heat) curve.spread.push_back(values.size() > 1 ? spread(values) : 0);
       }
     p.curves.push_back(std::move(curve));
   }
+  p.heat = heat;
   if (bars)
     for (const Row& row : table) p.x_names.push_back(row.name);
   return p;
@@ -128,7 +130,8 @@ std::string Table::html() const {
 
 std::string Finding::str() const {
   std::string text = fmt::format("{} ({}): {}\n\nclaim: {}\n\n", name, section, title, claim);
-  for (const Table& table : result.tables) text += table.str() + "\n";
+  for (const Table& table : result.tables)
+    if (!table.heat) text += table.str() + "\n";
   for (const Part& part : result.parts)
     text += fmt::format("  {:<12}  {}: {} (to hold: {})\n", examples::text(part.verdict), part.claim, part.str(),
                         part.rule);
@@ -162,6 +165,7 @@ nlohmann::ordered_json Finding::json() const {
                         {"log_y", t.log_y},
                         {"bars", t.bars},
                         {"values", rows}});
+    if (t.heat) measured.back()["heat"] = true;
   }
   return {{"name", name},
           {"claim", claim},
@@ -187,7 +191,8 @@ Finding Finding::parse(const nlohmann::ordered_json& json) {
     f.result.parts.push_back(part);
   }
   for (const auto& t : json.at("measured")) {
-    Table table{t.at("title"), t.at("rows"), t.at("unit"), t.at("log_x"), t.at("log_y"), t.at("bars")};
+    Table table{t.at("title"), t.at("rows"), t.at("unit"),          t.at("log_x"),
+                t.at("log_y"), t.at("bars"), t.value("heat", false)};
     for (const auto& v : t.at("values"))
       for (const auto& value : v.at("by_seed"))
         table.add(v.at("row").get<std::string>(), v.at("column"), number(value));

@@ -16,6 +16,7 @@ struct Table {
   std::string title, rows, unit;  // rows: what they are, "normalization batch"; unit: "test error, %"
   bool log_x = false, log_y = false;
   bool bars = false;  // rows are names, not numbers
+  bool heat = false;  // columns are numbers, too: a map of colours, rows to the right; in figures only, not on pages
 
   struct Row {
     std::string name;
@@ -29,6 +30,7 @@ struct Table {
   const Values& at(int64_t row, const std::string& column) const { return at(std::to_string(row), column); }
   std::vector<std::string> columns() const;
 
+  bool on_pages() const { return !heat && table.size() <= kFewRows; }
   Panel panel() const;      // means with spreads; of more than kFewRows rows the curves of the first seed
   std::string str() const;  // as text, "12.30 +- 0.21"
   std::string markdown() const;

@@ -69,6 +69,22 @@ TEST_F(Plot, DrawsWhereThereIsGnuplot) {
   EXPECT_EQ(files(), 3u);
 }
 
+// A map of colours is a picture in the SVG; more than four panels stand in two rows.
+TEST_F(Plot, DrawsMapsOfColours) {
+  if (!has_gnuplot()) GTEST_SKIP() << "gnuplot is not installed";
+  const Panel map{.title = "map",
+                  .x_label = "step",
+                  .y_label = "value",
+                  .curves = {{"-1", {0, 10}, {0, 50}}, {"1", {0, 10}, {100, 50}}},
+                  .heat = true};
+  EXPECT_EQ(plot(folder / "map.svg", {map, map, kPanels[0], map, map}),
+            folder / "map.svg" + (", " + (folder / "map.csv")));
+  const std::string svg = Program::text_of(folder / "map.svg"), data = Program::text_of(folder / "map.csv");
+  EXPECT_NE(svg.find("data:image/png"), std::string::npos);
+  EXPECT_NE(svg.find("width=\"1560\" height=\"840\""), std::string::npos) << svg.substr(0, 300);
+  EXPECT_NE(data.find("map,-1,10,50,\nmap,1,0,100,\n"), std::string::npos) << data;
+}
+
 TEST_F(Plot, SaysWhatIsWrong) {
   expect_error([&] { plot(folder / "run.pdf", kPanels); }, "ends neither in .svg nor in .png");
   expect_error([&] { plot(folder / "run.svg", {}); }, "[plot] nothing to draw");
