@@ -81,7 +81,7 @@ std::string script(const std::vector<Panel>& panels, const std::string& picture,
     text += fmt::format("set title {}\nset xlabel {}\nset ylabel {}\n", quoted(panel.title), quoted(panel.x_label),
                         quoted(panel.y_label));
     text += panel.log_x ? "set logscale x 2\n" : "unset logscale x\n";
-    text += panel.log_y ? "set logscale y\n" : "unset logscale y\n";
+    text += panel.log_y ? "set logscale y\nset format y '%g'\n" : "unset logscale y\nset format y '% h'\n";
     const bool from_zero = panel.bars && !panel.log_y;  // a box's length is what it says
     text += fmt::format("set yrange [{}:*]\nset offsets graph 0.03, graph 0.03, graph 0.05, graph {}\n",
                         from_zero ? "*<0" : "*", from_zero ? 0 : 0.05);

@@ -63,7 +63,7 @@ Result run(Lab& lab) {
                           moved.at(3, "no norm"), moved.at(3, "batch norm"), 0.1, "deviations"),
                   exceeds("there, more of the sigmoids are saturated without a norm", flat.at(3, "no norm"),
                           flat.at(3, "batch norm"), 1)};
-  result.tables.push_back(moved);
+  result.tables.insert(result.tables.begin() + 3, moved);  // each at the end of a row of the figure
   result.tables.push_back(flat);
   return result;
 }

@@ -40,8 +40,8 @@ Result run(Lab& lab) {
                       .lr = squash == Squash::sigmoid ? 0.5 : 0.1,
                       .constant = true};
     const int64_t every = std::max<int64_t>(1, steps(lab.train, base) / looks);
-    const char* measures[] = {"loss varies by", "gradient changes by", "gradient changes, per length"};
-    Table table{fmt::format("Along the gradient, {}", text(squash)), "measure", "mean over the training"};
+    const char* measures[] = {"loss", "gradient", "per length"};
+    Table table{fmt::format("Change along the gradient, {}", text(squash)), "measure", "mean over the training"};
     table.bars = table.log_y = true;
     for (const uint64_t seed : lab.all_seeds())
       for (const auto& [norm, name] : {std::pair("none", "no norm"), std::pair("bn", "batch norm")}) {
@@ -62,9 +62,9 @@ Result run(Lab& lab) {
         table.add(measures[2], name, mean_of(sum.smoothness));
       }
     for (const char* measure : measures)
-      result.parts.push_back(exceeds(fmt::format("{}: {} more without a norm", text(squash), measure),
-                                     decades(table.at(measure, "no norm")), decades(table.at(measure, "batch norm")),
-                                     0.05, "decades"));
+      result.parts.push_back(
+          exceeds(fmt::format("{}: more change along the gradient without a norm ({})", text(squash), measure),
+                  decades(table.at(measure, "no norm")), decades(table.at(measure, "batch norm")), 0.05, "decades"));
     result.tables.push_back(table);
   }
   return result;
