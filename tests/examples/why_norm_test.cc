@@ -167,8 +167,8 @@ TEST_F(WhyNormQuick, FindsWhatIsCertain) {
         "with "
         "batch norm",
         "sigmoid: without a norm, more is wrong after training than with batch norm",
-        "sigmoid: the largest rate that trains is higher with batch norm than without a norm",
-        "without a norm, [10, 100] is worse than [0, 1]", "with batch norm, [10, 100] is no worse than [0, 1]"})
+        "ReLU: the largest rate that trains is higher with batch norm than without a norm",
+        "with batch norm, [10, 100] is no worse than [0, 1]"})
     EXPECT_EQ(verdicts[claim], "held") << claim;
 }
 
