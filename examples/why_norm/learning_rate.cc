@@ -8,11 +8,13 @@ constexpr double kTrained = 30;  // percent of test error: what is below has tra
 const std::vector<std::pair<std::string, std::string>> kNorms = {
     {"none", "no norm"}, {"bn", "batch norm"}, {"ln", "layer norm"}};
 
+std::string rate(int exponent) { return fmt::format("{:.2g}", std::exp2(exponent)); }  // short enough for an axis
+
 // The largest of the rates 2^e that trained, seed by seed, as e; where none did, one below the least.
 Values largest(const Table& errors, const std::vector<int>& exponents, const std::string& name, int64_t seeds) {
   Values result(static_cast<size_t>(seeds), exponents.front() - 1);
   for (const int e : exponents) {
-    const Values& values = errors.at(fmt::format("{:g}", std::exp2(e)), name);
+    const Values& values = errors.at(rate(e), name);
     for (size_t s = 0; s < values.size(); ++s)
       if (values[s] < kTrained) result[s] = e;
   }
@@ -28,11 +30,10 @@ Result run(Lab& lab) {
     for (const uint64_t seed : lab.all_seeds())
       for (const auto& [norm, name] : kNorms)
         for (const int e : exponents) {
-          const double lr = std::exp2(e);
           Run net(lab, seed, mlp(lab, {.norm = norm, .squash = squash}), kPlain);
-          train(lab, net, lab.train, {.epochs = 3, .batch = 64, .lr = lr, .constant = true});
+          train(lab, net, lab.train, {.epochs = 3, .batch = 64, .lr = std::exp2(e), .constant = true});
           estimate(lab, net.model, lab.train, seed);
-          errors.add(fmt::format("{:g}", lr), name, error(lab, net.model, lab.test));
+          errors.add(rate(e), name, error(lab, net.model, lab.test));
         }
     for (const char* name : {"batch norm", "layer norm"})
       result.parts.push_back(exceeds(
