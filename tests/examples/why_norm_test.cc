@@ -34,6 +34,17 @@ TEST_F(WhyNormBench, NetworksOfOneSeedStartAlikeWithAnyNorm) {
   EXPECT_NE(none[0], weights(run({.norm = "none", .squash = Squash::relu}))[0]);
 }
 
+TEST_F(WhyNormBench, GammaAndBetaAreLearnedUnlessTheyAreFixed) {
+  const auto parameters = [&](const std::string& norm, bool affine) {
+    return run({.norm = norm, .affine = affine}).model.parameters().size();
+  };
+  const size_t layers = 4 * 2;  // weights and biases
+  for (const char* norm : {"bn", "ln"}) {
+    EXPECT_EQ(parameters(norm, true), layers + 3 * 2);
+    EXPECT_EQ(parameters(norm, false), layers);
+  }
+}
+
 TEST_F(WhyNormBench, InputsComeInTheUnitsThatAreAsked) {
   examples::Run net = run({.range = std::pair(10., 100.)});
   const Tensor pixels = lab.test.images.to(f32) * (90. / 255) + 10;
