@@ -134,6 +134,18 @@ at README.md 1 '[it](docs/page.md#a-pag)' "the link leads nowhere: docs/page.md 
 at docs/page.md 6 '[it](#what-x-is-and-why), [it](../core/tensor.h), ![it](picture.svg), [it](https://example.org/x)'
 at README.md 1 '[it](docs/page.md#a-page)'
 
+# Chinese: anchors keep the characters, and lose the punctuation; a name may stand next to a character.
+chinese=$'## 评估，是“训练”吗？（float32 中）\n'
+at docs/zh.md 2 "$chinese"'[见](#评估是训练吗float32-中)、[见](page.md#a-page)'
+at docs/zh.md 2 "$chinese"'[见](#评估是训练吗)' "the link leads nowhere: docs/zh.md has no heading #评估是训练吗"
+at docs/zh.md 2 "$chinese"'[见](#评估，是训练吗float32-中)' "the link leads nowhere: docs/zh.md has no heading #评估，是训练吗float32-中"
+at docs/zh.md 1 '见core/tensor.h里的Tensor::rank与slice()。'
+at docs/zh.md 1 '见core/none.h里' "there is no core/none.h"
+at docs/zh.md 1 '用Tensor::size算' "there is no Tensor::size: Tensor declares no size"
+at docs/zh.md 1 '用none_such()算' "there is no function none_such()"
+at docs/zh.md 1 '用shared_rank算' "there is no word shared_rank in any code"
+at docs/zh.md 1 '由Tensors.HaveNoShapes测试' "there is no test Tensors.HaveNoShapes"
+
 # What an example defines is there for its own document only.
 at docs/page.md 6 'In `ops/made_up.h`, `view::made_up`, `made_up()`.'
 at README.md 1 'In `ops/made_up.h`.' "there is no ops/made_up.h"
