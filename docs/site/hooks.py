@@ -57,7 +57,7 @@ def target_of(path, link):
 
 
 def is_kept(path):
-    """Whether this is a part of docs/ that the site has as it is: pictures, and data of measurements."""
+    """Whether this is a part of docs/ that the site has as it is: pictures, data of measurements, the playground."""
     return path.startswith("docs/playground/") or path.startswith("docs/") and path.endswith(KEPT)
 
 
@@ -70,12 +70,10 @@ def find_pages(begin):
     waiting = list(begin)
     while waiting:
         path = waiting.pop()
-        if path in pages:
+        if path in pages or leads_to_file(path) or not (ROOT / path).exists():
             continue
         pages[path] = site_path(path) if path.endswith(".md") else source_path(path)
-        for target in targets(path):
-            if (ROOT / target).exists() and not leads_to_file(target):
-                waiting.append(target)
+        waiting += targets(path)
 
 
 def targets(path):
@@ -105,14 +103,14 @@ def on_files(files, config):
         raise PluginError(f"there is no {KATEX}/katex.min.js: install libjs-katex")
     pages.clear(), headers.clear()
     for file in xml.etree.ElementTree.parse(REFERENCE / "norma.tag").iter("compound"):
-        if file.get("kind") == "file":
+        if file.get("kind") == "file" and file.findtext("name").endswith(".h"):
             header = pathlib.Path(file.findtext("path"), file.findtext("name"))
             headers[str(header.relative_to(ROOT))] = "reference/" + file.findtext("filename")
 
     docs = str(ROOT / "docs")
     for file in list(files):
         if file.abs_src_path.startswith(docs):
-            if not is_kept(f"docs/{file.src_uri}") or file.src_uri.startswith("site/"):
+            if file.is_documentation_page() or not is_kept(f"docs/{file.src_uri}") or file.src_uri.startswith("site/"):
                 files.remove(file)
     found = [*ROOT.glob("*.md"), *(path for folder in ("docs", "bench", "tests") for path in (ROOT / folder).rglob("*.md"))]
     find_pages(str(path.relative_to(ROOT)) for path in found)
