@@ -45,7 +45,8 @@ void DataLoader::stop() {
   stopping_ = true;
   lock.unlock();
   wanted_.notify_all();
-  threads_.clear();  // each ends once the batch is made that it is at
+  for (std::thread& thread : threads_) thread.join();  // each ends once the batch is made that it is at
+  threads_.clear();
   stopping_ = false;
 }
 
