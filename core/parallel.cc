@@ -37,8 +37,7 @@ class ThreadPool {
     stopping_ = true;
     region_.fetch_add(1);  // one without slots
     region_.notify_all();
-    for (std::thread& worker : workers_) worker.join();
-    workers_.clear();
+    for (; !workers_.empty(); workers_.pop_back()) workers_.back().join();
     stopping_ = false;
     threads_ = count;
     shares_ = std::vector<Share>(count);
