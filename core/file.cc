@@ -28,9 +28,9 @@ size_t size_of_file(int fd, const std::string& path, size_t max_bytes) {
   check(fd >= 0, "file", "cannot open '{}': {}", path, std::strerror(errno));
   struct stat info {};
   check(::fstat(fd, &info) == 0 && S_ISREG(info.st_mode), "file", "'{}' is not a regular file", path);
-  const size_t size = static_cast<size_t>(info.st_size);
-  check(size <= max_bytes, "file", "'{}' has {} bytes, more than the {} allowed", path, size, max_bytes);
-  return size;
+  check(static_cast<uint64_t>(info.st_size) <= max_bytes, "file", "'{}' has {} bytes, more than the {} allowed", path,
+        info.st_size, max_bytes);
+  return static_cast<size_t>(info.st_size);
 }
 
 }  // namespace
