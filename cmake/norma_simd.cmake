@@ -6,11 +6,11 @@
 # whole file, the inline functions and templates of this and the standard library that it happens to instantiate would be
 # AVX-512 code too, under names that other files share, and the linker keeps any one of them for the whole program.
 # Rewriting the objects behind the compiler's back to hide such names goes wrong in its own ways with COMDAT groups,
-# sanitizers and link-time optimisation; this is the same in static and shared libraries, debug builds included. The
-# pragma is GCC's: other compilers build the base level. The test simd.levels_share_no_code looks at the instructions.
+# sanitizers and link-time optimisation; this is the same in static and shared libraries, debug builds included. GCC and
+# clang have such a pragma; other compilers build the base level. The test simd.levels_share_no_code looks at the instructions.
 
 set(NORMA_SIMD_LEVELS)
-if(NOT NORMA_NATIVE AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+if(NOT NORMA_NATIVE AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64" AND CMAKE_CXX_COMPILER_ID MATCHES "^(GNU|Clang)$")
   set(NORMA_SIMD_LEVELS norma_avx2 norma_avx512)
 endif()
 

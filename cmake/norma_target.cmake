@@ -21,6 +21,7 @@ function(norma_cxx_settings target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual
                          -Wno-restrict -Wno-stringop-overflow -Wno-array-bounds -Wno-psabi
                          -fno-math-errno -fno-trapping-math
+                         $<$<CXX_COMPILER_ID:Clang>:-Wno-potentially-evaluated-expression -Wno-unknown-pragmas>
                          $<$<BOOL:${NORMA_WERROR}>:-Werror>)
   if(NORMA_NATIVE)
     target_compile_options(${target} PRIVATE -march=native)

@@ -51,7 +51,7 @@ MemoryPool::MemoryPool()
                  0) {}
 
 void* MemoryPool::allocate(size_t bytes) {
-  check(bytes < size_t{1} << 62, "memory", "cannot allocate {} bytes", bytes);
+  check(bytes < SIZE_MAX / 4, "memory", "cannot allocate {} bytes", bytes);
   const size_t wanted = class_of(bytes);
   const int64_t size = bytes_of_class(wanted);
   void* block = nullptr;

@@ -6,7 +6,6 @@
 #include <cstdlib>
 #include <exception>
 #include <mutex>
-#include <thread>
 #include <vector>
 
 namespace norma {
@@ -119,7 +118,7 @@ class ThreadPool {
     }
   }
 
-  std::vector<std::jthread> workers_;
+  std::vector<Thread> workers_;
   std::vector<Share> shares_;
   std::atomic<int> threads_{1};
   std::mutex region_mutex_;  // one region at a time

@@ -1,7 +1,7 @@
 // Tensor::str() and operator<<: a tensor as numpy prints it, with aligned columns, long axes shortened to their ends
 // and long rows wrapped; and with its dtype and shape.
-#include <charconv>
 #include <cmath>
+#include <cstdlib>
 #include <ostream>
 
 #include "norma/core/tensor.h"
@@ -24,9 +24,8 @@ int digits_of(auto value, bool scientific) {
   if (!std::isfinite(value)) return 0;
   for (int digits = 0;; ++digits) {
     const std::string text = number(value, digits, scientific);
-    decltype(value) read{};
-    std::from_chars(text.data(), text.data() + text.size(), read);
-    if (read == value) return digits;
+    // strtod and not from_chars, whose numbers with a point libc++ 16 does not know.
+    if (static_cast<decltype(value)>(std::strtod(text.c_str(), nullptr)) == value) return digits;
     if (digits < kDigits) continue;
     while (digits > 0 && text[text.find('.') + digits] == '0') --digits;
     return digits;

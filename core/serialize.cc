@@ -101,7 +101,7 @@ TensorFile parse_safetensors(std::span<const std::byte> bytes, const std::string
       result.metadata[meta] = value.get<std::string>();
     }
   }
-  std::ranges::stable_sort(headers, {}, [](const Header& h) { return std::pair(h.begin, h.end); });
+  std::ranges::stable_sort(headers, std::less(), [](const Header& h) { return std::pair(h.begin, h.end); });
   uint64_t place = 0;
   for (const Header& header : headers) {
     check(header.begin == place, "safetensors", "'{}': tensor '{}' begins at {}, but the data before it end at {}",

@@ -9,7 +9,6 @@
 #include <mutex>
 #include <optional>
 #include <system_error>
-#include <thread>
 
 #include "norma/core/memory.h"
 #include "norma/core/parallel.h"
@@ -409,7 +408,7 @@ void run_workers(const WorkerSettings& settings, const std::function<void(Commun
     --running;
     ended.notify_all();
   };
-  std::vector<std::jthread> workers;
+  std::vector<Thread> workers;
   for (int i = 0; i < local; ++i) {
     try {
       workers.emplace_back(work, i);

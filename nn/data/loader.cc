@@ -41,8 +41,12 @@ std::optional<Batch> DataLoader::next() {
 }
 
 void DataLoader::stop() {
-  for (std::jthread& thread : threads_) thread.request_stop();
+  std::unique_lock lock(mutex_);
+  stopping_ = true;
+  lock.unlock();
+  wanted_.notify_all();
   threads_.clear();  // each ends once the batch is made that it is at
+  stopping_ = false;
 }
 
 void DataLoader::seek(Position position) {
@@ -51,15 +55,19 @@ void DataLoader::seek(Position position) {
   stop();
   queue_.clear();
   position_ = ahead_ = position;
-  for (int i = 0; options_.prefetch > 0 && i < options_.threads; ++i)
-    threads_.emplace_back([this](const std::stop_token& stop) { work(stop); });
+  try {
+    for (int i = 0; options_.prefetch > 0 && i < options_.threads; ++i) threads_.emplace_back([this] { work(); });
+  } catch (const std::system_error& error) {
+    stop();  // or the others would be waited for
+    fail("loader", "no thread can be started: {}", error.what());
+  }
 }
 
-void DataLoader::work(const std::stop_token& stop) {
+void DataLoader::work() {
   const int64_t most = std::min(options_.prefetch, batches() + 1) + options_.threads - 1;
   for (std::unique_lock lock(mutex_);;) {
-    wanted_.wait(lock, stop, [&] { return std::ssize(queue_) < most; });
-    if (stop.stop_requested()) return;
+    wanted_.wait(lock, [&] { return stopping_ || std::ssize(queue_) < most; });
+    if (stopping_) return;
     if (ahead_.batch == batches()) ahead_ = {ahead_.epoch + 1, 0};
     const Position at = ahead_;
     ++ahead_.batch;

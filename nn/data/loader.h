@@ -17,10 +17,10 @@
 #include <iterator>
 #include <mutex>
 #include <optional>
-#include <thread>
 
 #include "norma/core/backend.h"
 #include "norma/core/communicator.h"
+#include "norma/core/parallel.h"
 #include "norma/nn/data/dataset.h"
 #include "norma/nn/data/transforms.h"
 
@@ -133,7 +133,7 @@ class DataLoader {
   // thread is at it.
   using Made = std::function<Batch()>;
   Made make(Position at) const;
-  void work(const std::stop_token& stop);  // a thread's: makes batches ahead
+  void work();  // a thread's: makes batches ahead
   void stop();
   Tensor order(int64_t epoch) const;
 
@@ -148,10 +148,11 @@ class DataLoader {
   mutable Tensor order_;  // that epoch's samples in their order, i64
 
   std::mutex mutex_;  // guards what follows
-  std::condition_variable_any wanted_, ready_;
-  std::deque<Made> queue_;             // batches made ahead, from position_ on
-  Position ahead_;                     // of the next one to make
-  std::vector<std::jthread> threads_;  // none: next() makes what it returns
+  std::condition_variable wanted_, ready_;
+  std::deque<Made> queue_;  // batches made ahead, from position_ on
+  Position ahead_;          // of the next one to make
+  bool stopping_ = false;
+  std::vector<Thread> threads_;  // none: next() makes what it returns
 };
 
 }  // namespace norma::data

@@ -43,7 +43,7 @@ struct NormReport {
   std::vector<Layer> layers;
 
   double inconsistency() const {  // the largest kl
-    return layers.empty() ? 0 : std::ranges::max(layers, {}, &Layer::kl).kl;
+    return layers.empty() ? 0 : std::ranges::max(layers, std::less(), &Layer::kl).kl;
   }
   std::string str() const;  // a table, with the verdicts
 };

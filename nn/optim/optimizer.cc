@@ -67,7 +67,7 @@ Optimizer::Optimizer(const char* name, Parameters parameters, double lr, double 
   for (const auto& [which, options] : groups) {
     groups_ += fmt::format("{}{} of {}", groups_.empty() ? "" : "; ", which.words,
                            parameters_.matching(which, name).named.size());
-    const auto set = [&](const char* what, std::optional<double> value, double Slot::*setting) {
+    const auto set = [&, &which = which](const char* what, std::optional<double> value, double Slot::*setting) {
       if (!value) return;
       check(*value >= 0 && *value < INFINITY, name, "{}: {} {}: want at least 0, finite", which.words, what, *value);
       groups_ += fmt::format(", {} {}", what, *value);

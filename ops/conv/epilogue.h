@@ -66,7 +66,7 @@ struct Epilogue {
   // window. A NaN wins.
   NORMA_INLINE void pool(float* to, Vec value, bool first) const {
     const Vec v = activate((value - high) * scale + shift), best = first ? v : get(to);
-    write(to, (v > best) | (v != v) ? v : best, n, false);
+    write(to, ((v > best) | (v != v)) ? v : best, n, false);
   }
 
   NORMA_INLINE Vec get(const float* p) const { return n < kLanes ? load(p, n) : load(p); }

@@ -123,7 +123,7 @@ class Strip {
  private:
   // One run of n pixels of one row. New patches begin at `patch`; returns where they end.
   float* look_at(int64_t run, int64_t i, int64_t image, int64_t row, int64_t column, int64_t n, float* patch) {
-    const auto& [h, w, c] = windows_.in;
+    const int64_t h = windows_.in.h, w = windows_.in.w, c = windows_.in.c;
     const float** to = table_ + run * kStrip + i;
     const int64_t y = row * windows_.stride.h + windows_.runs[run].h, width = windows_.width, step = windows_.stride.w;
     if (y < 0 || y >= h) return std::fill_n(to, n, zeros_), patch;

@@ -50,7 +50,7 @@ void read_tiles(const WinogradPlan<F>& plan, const Source<F>& source, int64_t fi
     for (int64_t b = of.begin; b < of.end; ++b) {
       float* to = v + ((b - of.begin) * plan.block + t) * kLanes;
       const int64_t channel = b * kLanes, n = in.c - channel;
-      const auto put = [to, stride](int, int, Vec value) mutable NORMA_INLINE {
+      const auto put = [to, stride](int, int, Vec value) NORMA_MUTABLE_INLINE {
         store(to, value);
         to += stride;
       };
@@ -62,9 +62,8 @@ void read_tiles(const WinogradPlan<F>& plan, const Source<F>& source, int64_t fi
         const auto at = [&](int i, int j) NORMA_INLINE { return load(rows[i] + j * in.c + channel); };
         transform<size, F::in, line>(at, put, has);
       } else {
-        const auto at = [walk = Walk<size>{corner + channel, row, in.c}](int i, int) mutable NORMA_INLINE {
-          return load(walk(i));
-        };
+        const auto at = [walk = Walk<size>{corner + channel, row, in.c}](int i, int)
+                            NORMA_MUTABLE_INLINE { return load(walk(i)); };
         transform<size, F::in, line>(at, put);
       }
     }
@@ -151,7 +150,7 @@ void transform_weights(const WinogradPlan<F>& plan, const Filters& w, Range of, 
     read_taps(w, first_c, first_k, taps);
     for (int64_t c = 0; c < kLanes; ++c)
       transform<3, F::in, filter<F>>([&](int i, int j) NORMA_INLINE { return load(taps[i * 3 + j][c]); },
-                                     [put = u + offset + c * step, plane](int, int, Vec v) mutable NORMA_INLINE {
+                                     [put = u + offset + c * step, plane](int, int, Vec v) NORMA_MUTABLE_INLINE {
                                        store(put, v);
                                        put += plane;
                                      });
@@ -270,7 +269,7 @@ struct WinogradConvolution {
           if (!all_finite && !finite(from, 1, 1, stride)) [[unlikely]]
             return convolve(tile, channel, offset, put);
           transform<F::in, F::out, F::output>(
-              [walk = Walk<F::in>{from, F::in * stride, stride}, &offset](int i, int j) mutable NORMA_INLINE {
+              [walk = Walk<F::in>{from, F::in * stride, stride}, &offset](int i, int j) NORMA_MUTABLE_INLINE {
                 const Vec value = load(walk(i));
                 return i == 1 && j == 1 ? value + offset : value;
               },
@@ -286,7 +285,7 @@ struct WinogradConvolution {
           });
         } else if (height >= F::out && width >= F::out && left >= kLanes)
           transform_to([walk = Walk<F::out>{to, c, row}, whole = E{after, y, channel, kLanes, add}](
-                           int, int j, Vec value) mutable NORMA_INLINE { whole(walk(j), value); });
+                           int, int j, Vec value) NORMA_MUTABLE_INLINE { whole(walk(j), value); });
         else
           transform_to([&](int i, int j, Vec value) NORMA_INLINE {
             if (i < height && j < width) finish(to + i * row + j * c, value);

@@ -65,7 +65,7 @@ inline void solve_cells(const NormCall& call, const CellArrays& cells, int64_t b
   if (call.measured() &&
       !solve_measured(end - begin, call.center, cells.count + begin, cells.mean + begin, cells.m2 + begin, call.eps,
                       cells.inv + begin, cells.rstd + begin, cells.offset + begin))
-    std::atomic_ref(call.far_out).store(true, std::memory_order_relaxed);
+    __atomic_store_n(&call.far_out, true, __ATOMIC_RELAXED);
   if (call.source == Statistics::Source::batch) return;
   const int64_t entries = call.population.numel() / 2;  // which divide the cells
   const double *mean = call.population.data<double>(), *var = mean + entries;

@@ -3,6 +3,7 @@
 
 #include "norma/datasets/cifar.h"
 #include "norma/datasets/idx.h"
+#include "tests/gzip.h"
 
 namespace norma::datasets {
 namespace {

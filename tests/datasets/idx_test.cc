@@ -3,6 +3,7 @@
 
 #include "tests/files.h"
 #include "tests/golden.h"
+#include "tests/gzip.h"
 
 namespace norma::datasets {
 namespace {

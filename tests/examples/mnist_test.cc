@@ -8,6 +8,7 @@
 #include "examples/common/digits.h"
 #include "tests/examples/program.h"
 #include "tests/golden.h"
+#include "tests/gzip.h"
 
 namespace norma {
 namespace {
