@@ -15,7 +15,7 @@ const most = (report, key) => report && report.layers.length ? Math.max(...repor
 const number = (x) => Number.isFinite(x) ? (x !== 0 && Math.abs(x) < 0.001 ? x.toExponential(1) : String(+x.toPrecision(3))) : "–";
 const ratio = (x) => Number.isFinite(x) ? (100 * x).toFixed(0) + " %" : "–";
 const percent = (score) => ratio(score && score.accuracy);
-const PHASE_COLOURS = ["--population", "--batch", "--beta", "--gamma"];
+const PHASE_COLOURS = ["--population", "--batch", "--beta", "--gamma", "--ink"];
 
 function showExperiments() {
   $("experiment-list").replaceChildren(...EXPERIMENTS.map((spec, i) => {
@@ -50,6 +50,12 @@ function showExperiment() {
     swatch.className = "swatch";
     swatch.style.color = phase.anew ? colour(PHASE_COLOURS[i % PHASE_COLOURS.length]) : "transparent";
     name.prepend(swatch);
+    if (last && last.refused) {
+      const refused = cell("td", T("refused"));
+      refused.colSpan = 1 + columnsOf(spec).length;
+      row.append(name, refused);
+      return row;
+    }
     row.append(name, cell("td", last ? last.state.step + (last.state.diverged ? " ✗" : "") : i === index && running ? "…" : ""), ...columnsOf(spec).map((c) => cell("td", last ? COLUMNS[c](last) : "")));
     return row;
   }));
@@ -79,8 +85,9 @@ async function runExperiment(spec) {
     if (phase.steps > 0) await train(phase.steps, 10);
     else await refresh();
     if (experiment !== mine || !mine.running) return;
-    mine.rows[i] = { state: latest, report: latestReport };
-    if (phase.anew) mine.curves.push({ colour: PHASE_COLOURS[i % PHASE_COLOURS.length], points: history.slice() });
+    mine.rows[i] = { state: latest, report: latestReport, refused: failed };
+    if (failed) showError("");  // it stands in the table
+    if (phase.anew && !failed) mine.curves.push({ colour: PHASE_COLOURS[i % PHASE_COLOURS.length], points: history.slice() });
     showExperiment();
   }
   mine.running = false;

@@ -1,5 +1,6 @@
 // The page: the worker that trains, what is shown of its training, and the page's own switches.
 let worker = null, engineReady = false, running = false, finished = null, requests = new Map(), nextId = 1;
+let failed = "";  // what ended the training last, if it was an error
 let history = [], latest = null, latestReport = null, pictures = null, waiting = false;
 
 function T(key, values = {}) {
@@ -24,6 +25,7 @@ function makeWorker() {
       latestReport = data.report;
       showVerdicts();
     } else if (data.error) {
+      failed = data.error;
       showError(data.error);
       ended();
     } else if (data.stopped) {
@@ -57,6 +59,7 @@ function request(what, quiet) {
 function keepRunning(steps, pace) {
   const at = latest ? latest.step : 0, how = PACES[settingsOfPage.pace];
   running = true;
+  failed = "";
   worker.postMessage({ run: { until: steps === undefined ? null : at + steps, step: at, pace: pace ?? how.pace, rest: pace ? 0 : how.rest } });
   showButtons();
 }
