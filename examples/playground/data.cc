@@ -64,8 +64,7 @@ std::vector<int64_t> draw_order(const Tensor& labels, BatchOrder order, Generato
   std::vector<int64_t> result, rest;
   for (const auto& [_, samples] : of_class) {
     const int64_t whole = std::ssize(samples) / kRun * kRun;
-    for (int64_t i = 0; i < whole; i += kRun)
-      runs.emplace_back(samples.begin() + i, samples.begin() + i + kRun);
+    for (int64_t i = 0; i < whole; i += kRun) runs.emplace_back(samples.begin() + i, samples.begin() + i + kRun);
     rest.insert(rest.end(), samples.begin() + whole, samples.end());
   }
   for (const int64_t k : random.permutation(std::ssize(runs)))

@@ -1,5 +1,5 @@
-// The playground's data sets, made on the spot: drawn digits, two spirals, and digits of two domains. Small enough for a
-// browser; f32, in the scale that the settings want.
+// The playground's data sets, made on the spot: drawn digits, two spirals, and digits of two domains. Small enough for
+// a browser; f32, in the scale that the settings want.
 #pragma once
 
 #include "examples/playground/settings.h"
@@ -17,7 +17,7 @@ struct DataSets {
   Part train, test;
   // The test set, and the first 1000 samples to train with, in another domain: of less contrast, on a lighter ground.
   Part shifted_train, shifted_test;
-  double offset = 0, factor = 1;     // x = raw * factor + offset, raw in [0, 1]
+  double offset = 0, factor = 1;  // x = raw * factor + offset, raw in [0, 1]
 };
 
 DataSets make_data(DataKind kind, InputScale scale, BatchOrder order, uint64_t seed);

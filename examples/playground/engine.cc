@@ -221,10 +221,9 @@ data::DataLoader Engine::loader(const Part& part) const {
 
 Json Engine::report() {
   const bool apart = settings_.sharing.samples == SamplesShare::domains;
-  const nn::NormReport report =
-      nn::norm_report(*network_, loader(data_.train),
-                      {.samples = std::clamp<int64_t>(8 * settings_.batch, 64, 512),
-                       .domains = apart ? data_.train.domains : Tensor()});
+  const nn::NormReport report = nn::norm_report(*network_, loader(data_.train),
+                                                {.samples = std::clamp<int64_t>(8 * settings_.batch, 64, 512),
+                                                 .domains = apart ? data_.train.domains : Tensor()});
   Json list = Json::array();
   for (const nn::NormReport::Layer& l : report.layers) {
     const bool known = std::isfinite(l.kl) && std::isfinite(l.noise) && std::isfinite(l.lag);
@@ -242,11 +241,9 @@ Json Engine::report() {
 
 int64_t Engine::estimate(const Part& part, bool frozen) {
   const bool apart = settings_.sharing.samples == SamplesShare::domains;
-  const int64_t count = nn::precise_bn(*network_, loader(part),
-                                       {.samples = kEstimated,
-                                        .batch = 250,
-                                        .frozen = frozen,
-                                        .domains = apart ? part.domains : Tensor()});
+  const int64_t count = nn::precise_bn(
+      *network_, loader(part),
+      {.samples = kEstimated, .batch = 250, .frozen = frozen, .domains = apart ? part.domains : Tensor()});
   check(count > 0, "playground", "no layer has a population: these norms do not share over samples");
   return count;
 }

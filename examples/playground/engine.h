@@ -1,6 +1,6 @@
 // The playground's engine: a training that goes on step by step, whose settings change while it does, and that tells
-// how it stands. Plain C++ over the library, without threads, files or a clock, so that it runs in a page's worker as it
-// does in a test. Requests and replies are JSON texts.
+// how it stands. Plain C++ over the library, without threads, files or a clock, so that it runs in a page's worker as
+// it does in a test. Requests and replies are JSON texts.
 #pragma once
 
 #include "examples/playground/data.h"
@@ -23,7 +23,8 @@ class Engine {
   //   {"do": "report"}                        -> norm_report's verdicts, by layer
   //   {"do": "precise"}, {"do": "adapt"}      estimates the population anew, from the training data or from the shifted
   //                                           domain's (without labels); -> the number of layers
-  // What is wrong comes back as {"error": "..."}, and then nothing has changed but, of a `step`, some steps made before.
+  // What is wrong comes back as {"error": "..."}, and then nothing has changed but, of a `step`, some steps made
+  // before.
   std::string answer(std::string_view request);
 
  private:

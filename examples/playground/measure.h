@@ -8,8 +8,8 @@
 namespace examples::playground {
 
 // Of what the activation receives: shares of the values in bins of 0.5 from -6 to 6; what lies outside counts at the
-// ends, a NaN nowhere. `flat`: the share where the activation has next to no slope: below a fifth of its largest, or for
-// ReLU none at all.
+// ends, a NaN nowhere. `flat`: the share where the activation has next to no slope: below a fifth of its largest, or
+// for ReLU none at all.
 nlohmann::json histogram(const Tensor& normalized, Activate activation);
 inline constexpr double kHistogramLimit = 6, kHistogramBin = 0.5;
 

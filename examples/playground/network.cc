@@ -75,7 +75,8 @@ bool Network::apply(const Settings& settings) {
   for (const auto& layer : hidden) {
     nn::Norm& norm = layer->norm;
     const int64_t channels = norm.channels();
-    const nn::NormSettings wanted = norm_settings(settings, channels);  // the same channels in all: only the first throws
+    const nn::NormSettings wanted =
+        norm_settings(settings, channels);  // the same channels in all: only the first throws
     static_cast<nn::NormSettings&>(norm) = wanted;
     nn::NormSettings with_parameters = wanted;
     with_parameters.identity = false;  // a norm that is switched off keeps its own for when it is back

@@ -1,6 +1,6 @@
 // The playground's engine as a program: `playground_run time [SETTINGS]` says how long the digits take to 0.9, step by
-// step as the page takes them but without its pauses; `playground_run FILE [ID]` runs the guided experiments of the page's
-// experiments.json and prints what the page would show at the end of each phase.
+// step as the page takes them but without its pauses; `playground_run FILE [ID]` runs the guided experiments of the
+// page's experiments.json and prints what the page would show at the end of each phase.
 #include <fmt/format.h>
 
 #include <chrono>
@@ -22,8 +22,9 @@ Json ask(examples::playground::Engine& engine, const Json& request) {
 Json nested(const Json& flat) {
   Json settings = Json::object();
   for (const auto& [key, value] : flat.items()) {
-    const bool shared = std::string(" samples chunk positions channels groups center half enabled ")
-                            .find(" " + key + " ") != std::string::npos;
+    const bool shared =
+        std::string(" samples chunk positions channels groups center half enabled ").find(" " + key + " ") !=
+        std::string::npos;
     (shared ? settings["sharing"][key] : settings[key]) = value;
   }
   return settings;

@@ -46,13 +46,13 @@ struct Settings {
 
   // These take effect in the running one.
   Sharing sharing{};
-  int64_t batch = 32;    // samples of a step
-  double rate = 0.05;    // the learning rate
-  double momentum = 0.9; // of SGD
-  double ema = 0.1;      // momentum of the population's moving average
-  bool affine = true;    // whether gamma and beta are learned, else 1 and 0
-  bool frozen = false;   // whether norms over samples use their population in training, too
-  bool shifted = false;  // whether the test set is of another domain
+  int64_t batch = 32;     // samples of a step
+  double rate = 0.05;     // the learning rate
+  double momentum = 0.9;  // of SGD
+  double ema = 0.1;       // momentum of the population's moving average
+  bool affine = true;     // whether gamma and beta are learned, else 1 and 0
+  bool frozen = false;    // whether norms over samples use their population in training, too
+  bool shifted = false;   // whether the test set is of another domain
 
   bool starts_anew(const Settings& next) const;  // whether `next` wants another training than this
 };

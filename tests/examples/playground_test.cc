@@ -1,9 +1,9 @@
 // The playground's engine: that it learns, that settings take effect in a running training, and that nothing which a
 // page may send breaks it.
-#include "examples/playground/engine.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include "examples/playground/engine.h"
 
 namespace examples::playground {
 namespace {
@@ -138,8 +138,8 @@ TEST_F(PlaygroundTest, HistogramsCountWhatIsThere) {
   EXPECT_FLOAT_EQ(histogram(tensor({-7.f, 3.f}, {2}), Activate::relu)["flat"], 0.5);
   const Json g = gradient_histogram(tensor({0.f, 0.02f, -0.02f, 1e-20f}, {4}));
   EXPECT_FLOAT_EQ(g["zero"], 0.25);
-  EXPECT_FLOAT_EQ(g["shares"][0], 0.25);   // what is below the axis
-  EXPECT_FLOAT_EQ(g["shares"][20], 0.5);   // log10 0.02 is -1.7
+  EXPECT_FLOAT_EQ(g["shares"][0], 0.25);  // what is below the axis
+  EXPECT_FLOAT_EQ(g["shares"][20], 0.5);  // log10 0.02 is -1.7
   EXPECT_NEAR(g["rms"], 0.01414, 1e-4);
 }
 

@@ -218,7 +218,7 @@ class PageTest(unittest.TestCase):
         self.open()
         self.browser.click(f"#experiment-list button[data-id={name}]")
         self.browser.wait("experiment && !experiment.running", 120)
-        phases = self.browser.run("""return Object.fromEntries(experiment.spec.phases.map((phase, i) => [phase.id, {
+        phases = self.browser.run("""return Object.fromEntries(experiment.spec.phases.map((phase, i) => [phase.id, experiment.rows[i].refused ? null : {
             loss: experiment.rows[i].state.train && experiment.rows[i].state.train.loss,
             population: experiment.rows[i].state.population.accuracy,
             mini_batch: experiment.rows[i].state.mini_batch && experiment.rows[i].state.mini_batch.accuracy,
@@ -230,3 +230,91 @@ class PageTest(unittest.TestCase):
         cells = self.browser.run("return [...document.querySelectorAll('#results td')].map((e) => e.textContent)")
         self.assertNotIn("", cells)
         return phases
+
+    def test_experiment_scale(self):
+        phases = self.run_experiment("scale")
+        self.assertLess(phases["large"]["population"], 0.3)
+        for other in ("unit", "standard", "norm"):
+            self.assertGreater(phases[other]["population"], phases["large"]["population"] + 0.2)
+
+    def test_experiment_saturation(self):
+        phases = self.run_experiment("saturation")
+        self.assertGreater(phases["none"]["flat"][0], 0.8)
+        self.assertLess(phases["batch"]["flat"][0], 0.3)
+        self.assertGreater(phases["batch"]["gradient"][0], 100 * phases["none"]["gradient"][0])
+        self.assertGreater(phases["batch"]["population"], phases["none"]["population"] + 0.2)
+
+    def test_experiment_affine(self):
+        phases = self.run_experiment("affine")
+        self.assertLess(phases["learned"]["loss"], 0.8 * phases["fixed"]["loss"])
+        self.assertGreater(phases["learned"]["population"], phases["fixed"]["population"] + 0.05)
+
+    def test_experiment_lag(self):
+        phases = self.run_experiment("lag")
+        self.assertLess(phases["slow"]["population"], phases["slow"]["mini_batch"] - 0.05)
+        self.assertGreater(phases["precise"]["population"], phases["slow"]["population"] + 0.05)
+        self.assertGreater(phases["slow"]["lag"], 10 * phases["fast"]["lag"])
+        self.assertLess(phases["precise"]["lag"], 0.01)
+
+    def test_experiment_small(self):
+        phases = self.run_experiment("small")
+        self.assertIsNone(phases["one"])
+        self.assertLess(phases["two"]["population"], 0.4)
+        for other in ("whole", "layer"):
+            self.assertGreater(phases[other]["population"], phases["two"]["population"] + 0.2)
+        self.assertGreater(phases["two"]["noise"], 10 * phases["whole"]["noise"])
+
+    def test_experiment_leak(self):
+        phases = self.run_experiment("leak")
+        gap = {name: phase["mini_batch"] - phase["population"] for name, phase in phases.items()}
+        self.assertGreater(gap["chunks"], 0.04)
+        self.assertLess(abs(gap["whole"]), 0.03)
+
+    def test_experiment_shift(self):
+        phases = self.run_experiment("shift")
+        self.assertLess(phases["shifted"]["population"], phases["train"]["population"] - 0.3)
+        self.assertGreater(phases["adapted"]["population"], phases["train"]["population"] - 0.05)
+        self.assertGreater(phases["shifted"]["mini_batch"], phases["train"]["mini_batch"] - 0.05)
+
+    def test_experiment_rates(self):
+        phases = self.run_experiment("rates")
+        self.assertTrue(phases["none1"]["diverged"])
+        for name in ("none01", "batch1", "batch3"):
+            self.assertFalse(phases[name]["diverged"])
+            self.assertGreater(phases[name]["population"], 0.5)
+        self.assertGreater(phases["batch1"]["population"], phases["none01"]["population"])
+
+
+def take_pictures(folder):
+    """Of the first screen and of an experiment, wide and narrow, light and dark."""
+    for name, width, height, dark, language, act in (
+            ("wide", 1280, 860, False, "en", None), ("dark", 1280, 860, True, "en", "saturation"),
+            ("phone", 390, 844, False, "zh", None), ("phone_dark", 390, 844, True, "en", None)):
+        browser = Browser(*PROGRAMS, width=width, height=height)
+        try:
+            browser.open(PAGE + "#lang=" + language)
+            browser.wait(SETTLED)
+            browser.run("setTheme(arguments[0])", "dark" if dark else "light")
+            if act:
+                browser.click(f"#experiment-list button[data-id={act}]")
+                browser.wait("experiment && !experiment.running", 120)
+                browser.run("document.getElementById('experiments').scrollIntoView({behavior: 'instant'})")
+            else:
+                browser.click("#start")
+                browser.wait("Number(document.body.dataset.testAccuracy) > 0.85", 60)
+                browser.click("#start")
+                browser.run("window.scrollTo(0, 0)")
+            time.sleep(0.6)
+            browser.picture(os.path.join(folder, f"playground_{name}.png"))
+            browser.picture(os.path.join(folder, f"whole_{name}.png"), whole=True)
+        finally:
+            browser.close()
+
+
+if __name__ == "__main__":
+    if len(sys.argv) >= 3:
+        PROGRAMS[:] = sys.argv[1:3]
+    if sys.argv[3:4] == ["pictures"]:
+        take_pictures(sys.argv[4])
+    else:
+        unittest.main(argv=[sys.argv[0], *(f"PageTest.{name}" for name in sys.argv[3:])])
