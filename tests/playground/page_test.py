@@ -8,7 +8,7 @@ import sys
 import time
 import unittest
 
-from browser import Browser
+from browser import ELEMENT, Browser
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 FILE = os.path.join(ROOT, "docs/playground/index.html")
@@ -117,7 +117,7 @@ class PageTest(unittest.TestCase):
         self.assertEqual(sharing()[:2], ["chunks", 16])
         self.browser.drag("#grid", (0.1, 0.01), (0.98, 0.01))
         self.assertEqual(sharing()[3], "all")
-        self.browser.drag("#grid", (0.1, 0.1), (0.1 + 0.02, 0.9))  # inside: samples and channels
+        self.browser.drag("#grid", (0.09, 0.1), (0.09, 0.9))  # inside: samples and channels
         self.assertEqual([sharing()[0], sharing()[3]], ["whole", "each"])
         self.assertIn("Batch norm", self.browser.run("return document.getElementById('grid').getAttribute('aria-label')"))
 
@@ -169,8 +169,8 @@ class PageTest(unittest.TestCase):
         for language in ("en", "zh"):
             self.choose("language", language)
             for element in self.browser.find_all("button, select, input, canvas"):
-                if self.browser.run("return arguments[0].checkVisibility()", {"element-6066-11e4-a52e-4f735466cecf": element}):
-                    self.assertNotEqual(self.browser.label(element).strip(), "")
+                if self.browser.run("return arguments[0].checkVisibility()", {ELEMENT: element}):
+                    self.assertNotEqual(self.browser.label(element).strip(), "", self.browser.run("return arguments[0].outerHTML", {ELEMENT: element}))
             missing = self.browser.run("return Object.keys(TEXT.en).filter((k) => !TEXT.zh[k]).concat(Object.keys(TEXT.zh).filter((k) => !TEXT.en[k]))")
             self.assertEqual(missing, [])
         self.assertIn("批归一化", self.browser.run("return document.body.innerText"))
@@ -189,7 +189,7 @@ class PageTest(unittest.TestCase):
         self.assertEqual(self.browser.run("return settingsOfPage.language"), "zh")
 
     def test_hostile_links_are_refused_with_words_and_break_nothing(self):
-        for link in ("depth=1e9", "depth=-1", "width=NaN", "rate=Infinity", "batch=0", "samples=%3Cscript%3Ealert(1)%3C/script%3E",
+        for link in ("depth=1e9", "depth=-1", "width=NaN", "rate=Infinity", "batch=0", "batch=Infinity", "samples=%3Cscript%3Ealert(1)%3C/script%3E",
                      "data=spirals&network=cnn", "samples=domains", "groups=3&channels=groups&samples=each", "positions=each",
                      "enabled=maybe", "nothing=1", "__proto__=1", "sharing=1", "seed=0.5", "data=" + "x" * 20000, "%E0%A4%A"):
             with self.subTest(link[:40]):

@@ -30,7 +30,7 @@ function nameOf(sharing) {
   return sharing.samples === "chunks" ? "ghost" : "batch";
 }
 
-const powersUpTo = (n) => { const list = []; for (let k = 1; k <= n; k *= 2) list.push(k); return list; };
+const powersUpTo = (n) => { const list = []; for (let k = 1; k <= Math.min(n, 256); k *= 2) list.push(k); return list; };
 // What each slider can say, from the fewest that share to the most.
 const sampleStops = () => ["each", ...powersUpTo(settings.batch / 2).map((k) => "chunks:" + k), "whole"];
 const channelStops = () => ["each", ...powersUpTo(settings.width / 2).filter((k) => k > 1 && settings.width % k === 0).reverse().map((g) => "groups:" + g), "all"];

@@ -90,11 +90,18 @@ async function refresh() {
 // ---- settings
 
 // Changes some settings; what the engine refuses is undone. `anew`: begins a new training in any case. `keep`: the
-// curves of the experiment stay.
-async function change_settings(change, { anew = false, keep = false } = {}) {
+// curves of the experiment stay. `foreign`: from a link, and not to be shown before the engine has taken it.
+async function change_settings(change, { anew = false, keep = false, foreign = false } = {}) {
   const before = settings, wasRunning = running;
   if (!keep) stopExperiment();
   settings = { ...settings, ...change };
+  if (foreign) {
+    const next = settings;
+    settings = before;
+    const reply = await request({ do: "configure", settings: next });
+    if (reply.error) return false;
+    settings = next;
+  }
   showSettings();
   const mine = settings, reply = await request({ do: "configure", settings });
   if (reply.error) {
@@ -274,7 +281,7 @@ async function begin() {
   const wanted = fromLink(location.hash.slice(1));
   const first = await request({ do: "restart" });
   startOver(first);
-  if (await change_settings(wanted, { anew: false })) $("status").textContent = "";
+  if (await change_settings(wanted, { anew: true, foreign: true })) $("status").textContent = "";
   if (!latest) await refresh();
   showTexts();
   document.body.dataset.ready = "true";
@@ -305,7 +312,7 @@ $("copy-link").onclick = async () => {
   const url = writeLink();
   try { await navigator.clipboard.writeText(url); $("status").textContent = T("copied"); } catch { $("status").textContent = T("linkInBar"); }
 };
-window.onhashchange = () => { change_settings(fromLink(location.hash.slice(1))).then(showTexts); };
+window.onhashchange = () => { change_settings(fromLink(location.hash.slice(1)), { anew: true, foreign: true }).then(showTexts); };
 new ResizeObserver(() => { drawGrid(); showState(); }).observe(document.querySelector("main"));
 setInterval(() => {
   if (running && latest && !(experiment && experiment.running)) $("spoken").textContent = T("spoken", { step: latest.step, accuracy: percent(latest.population) });
