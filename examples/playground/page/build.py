@@ -4,6 +4,7 @@ engine beside it) goes in by a hash, too, so that a test can tell whether a page
 prints it. scripts/playground calls this."""
 
 import base64
+import gzip
 import hashlib
 import json
 import os
@@ -36,7 +37,7 @@ def build(glue, module, out):
     with open(glue, encoding="utf-8") as file:
         glue_text = file.read()
     with open(module, "rb") as file:
-        wasm = base64.b64encode(file.read()).decode()
+        wasm = base64.b64encode(gzip.compress(file.read(), 9, mtime=0)).decode()  # a fifth; browsers unpack it
     experiments = f"const EXPERIMENTS = {json.dumps(json.loads(read('experiments.json')), separators=(',', ':'))};\n"
     parts = {"SOURCES": sources_hash(), "STYLE": read("page.css"), "GLUE": glue_text, "WORKER": read("worker.js"),
              "WASM": wasm, "SCRIPT": experiments + "".join(read(name) for name in SCRIPTS)}

@@ -51,8 +51,9 @@ onmessage = async ({ data }) => {
   try {
     if (data.wasm) {
       const binary = atob(data.wasm.trim());
-      const wasmBinary = new Uint8Array(binary.length);
-      for (let i = 0; i < binary.length; ++i) wasmBinary[i] = binary.charCodeAt(i);
+      const packed = Uint8Array.from(binary, (c) => c.charCodeAt(0));
+      const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+      const wasmBinary = new Uint8Array(await new Response(stream).arrayBuffer());
       const module = await createNorma({ wasmBinary });
       answer = module.cwrap("playground_answer", "string", ["string"]);
       postMessage({ ready: true });
