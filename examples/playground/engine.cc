@@ -65,8 +65,8 @@ Json Engine::perform(const Json& request) {
   }
   if (what == "measure") return measure();
   if (what == "report") return report();
-  if (what == "precise") return {{"layers", estimate(data_.train, false)}};
-  if (what == "adapt") return {{"layers", estimate(data_.shifted_train, true)}};
+  if (what == "precise") return {{"layers", estimate(data_.train)}};
+  if (what == "adapt") return {{"layers", estimate(data_.shifted_train)}};
   fail("playground", "there is nothing called '{}' to do", what.substr(0, 40));
 }
 
@@ -239,11 +239,12 @@ Json Engine::report() {
   return {{"layers", list}};
 }
 
-int64_t Engine::estimate(const Part& part, bool frozen) {
+// Frozen layers, too: that is asked for.
+int64_t Engine::estimate(const Part& part) {
   const bool apart = settings_.sharing.samples == SamplesShare::domains;
-  const int64_t count = nn::precise_bn(
-      *network_, loader(part),
-      {.samples = kEstimated, .batch = 250, .frozen = frozen, .domains = apart ? part.domains : Tensor()});
+  const int64_t count =
+      nn::precise_bn(*network_, loader(part),
+                     {.samples = kEstimated, .batch = 250, .frozen = true, .domains = apart ? part.domains : Tensor()});
   check(count > 0, "playground", "no layer has a population: these norms do not share over samples");
   return count;
 }

@@ -48,7 +48,7 @@ class Engine {
   Json measure();
   Json layers() const;
   Json report();
-  int64_t estimate(const Part& part, bool frozen);
+  int64_t estimate(const Part& part);
   Score evaluate(const Part& part, int64_t batch);
   Json evaluate_both();
   Json pictures() const;

@@ -191,6 +191,7 @@ function drawCurves() {
     const last = history.at(-1);
     $("c-" + what).setAttribute("aria-label", last ? T("curveLabel", { what: T(what), train: last.train ? number(last.train[what]) : "–", population: number(last.population[what]), batch: last.mini_batch ? number(last.mini_batch[what]) : "–" }) : T(what));
   }
+  for (const key of document.querySelectorAll(".k-train, .k-population, .k-batch")) key.hidden = Boolean(over);
   $("key-before").hidden = !(experiment && experiment.curves.length);
 }
 

@@ -55,7 +55,7 @@ TEXT.en = {
   x_scale_large: "[10, 100], no norm", x_scale_unit: "[0, 1], no norm", x_scale_standard: "mean 0, variance 1, no norm", x_scale_norm: "[10, 100], batch norm",
   x_saturation: "Saturated sigmoids",
   x_saturation_what: "Four sigmoid layers get large inputs, first without and then with batch norm. A sigmoid is flat where its input is far from 0: there hardly any gradient comes through.",
-  x_saturation_look: "Look at layer 1 below, and at the two last columns. Without a norm almost all inputs of its sigmoids lie in the flat ends of the thin curve, and the gradient that gets there is hundreds of times smaller. With batch norm they lie in the middle, and it learns.",
+  x_saturation_look: "Watch layer 1 below while it runs, and look at the two last columns. Without a norm almost all inputs of its sigmoids lie in the flat ends of the thin curve, and the gradient that gets there is hundreds of times smaller. With batch norm they lie in the middle, and it learns.",
   x_saturation_none: "no norm", x_saturation_batch: "batch norm",
   x_affine: "What γ and β give back",
   x_affine_what: "Batch norm brings the input of each sigmoid to mean 0 and variance 1, where a sigmoid is almost a straight line. γ and β, learned, can stretch and shift it. First they are fixed to 1 and 0, then learned.",

@@ -56,7 +56,7 @@ TEXT.zh = {
   x_scale_norm: "[10, 100]，批归一化",
   x_saturation: "饱和的 sigmoid",
   x_saturation_what: "四层 sigmoid 接收很大的输入，先不做归一化，再做批归一化。输入远离 0 时 sigmoid 是平的，梯度几乎传不过去。",
-  x_saturation_look: "看下方第 1 层和最后两列。没有归一化时，它的 sigmoid 输入几乎都落在细线平坦的两端，到达那里的梯度小了几百倍。有批归一化时输入落在中间，网络学得动。",
+  x_saturation_look: "运行时看下方第 1 层，结束后看最后两列。没有归一化时，它的 sigmoid 输入几乎都落在细线平坦的两端，到达那里的梯度小了几百倍。有批归一化时输入落在中间，网络学得动。",
   x_saturation_none: "无归一化",
   x_saturation_batch: "批归一化",
   x_affine: "γ 和 β 还回了什么",
