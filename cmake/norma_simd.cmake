@@ -14,17 +14,28 @@ if(NOT NORMA_NATIVE AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64" AND CMAKE_
   set(NORMA_SIMD_LEVELS norma_avx2 norma_avx512)
 endif()
 
+# What a level's code may use, as the compilers' target attributes name it.
+set(NORMA_SIMD_FEATURES_avx2 "avx2,fma")
+set(NORMA_SIMD_FEATURES_avx512 "avx2,fma,avx512f,avx512vl,avx512bw,avx512dq")
+
+# Compiles `target` for a level, avx2 or avx512.
+function(norma_simd_level target level)
+  string(TOUPPER ${level} upper)
+  target_compile_definitions(${target} PRIVATE NORMA_SIMD=${level} NORMA_SIMD_${upper}
+                             NORMA_SIMD_FEATURES="${NORMA_SIMD_FEATURES_${level}}")
+endfunction()
+
 # Builds the levels of `target`, whose sources and usage it reads.
 function(norma_add_simd_levels target)
   get_target_property(kernels ${target} SOURCES)
   norma_keep_files_with("^NORMA_SIMD_BEGIN" kernels)
   foreach(level ${NORMA_SIMD_LEVELS})
-    string(TOUPPER ${level} define)
-    string(REPLACE NORMA_ NORMA_SIMD_ define ${define})
     add_library(${level} OBJECT ${kernels})
     norma_cxx_settings(${level})
     set_target_properties(${level} PROPERTIES POSITION_INDEPENDENT_CODE ON)
-    target_compile_definitions(${level} PRIVATE NORMA_SIMD_DISPATCH ${define})
+    string(REPLACE norma_ "" name ${level})
+    norma_simd_level(${level} ${name})
+    target_compile_definitions(${level} PRIVATE NORMA_SIMD_DISPATCH)
     target_include_directories(${level} PRIVATE $<TARGET_PROPERTY:${target},INCLUDE_DIRECTORIES>)
     target_link_libraries(${level} PRIVATE fmt::fmt)
     target_sources(${target} PRIVATE $<TARGET_OBJECTS:${level}>)

@@ -19,7 +19,7 @@ function(norma_cxx_settings target)
   # Nobody reads errno or the floating point flags after a sqrt: without them it vectorises, with the same values.
   # GCC 12 sees overlaps and overflows in std::string operations where there are none (its bug 105651): the three -Wno-...
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual
-                         -Wno-restrict -Wno-stringop-overflow -Wno-array-bounds -Wno-psabi
+                         $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict -Wno-stringop-overflow -Wno-array-bounds -Wno-psabi>
                          -fno-math-errno -fno-trapping-math
                          $<$<CXX_COMPILER_ID:Clang>:-Wno-potentially-evaluated-expression -Wno-unknown-pragmas>
                          $<$<BOOL:${NORMA_WERROR}>:-Werror>)

@@ -6,9 +6,6 @@ namespace norma {
 
 Device Device::parse(std::string_view text) {
   if (text == "cpu") return {};
-#ifdef NORMA_CUDA_EMULATED  // in the tests' build of the library alone
-  if (text == "cuda-emulated") return {Kind::cuda, 0};
-#endif
   if (text == "cuda") return {Kind::cuda, 0};
   if (text.starts_with("cuda:")) {
     Device device{Kind::cuda, -1};

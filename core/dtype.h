@@ -23,14 +23,10 @@ constexpr std::string_view name_of(DType dtype) {
 
 template <class T>
 constexpr DType dtype_of() {
-  if constexpr (std::is_same_v<T, float>) return f32;
-  else if constexpr (std::is_same_v<T, double>) return f64;
-  else if constexpr (std::is_same_v<T, int64_t>) return i64;
-  else if constexpr (std::is_same_v<T, uint8_t>) return u8;
-  else {
-    static_assert(std::is_same_v<T, bool>, "not an element type of norma");
-    return boolean;
-  }
+  constexpr bool same[] = {std::is_same_v<T, float>, std::is_same_v<T, double>, std::is_same_v<T, int64_t>,
+                           std::is_same_v<T, uint8_t>, std::is_same_v<T, bool>};
+  static_assert(same[0] || same[1] || same[2] || same[3] || same[4], "not an element type of norma");
+  return static_cast<DType>(same[0] ? 0 : same[1] ? 1 : same[2] ? 2 : same[3] ? 3 : 4);
 }
 
 // A cast that is defined for every value: from floating to integer towards zero, no further than the type reaches, and

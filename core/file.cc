@@ -24,19 +24,18 @@ struct Descriptor {
 constexpr int kToRead = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
 
 // The bytes of a file that was opened. Throws where it was not, or is none to be read.
-size_t size_of_file(int fd, const std::string& path, uint64_t max_bytes) {
+size_t size_of_file(int fd, const std::string& path, size_t max_bytes) {
   check(fd >= 0, "file", "cannot open '{}': {}", path, std::strerror(errno));
   struct stat info {};
   check(::fstat(fd, &info) == 0 && S_ISREG(info.st_mode), "file", "'{}' is not a regular file", path);
-  const auto size = static_cast<uint64_t>(info.st_size);
-  check(size <= std::min<uint64_t>(max_bytes, SIZE_MAX / 2), "file", "'{}' has {} bytes, more than the {} allowed",
-        path, size, max_bytes);
-  return static_cast<size_t>(size);
+  check(static_cast<uint64_t>(info.st_size) <= max_bytes, "file", "'{}' has {} bytes, more than the {} allowed", path,
+        info.st_size, max_bytes);
+  return static_cast<size_t>(info.st_size);
 }
 
 }  // namespace
 
-Tensor map_file(const std::string& path, uint64_t max_bytes) {
+Tensor map_file(const std::string& path, size_t max_bytes) {
   const Descriptor file{::open(path.c_str(), kToRead), {}};
   const size_t size = size_of_file(file.fd, path, max_bytes);
   if (size == 0) return Tensor({0}, u8);  // there is no mapping of nothing
@@ -45,7 +44,7 @@ Tensor map_file(const std::string& path, uint64_t max_bytes) {
   return from_blob(bytes, {static_cast<int64_t>(size)}, u8, [size](void* start) { ::munmap(start, size); });
 }
 
-std::vector<std::byte> read_file(const std::string& path, uint64_t max_bytes) {
+std::vector<std::byte> read_file(const std::string& path, size_t max_bytes) {
   const Descriptor file{::open(path.c_str(), kToRead), {}};
   std::vector<std::byte> bytes(size_of_file(file.fd, path, max_bytes));
   size_t have = 0;

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <exception>
 #include <mutex>
+#include <thread>
 #include <vector>
 
 namespace norma {
@@ -13,13 +14,11 @@ namespace {
 
 thread_local bool inside_region = false;
 
-void relax() {
 #if defined(__x86_64__)
-  __builtin_ia32_pause();
+void relax() { __builtin_ia32_pause(); }
 #else
-  std::this_thread::yield();
+void relax() { std::this_thread::yield(); }
 #endif
-}
 
 // Each thread has a share of a region's slots, a range of consecutive ones, and helps the others when it has done its
 // own: one region after another, a thread works on the same part of the data, which its caches still hold. What is left
@@ -38,7 +37,7 @@ class ThreadPool {
     stopping_ = true;
     region_.fetch_add(1);  // one without slots
     region_.notify_all();
-    workers_.clear();  // joins them
+    for (; !workers_.empty(); workers_.pop_back()) workers_.back().join();
     stopping_ = false;
     threads_ = count;
     shares_ = std::vector<Share>(count);
@@ -118,7 +117,7 @@ class ThreadPool {
     }
   }
 
-  std::vector<Thread> workers_;
+  std::vector<std::thread> workers_;  // not jthread, which libc++ has from 18 on
   std::vector<Share> shares_;
   std::atomic<int> threads_{1};
   std::mutex region_mutex_;  // one region at a time

@@ -7,21 +7,10 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <thread>
 
 #include "norma/core/error.h"
 
 namespace norma {
-
-// A thread that is joined when it goes, as std::jthread is, which libc++ has from version 18 on.
-class Thread : public std::thread {
- public:
-  using thread::thread;
-  Thread(Thread&&) = default;
-  ~Thread() {
-    if (joinable()) join();
-  }
-};
 
 // Threads that work on a parallel region of the calling thread, which is one of them. Default: $NORMA_NUM_THREADS, or
 // every core that this process may run on.

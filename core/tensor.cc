@@ -15,16 +15,14 @@ Storage::~Storage() { release_ ? release_(data_) : backend(device_).memory().rel
 
 namespace {
 
-// Whose bytes can be counted, and offsets doubled: also where addresses have 32 bits.
-constexpr auto kMostElements = static_cast<int64_t>(std::min<uint64_t>(uint64_t{1} << 46, SIZE_MAX / 16));
-
 // The bytes of such a tensor. Throws unless they can be counted, and its strides and offsets, empty axes taken for
 // ones.
 size_t bytes_of(const Shape& shape, DType dtype) {
   int64_t elements = 1;
   for (int64_t extent : shape) {
     check(extent >= 0, "tensor", "negative extent in shape {}", shape);
-    check(!__builtin_mul_overflow(elements, std::max<int64_t>(extent, 1), &elements) && elements < kMostElements,
+    check(!__builtin_mul_overflow(elements, std::max<int64_t>(extent, 1), &elements) &&
+              elements < int64_t{1} << (sizeof(size_t) == 8 ? 46 : 28),
           "tensor", "shape {} is too large", shape);
   }
   return shape.numel() * size_of(dtype);

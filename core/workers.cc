@@ -9,6 +9,7 @@
 #include <mutex>
 #include <optional>
 #include <system_error>
+#include <thread>
 
 #include "norma/core/memory.h"
 #include "norma/core/parallel.h"
@@ -408,7 +409,7 @@ void run_workers(const WorkerSettings& settings, const std::function<void(Commun
     --running;
     ended.notify_all();
   };
-  std::vector<Thread> workers;
+  std::vector<std::thread> workers;
   for (int i = 0; i < local; ++i) {
     try {
       workers.emplace_back(work, i);
@@ -427,6 +428,7 @@ void run_workers(const WorkerSettings& settings, const std::function<void(Commun
     fmt::print(stderr, "error: {}\n(another worker does not end: the process does)\n", failure);
     std::_Exit(1);
   }
+  for (std::thread& worker : workers) worker.join();
   check(failure.empty(), "workers", "{}", failure);
 }
 

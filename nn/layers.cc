@@ -1,7 +1,5 @@
 #include "norma/nn/layers.h"
 
-#include <cmath>
-
 #include "norma/nn/init.h"
 #include "norma/ops/elementwise/binary.h"
 #include "norma/ops/elementwise/where.h"

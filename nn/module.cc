@@ -3,7 +3,6 @@
 #include <cxxabi.h>
 
 #include <cstdlib>
-#include <map>
 #include <mutex>
 #include <set>
 #include <typeinfo>

@@ -1,5 +1,6 @@
 # What Doxygen is to read in place of a header of this project, whose comments are plain ones: those in front of a declaration
-# become ///, those behind it ///<, and the one that begins a file describes the file. Used by scripts/docs.
+# become ///, those behind it ///<, and the one that begins a file describes the file. What is private is not for a reader of the
+# reference, and hidden from Doxygen, which would link to lists of private classes that it does not write. Used by scripts/docs.
 
 # Text as Doxygen's Markdown, in which it would otherwise find markup; what stands in backquotes is code already.
 function escaped(text,  parts, n, i, part, result) {
@@ -63,6 +64,14 @@ FNR == 1 { first = 1 }
     code = substr($0, 1, RSTART)
     if (code ~ /[;,}]$/ || code ~ /^ *[a-z_0-9]+$/) code = code "  ///<" escaped(substr($0, RSTART + 5))
     $0 = code
+  }
+  if (is_private && /^(};| public:| protected:)/) {
+    is_private = 0
+    $0 = "/** @endcond */ " $0
+  }
+  if (/^ private:/) {
+    is_private = 1
+    $0 = $0 "  /** @cond */"
   }
   printf "%s", held
   held = ""

@@ -23,8 +23,8 @@ inline void PrintTo(const Shape& shape, std::ostream* out) { *out << shape.str()
 
 namespace norma::test {
 
-// What the tests that can run anywhere run on: $NORMA_TEST_DEVICE, "cpu" unless it says "cuda", or "cuda-emulated" in a
-// program that is linked with the emulated CUDA runtime. Golden cases, random() and gradcheck() are there.
+// What the tests that can run anywhere run on: $NORMA_TEST_DEVICE, "cpu" unless it says "cuda", which in a program that
+// is linked with the emulated CUDA runtime is the emulated device. Golden cases, random() and gradcheck() are there.
 inline Device test_device() {
   static const Device device = [] {
     const char* name = std::getenv("NORMA_TEST_DEVICE");

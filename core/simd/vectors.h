@@ -13,36 +13,28 @@
 
 #define NORMA_INLINE __attribute__((always_inline))  // functions and lambdas alike
 
+// clang-format off
 #define NORMA_PRAGMA(...) _Pragma(#__VA_ARGS__)
-#if defined(__clang__)
-#define NORMA_TARGET(features) \
-  NORMA_PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
+#if !defined(NORMA_SIMD)  // the level that this translation unit is for; what it has is in NORMA_SIMD_FEATURES
+#define NORMA_SIMD base
+#define NORMA_TARGET(features)
+#define NORMA_TARGET_END
+#elif defined(__clang__)
+#define NORMA_TARGET(features) NORMA_PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
 #define NORMA_TARGET_END NORMA_PRAGMA(clang attribute pop)
-#define NORMA_MUTABLE_INLINE NORMA_INLINE mutable  // of lambdas: compilers want the two words in this order
 #else
-#define NORMA_TARGET(features) \
-  NORMA_PRAGMA(GCC push_options) NORMA_PRAGMA(GCC target(features, "prefer-vector-width=512"))
+#define NORMA_TARGET(features) NORMA_PRAGMA(GCC push_options) NORMA_PRAGMA(GCC target(features, "prefer-vector-width=512"))
 #define NORMA_TARGET_END NORMA_PRAGMA(GCC pop_options)
+#endif
+#define NORMA_SIMD_BEGIN NORMA_TARGET(NORMA_SIMD_FEATURES) namespace norma::cpu::NORMA_SIMD {
+#define NORMA_SIMD_END NORMA_TARGET_END }
+
+#if defined(__clang__)  // of lambdas: each compiler wants the two words in its order
+#define NORMA_MUTABLE_INLINE NORMA_INLINE mutable
+#else
 #define NORMA_MUTABLE_INLINE mutable NORMA_INLINE
 #endif
-
-#if defined(NORMA_SIMD_AVX512)  // the level that this translation unit is for
-#define NORMA_SIMD avx512
-#define NORMA_SIMD_BEGIN NORMA_TARGET("avx2,fma,avx512f,avx512vl,avx512bw,avx512dq") namespace norma::cpu::avx512 {
-#define NORMA_SIMD_END \
-  }                    \
-  NORMA_TARGET_END
-#elif defined(NORMA_SIMD_AVX2)
-#define NORMA_SIMD avx2
-#define NORMA_SIMD_BEGIN NORMA_TARGET("avx2,fma") namespace norma::cpu::avx2 {
-#define NORMA_SIMD_END \
-  }                    \
-  NORMA_TARGET_END
-#else
-#define NORMA_SIMD base
-#define NORMA_SIMD_BEGIN namespace norma::cpu::base {
-#define NORMA_SIMD_END }
-#endif
+// clang-format on
 
 NORMA_SIMD_BEGIN
 

@@ -45,7 +45,8 @@ void DataLoader::stop() {
   stopping_ = true;
   lock.unlock();
   wanted_.notify_all();
-  threads_.clear();  // each ends once the batch is made that it is at
+  // Each ends once the batch is made that it is at.
+  for (; !threads_.empty(); threads_.pop_back()) threads_.back().join();
   stopping_ = false;
 }
 

@@ -17,10 +17,10 @@
 #include <iterator>
 #include <mutex>
 #include <optional>
+#include <thread>
 
 #include "norma/core/backend.h"
 #include "norma/core/communicator.h"
-#include "norma/core/parallel.h"
 #include "norma/nn/data/dataset.h"
 #include "norma/nn/data/transforms.h"
 
@@ -152,7 +152,7 @@ class DataLoader {
   std::deque<Made> queue_;  // batches made ahead, from position_ on
   Position ahead_;          // of the next one to make
   bool stopping_ = false;
-  std::vector<Thread> threads_;  // none: next() makes what it returns
+  std::vector<std::thread> threads_;  // none: next() makes what it returns
 };
 
 }  // namespace norma::data

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
 #include <utility>
 
 #include "norma/core/simd/vectors.h"

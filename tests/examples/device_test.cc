@@ -19,7 +19,7 @@ class OnEmulatedDevice : public ::testing::Test {
   // What is in the program's --json on the CPU, and on the emulated device.
   std::pair<json, json> on_both(const char* program, const char* emulated, const Arguments& arguments) const {
     run(program, arguments, "cpu", folder / "cpu.json");
-    run(emulated, arguments, "cuda-emulated", folder / "cuda.json");
+    run(emulated, arguments, "cuda", folder / "cuda.json");
     return {json::parse(Program::text_of(folder / "cpu.json")), json::parse(Program::text_of(folder / "cuda.json"))};
   }
 

@@ -83,7 +83,9 @@ TEST_F(PlaygroundTest, EachSharingTakesEffectInTheRunningTraining) {
     const bool over_samples = sharing.value("samples", "whole") != "each" && sharing.value("enabled", true);
     EXPECT_EQ(!layer["population"].is_null(), over_samples) << name;
     EXPECT_EQ(ask({{"do", "report"}})["layers"].size(), over_samples ? 2 : 0) << name;
-    if (over_samples) EXPECT_EQ(layer["population"]["mean"].size(), layer["batch"]["mean"].size()) << name;
+    if (over_samples) {
+      EXPECT_EQ(layer["population"]["mean"].size(), layer["batch"]["mean"].size()) << name;
+    }
   }
 }
 

@@ -134,6 +134,18 @@ at README.md 1 '[it](docs/page.md#a-pag)' "the link leads nowhere: docs/page.md 
 at docs/page.md 6 '[it](#what-x-is-and-why), [it](../core/tensor.h), ![it](picture.svg), [it](https://example.org/x)'
 at README.md 1 '[it](docs/page.md#a-page)'
 
+# Chinese: anchors keep the characters, and lose the punctuation; a name may stand next to a character.
+chinese=$'## 评估，是“训练”吗？（float32 中）\n'
+at docs/zh.md 2 "$chinese"'[见](#评估是训练吗float32-中)、[见](page.md#a-page)'
+at docs/zh.md 2 "$chinese"'[见](#评估是训练吗)' "the link leads nowhere: docs/zh.md has no heading #评估是训练吗"
+at docs/zh.md 2 "$chinese"'[见](#评估，是训练吗float32-中)' "the link leads nowhere: docs/zh.md has no heading #评估，是训练吗float32-中"
+at docs/zh.md 1 '见core/tensor.h里的Tensor::rank与slice()。'
+at docs/zh.md 1 '见core/none.h里' "there is no core/none.h"
+at docs/zh.md 1 '用Tensor::size算' "there is no Tensor::size: Tensor declares no size"
+at docs/zh.md 1 '用none_such()算' "there is no function none_such()"
+at docs/zh.md 1 '用shared_rank算' "there is no word shared_rank in any code"
+at docs/zh.md 1 '由Tensors.HaveNoShapes测试' "there is no test Tensors.HaveNoShapes"
+
 # What an example defines is there for its own document only.
 at docs/page.md 6 'In `ops/made_up.h`, `view::made_up`, `made_up()`.'
 at README.md 1 'In `ops/made_up.h`.' "there is no ops/made_up.h"
@@ -152,4 +164,105 @@ at docs/page.md 6 'See first_step().' "there is no function first_step()"
 at CHANGELOG.md 1 'Was core/none.h, Tensor::size.'
 at CHANGELOG.md 1 '[it](core/none.h)' "the link leads nowhere: there is no core/none.h"
 at build/core.h 1 '// core/none.h'
+# A page in Chinese agrees with the one in English.
+again
+cat >docs/pair.md <<'EOF'
+# A pair
+
+[中文](pair.zh-CN.md)
+
+## Numbers
+
+| norm | error | time |
+| --- | --- | --- |
+| batch, 16 of 1,024 | 0.25 | fast |
+
+```cpp file=pair.cc
+int softmax(int x);  // the sum is 1
+
+// Alone on a line.
+const char* text = "// kept";
+```
+
+```text
+loss 0.5
+```
+
+```bash
+scripts/run  # runs it
+```
+
+```
+docs/    3 pages
+bench/
+```
+EOF
+cat >docs/pair.zh-CN.md <<'EOF'
+# 一对
+
+[English](pair.md)
+
+## 数字
+
+见core/tensor.h的Tensor::rank和slice()。
+
+| 归一化 | 误差 | 时间 |
+|---|---|---|
+| 批，1024 之 16 | 0.25 | 快 |
+
+```cpp file=pair.cc
+int softmax(int x);  // 和为 1
+const char* text = "// kept";
+```
+
+```text
+loss 0.5
+```
+
+```bash
+# 这不是标题
+scripts/run  # 运行
+```
+
+```
+docs/       共 3 页
+bench/
+```
+EOF
+mkdir -p scripts && touch scripts/run
+rm -rf "$work.good" && cp -r . "$work.good"
+check || fail "refuses a translation"
+# pair FILE FROM TO LINE SAID: with FROM made TO in this one of the two pages, this is said of that line.
+pair() {
+  again
+  sed -i "s/$2/$3/" "docs/$1"
+  ! cmp -s "docs/$1" "$work.good/docs/$1" || fail "changes nothing: $2"
+  if check; then fail "accepts $3 for $2 in $1"; fi
+  grep -qxF "docs/$4: $5" output || fail "says something else of '$3' in $1 than: docs/$4: $5"
+}
+in=docs/pair.md
+pair pair.zh-CN.md '^## ' '### ' "pair.zh-CN.md:5" "the heading is another than in $in: level 3 for level 2"
+pair pair.zh-CN.md '^## ' '' "pair.zh-CN.md:1" "number of headings: 1 for 2 in $in"
+pair pair.zh-CN.md '0\.25' '0.26' "pair.zh-CN.md:9" "the table is another than in $in: |1024 16|0.26|| for |1024 16|0.25||"
+pair pair.zh-CN.md '1024' '1023' "pair.zh-CN.md:9" "the table is another than in $in: |1023 16|0.25|| for |1024 16|0.25||"
+pair pair.zh-CN.md '| 快 |' '|' "pair.zh-CN.md:9" "the table is another than in $in: |1024 16|0.25| for |1024 16|0.25||"
+pair pair.md '^| batch.*' '&\n| layer | | |' "pair.zh-CN.md:9" "the table is another than in $in: nothing for ||||"
+pair pair.zh-CN.md '^|.*' '' "pair.zh-CN.md:1" "number of tables: 0 for 1 in $in"
+pair pair.zh-CN.md 'int x' 'int y' "pair.zh-CN.md:13" "the code block is another than in $in: int softmax(int y); for int softmax(int x);"
+pair pair.zh-CN.md '"\/\/ kept' '"\/\/ lost' "pair.zh-CN.md:13" \
+  "the code block is another than in $in: const char* text = \"// lost\"; for const char* text = \"// kept\";"
+pair pair.zh-CN.md 'cpp file' 'c file' "pair.zh-CN.md:13" 'the code block is another than in docs/pair.md: ```c file=pair.cc for ```cpp file=pair.cc'
+pair pair.md 'loss 0.5' 'loss 0.6' "pair.zh-CN.md:18" "the code block is another than in $in: loss 0.5 for loss 0.6"
+pair pair.md 'scripts.run' '# ran' "pair.zh-CN.md:22" "the code block is another than in $in: scripts/run for nothing"
+pair pair.md '3 pages' '4 pages' "pair.zh-CN.md:27" "the code block is another than in $in: docs/ 3 for docs/ 4"
+pair pair.md '^bench' 'core' "pair.zh-CN.md:27" "the code block is another than in $in: bench/ for core/"
+pair pair.md '^```bash' '```bash\nx\n```\n&' "pair.zh-CN.md:1" "number of code blocks: 4 for 5 in $in"
+pair pair.md '](pair.zh-CN.md)' '](page.md)' "pair.md:1" "the line under the title does not link to docs/pair.zh-CN.md"
+pair pair.zh-CN.md '](pair.md)' '](page.md)' "pair.zh-CN.md:1" "the line under the title does not link to docs/pair.md"
+pair pair.zh-CN.md 'core.tensor' 'core\/none' "pair.zh-CN.md:7" "there is no core/none.h"
+pair pair.zh-CN.md 'Tensor::rank' 'Tensor::size' "pair.zh-CN.md:7" "there is no Tensor::size: Tensor declares no size"
+rm docs/pair.md
+if check; then fail "accepts a translation of nothing"; fi
+grep -qxF "docs/pair.zh-CN.md:1: there is no docs/pair.md of which this would be the translation" output || fail "does not name the page"
+
 echo "scripts/check_names: all as it should be"
