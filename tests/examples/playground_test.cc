@@ -170,7 +170,13 @@ TEST_F(PlaygroundTest, InputsComeInTheScaleThatIsWanted) {
 }
 
 TEST_F(PlaygroundTest, ADivergedTrainingSaysSoAndStops) {
-  set(with({{"rate", 1e6}, {"sharing", {{"enabled", false}}}}));
+  set({{"network", "mlp"},
+       {"depth", 3},
+       {"width", 32},
+       {"input", "standard"},
+       {"batch", 64},
+       {"rate", 3},
+       {"sharing", {{"enabled", false}}}});
   const Json reply = step(50);
   EXPECT_TRUE(reply["diverged"]);
   EXPECT_LT(reply["step"], 50);
