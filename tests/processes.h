@@ -71,19 +71,18 @@ inline std::vector<std::string> run_processes(int processes, int workers, const 
   Switchboard own(processes);
   std::vector<std::string> errors(static_cast<size_t>(processes));
   const Generator::State state = default_generator().state();
-  {
-    std::vector<std::jthread> threads;
-    for (int p = 0; p < processes; ++p)
-      threads.emplace_back([&, p] {
-        Switchboard::Line line(board ? *board : own, p);
-        const ThreadGenerator generator(state, 0);  // the process's
-        try {
-          run_workers({workers, timeout, processes > 1 ? &line : nullptr}, f);
-        } catch (const Error& error) {
-          errors[static_cast<size_t>(p)] = error.what();
-        }
-      });
-  }
+  std::vector<std::thread> threads;
+  for (int p = 0; p < processes; ++p)
+    threads.emplace_back([&, p] {
+      Switchboard::Line line(board ? *board : own, p);
+      const ThreadGenerator generator(state, 0);  // the process's
+      try {
+        run_workers({workers, timeout, processes > 1 ? &line : nullptr}, f);
+      } catch (const Error& error) {
+        errors[static_cast<size_t>(p)] = error.what();
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
   return errors;
 }
 

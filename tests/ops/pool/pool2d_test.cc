@@ -56,7 +56,7 @@ TEST(Pool2d, GradientsMatchFiniteDifferences) {
       x.mutable_data<double>()[i] = 0.01 * static_cast<double>(order[static_cast<size_t>(i)]);
     for (int kind = 0; kind < 4; ++kind) {
       const auto result = gradcheck(
-          [&](const auto& in) {
+          [&, &options = options](const auto& in) {
             if (kind == 0) return max_pool2d(in[0], options);
             Pool2dOptions mean = options;
             mean.count_include_pad = kind == 1;
