@@ -45,6 +45,7 @@ macro(norma_find_googletest)
     set(INSTALL_GTEST OFF)
     set(BUILD_GMOCK OFF)
     set(gtest_disable_pthreads ${EMSCRIPTEN})
+    set(CMAKE_CXX_STANDARD 20)
     add_subdirectory(/usr/src/googletest ${CMAKE_BINARY_DIR}/googletest EXCLUDE_FROM_ALL)  # Debian: googletest
   endif()
 endmacro()

@@ -1,5 +1,6 @@
 # Compiles to WebAssembly with Debian's emscripten (3.1.6) and node-acorn, and runs programs by node. Debian keeps node's
 # modules where emscripten looks for them only if told: NODE_PATH=/usr/share/nodejs in the environment (the preset sets it).
+set(CMAKE_CROSSCOMPILING_EMULATOR node --no-experimental-fetch CACHE STRING "")
 include(/usr/share/emscripten/cmake/Modules/Platform/Emscripten.cmake)
 # Vectors of 16 bytes; exceptions, which its libraries are compiled with but its compiler leaves out unless asked; and what
 # its standard library lacks.
