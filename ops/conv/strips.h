@@ -22,10 +22,10 @@ int64_t parts_of(int64_t pieces, int64_t most) {
 }
 // The groups of the vectors [0, k) of output channels, where no group is of two parts.
 template <class Tile>
-std::vector<Range> groups_of(int64_t k, int64_t parts) {
-  if (Tile::kOneGroup) return {{0, k}};
-  std::vector<Range> groups;
-  for (int64_t part = 0; part < parts; ++part)
+const std::vector<Range>& groups_of(int64_t k, int64_t parts) {
+  thread_local std::vector<Range> groups;  // until the next call; a step of training takes no large block for it
+  groups.assign(Tile::kOneGroup ? 1 : 0, Range{0, k});
+  for (int64_t part = 0; part < parts && !Tile::kOneGroup; ++part)
     for_groups(k * part / parts, k * (part + 1) / parts, [&]<int K>(int64_t i) { groups.push_back({i, i + K}); });
   return groups;
 }
