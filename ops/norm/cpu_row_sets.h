@@ -36,10 +36,10 @@ struct Sums {
 // would cost as much as a row of 64.
 template <bool with_product, class T, class F, class G>
 [[gnu::always_inline]] inline Sums sums_between(int64_t begin, int64_t end, F f, G g) {
-  using Vector = typename Pack<T, true>::type;
+  typedef T Vector __attribute__((vector_size(kVectorBytes)));
   constexpr int64_t size = Pack<T, true>::size;
   constexpr size_t lanes = size;
-  const auto vector = [](const T* p) { return *reinterpret_cast<const Vector*>(p); };
+  const auto vector = [](const T* p) { return Vector(*reinterpret_cast<const typename Pack<T, true>::type*>(p)); };
   const auto scalar = [](const T* p) { return *p; };
   Vector a{}, b{}, ag{}, bg{};
   T rest = 0, rest_g = 0;

@@ -263,7 +263,7 @@ template <Activation::Kind kind, class P, class Truth, class T>
 template <Activation::Kind kind, bool masked, bool vector, class T, class P>
 [[gnu::always_inline]] inline P behind_at(const T* dy, [[maybe_unused]] const uint8_t* mask, int64_t i,
                                           [[maybe_unused]] P pre_activation, [[maybe_unused]] T leak) {
-  const P d = *reinterpret_cast<const P*>(dy + i);
+  const P d = *reinterpret_cast<const typename Pack<T, vector>::type*>(dy + i);  // (to clang, P is an aligned one)
   if constexpr (kind == Activation::Kind::none) return d;
   else if constexpr (!masked) return behind<kind>(d, passes<kind>(pre_activation), leak);
   else if constexpr (!vector) return behind<kind>(d, mask[i] != 0, leak);
