@@ -2,12 +2,13 @@
 // and each tile of c is summed in registers over a block of k (Goto and van de Geijn, "Anatomy of High-Performance
 // Matrix Multiplication", 2008). One loop for every CPU, by the compiler's vectors: what it lacks to OpenBLAS is tuning
 // by hand.
+#include <cblas.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <vector>
 
-#include "cblas.h"
 #include "norma/core/simd/vectors.h"
 
 namespace {
