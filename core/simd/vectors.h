@@ -26,8 +26,9 @@
 #define NORMA_TARGET(features) NORMA_PRAGMA(GCC push_options) NORMA_PRAGMA(GCC target(features, "prefer-vector-width=512"))
 #define NORMA_TARGET_END NORMA_PRAGMA(GCC pop_options)
 #endif
-#define NORMA_SIMD_BEGIN NORMA_TARGET(NORMA_SIMD_FEATURES) namespace norma::cpu::NORMA_SIMD {
-#define NORMA_SIMD_END NORMA_TARGET_END }
+// (The pragmas come last: GCC 14 drops what is behind one in a macro.)
+#define NORMA_SIMD_BEGIN namespace norma::cpu::NORMA_SIMD { NORMA_TARGET(NORMA_SIMD_FEATURES)
+#define NORMA_SIMD_END } NORMA_TARGET_END
 
 #if defined(__clang__)  // of lambdas: each compiler wants the two words in its order
 #define NORMA_MUTABLE_INLINE NORMA_INLINE mutable

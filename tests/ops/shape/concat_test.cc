@@ -17,7 +17,7 @@ TEST(Concat, AgreesWithPyTorch) {
     for (std::string name = "x0"; c.has(name); name = fmt::format("x{}", leaves.size()))
       leaves.emplace_back(name, xs.emplace_back(c.leaf(name)));
     check_case(
-        c, [&] { return concat(xs, c.attrs["axis"]); }, leaves);
+        c, [&] { return concat(xs, c.attrs["axis"].get<int64_t>()); }, leaves);
   });
 }
 
