@@ -122,7 +122,7 @@ void measure_cells_in(const T* x, int64_t n, int64_t size, double* mean, double*
   }
   for (int64_t i = 0; i < n; ++i) {  // about the mean instead of the mean rounded to T
     const double low = low_part<T>(mean[i]), about = m2[i] - static_cast<double>(size) * low * low;
-    m2[i] = about > 0 ? about : 0;
+    m2[i] = about < 0 ? 0 : about;
   }
 }
 

@@ -224,6 +224,20 @@ TEST(NormExtremes, DeviationsWhoseSquaresAreTooLargeForFloat) {
       }
 }
 
+TEST(NormExtremes, DeviationsThatAreTooLargeForFloat) {
+  for (const Layout& l : layouts()) {
+    if (l.shape.numel() < 20) continue;
+    SCOPED_TRACE(l.name);
+    const Tensor x = random(l.shape, 1).to(f32);
+    for (int64_t i = 0; i < x.numel(); ++i) set(x, i, get(x, i) < 0 ? -3e38 : 3e38);
+    const Moments got = moments(there(x), l.grouping), want = moments(there(x.to(f64)), l.grouping);
+    EXPECT_TRUE(close(got.mean / 1e38, want.mean / 1e38, 1e-6));
+    EXPECT_TRUE(close(got.m2 / 1e76, want.m2 / 1e76, 1e-5));
+    if (!test_device().is_cpu()) continue;  // CUDA does not compute the rest in double
+    EXPECT_TRUE(close(norm(x, l.grouping, {}, {}, {}).to(f64), norm(x.to(f64), l.grouping, {}, {}, {}), 3e-6));
+  }
+}
+
 TEST(NormExtremes, AMeanThatIsLargeAgainstTheDeviation) {
   const Tensor x = there(tensor<float>({16777216, 16777218}, {2, 1}));
   EXPECT_EQ(moments(x, whole()).var(1).item(), 2);
