@@ -31,20 +31,17 @@ namespace {
 template <class T>
 void measure_pieces(const Work<T>& work, size_t tensor, const T* x, Sums* partial) {  // mean and m2
   work.for_each_tile(tensor, [=] __device__(const Passes<T>& call, const Tile& tile) {
-    Moment moment{};
+    Sums sums{};
+    T shift = 0;
     if (tile.row < tile.end) {
-      const T shift = x[tile.row * call.channels + tile.c];
-      double s = 0, q = 0, n = 0;
-      for (int64_t row = tile.row; row < tile.end; row += tile.step) {
-        const double d = double{x[row * call.channels + tile.c]} - shift;
-        s += d;
-        q += d * d;
-        n += 1;
-      }
-      moment = shifted(n, shift, s, q);
+      const int64_t channels = call.channels;
+      shift = x[tile.first * channels + tile.c];  // one for all lanes: what they have may be added
+      sums = deviations(x + tile.c, tile.row * channels, tile.end * channels, tile.step * channels, shift);
     }
-    moment = reduce_block(moment, call.width, Plus());
-    if (tile.place >= 0) partial[tile.place] = {moment.mean, moment.m2};
+    sums = reduce_block(sums, call.width, Plus());
+    if (tile.place < 0) return;
+    const Moment moment = shifted(static_cast<double>(tile.end - tile.first), shift, sums.plain, sums.product);
+    partial[tile.place] = {moment.mean, moment.m2};
   });
 }
 
@@ -73,14 +70,8 @@ template <class T>
 void measure_rows(const Passes<T>& call, const T* x, double* cells) {
   for_each_row("norm", call.cells(), call.group_size, [=] __device__(int64_t cell, const Lane& lane) {
     const T *from = x + cell * call.group_size, shift = from[0];
-    double s = 0, q = 0;
-    for (int64_t k = lane.index; k < call.group_size; k += lane.count) {
-      const double d = double{from[k]} - shift;
-      s += d;
-      q += d * d;
-    }
-    s = reduce_row(s, lane, Plus());
-    q = reduce_row(q, lane, Plus());
+    const Sums sums = deviations(from, lane.index, call.group_size, lane.count, shift);
+    const double s = reduce_row(sums.plain, lane, Plus()), q = reduce_row(sums.product, lane, Plus());
     if (lane.index == 0) store_moment(call, cell, shifted(static_cast<double>(call.group_size), shift, s, q), cells);
   });
 }
@@ -129,13 +120,32 @@ void solve(const NormCall& call) {
   });
 }
 
+// Where every row is a set, what its elements need of the cells, for the passes that follow as long as the tensor
+// lives; what the gradient needs, too, if `totals` are there.
+template <class T>
+Tensor prepare_rows(Work<T>& work, const Sums* totals, Device device) {
+  if (!work.call.row_sets) return {};
+  const int64_t n = work.call.cells();
+  const Tensor memory({n, static_cast<int64_t>(sizeof(RowCell<T>) / sizeof(T))}, dtype_of<T>(), device);
+  RowCell<T>* to = reinterpret_cast<RowCell<T>*>(memory.mutable_cuda_data<T>());
+  work.call.row_cells = to;
+  for_each("norm", n, [=, call = work.call] __device__(int64_t cell) {
+    const double mean = call.part(kCellMean, cell), inv = call.part(kCellInv, cell);
+    to[cell] = {static_cast<T>(mean), static_cast<T>(inv),
+                static_cast<T>(call.part(kCellOffset, cell) - low_part<T>(mean) * inv),
+                totals ? slope_of_cell(call, totals, cell) : CellSlope<T>{}};
+  });
+  return memory;
+}
+
 template <class T>
 void normalize(const Work<T>& work, size_t tensor, const T* x, const T* residual, T* y, uint8_t* mask) {
   work.for_each_tile(tensor, [=] __device__(const Passes<T>& call, const Tile& tile) {
     if (tile.row >= tile.end) return;
-    Column<T> column(call, call.row_sets ? tile.row : tile.set, tile.c);
+    ForwardColumn<T> column{};
+    if (!call.row_sets) column = Column<T>(call, tile.set, tile.c);
     for (int64_t row = tile.row; row < tile.end; row += tile.step) {
-      if (call.row_sets) column = Column<T>(call, row, tile.c);
+      if (call.row_sets) column = row_column(call, call.row_cell(row, tile.c), row, tile.c);
       const int64_t i = row * call.channels + tile.c;
       const T v = column(x[i]) + (residual ? residual[i] : T(0));
       if (mask) mask[i] = passes(call, v);
@@ -144,8 +154,7 @@ void normalize(const Work<T>& work, size_t tensor, const T* x, const T* residual
   });
 }
 
-// --- The gradient: dx = scale dy - ((x - mean) / s) slope - offset, slope and offset a cell each. (Divided by s, so
-// that neither factor is beyond float, however large or small x is.)
+// --- The gradient.
 
 template <class T>
 struct Gradients {
@@ -160,15 +169,20 @@ template <class T>
 void sum_pieces(const Work<T>& work, size_t tensor, const Gradients<T>& g, Sums* partial) {
   work.for_each_tile(tensor, [=] __device__(const Passes<T>& call, const Tile& tile) {
     Sums sums{};
-    if (tile.row < tile.end) {
-      Column<T> column(call, call.row_sets ? tile.row : tile.set, tile.c);
-      for (int64_t row = tile.row; row < tile.end; row += tile.step) {
-        if (call.row_sets) column = Column<T>(call, row, tile.c);
-        const int64_t i = row * call.channels + tile.c, cell = row * call.groups + tile.c / call.group_size;
-        const double d = behind(call, g.dy[i], g.x[i], g.mask, i, column), v = (g.x[i] - column.high) - column.low;
-        sums.plain += d;
-        sums.product += call.row_sets ? d * (v * call.part(kCellInv, cell) + call.part(kCellOffset, cell)) : d * v;
-      }
+    if (tile.row < tile.end && call.row_sets) {
+      sums = sums_of<T>(tile.row, tile.end, tile.step, [&](int64_t row) {
+        const int64_t i = row * call.channels + tile.c;
+        const RowCell<T>& cell = call.row_cell(row, tile.c);
+        const T d = behind(call, g.dy[i], g.x[i], g.mask, i, row_column(call, cell, row, tile.c));
+        return Factors<T>{d, (g.x[i] - cell.high) * cell.inv + cell.shift};
+      });
+    } else if (tile.row < tile.end) {
+      const Column<T> column(call, tile.set, tile.c);
+      sums = sums_of<T>(tile.row, tile.end, tile.step, [&](int64_t row) {
+        const int64_t i = row * call.channels + tile.c;
+        return Factors<T>{behind(call, g.dy[i], g.x[i], g.mask, i, column), g.x[i] - column.high};
+      });
+      sums.product -= column.low * sums.plain;
     }
     sums = reduce_block(sums, call.width, Plus());
     if (tile.place >= 0) partial[tile.place] = sums;
@@ -192,15 +206,16 @@ template <class T>
 void total_rows(const Passes<T>& call, const Gradients<T>& g, Sums* totals) {
   for_each_row("norm", call.cells(), call.group_size, [=] __device__(int64_t cell, const Lane& lane) {
     const int64_t row = cell / call.groups, first = cell % call.groups * call.group_size;
-    Sums sums{};
-    for (int64_t c = first + lane.index; c < first + call.group_size; c += lane.count) {
-      const Column<T> column(call, row, c);
+    const RowCell<T>& own = call.row_cells[cell];
+    const Sums sums = sums_of<T>(first + lane.index, first + call.group_size, lane.count, [&](int64_t c) {
       const int64_t i = row * call.channels + c;
-      const double d = call.weight(row, c) * behind(call, g.dy[i], g.x[i], g.mask, i, column);
-      sums = sums + Sums{d, d * ((g.x[i] - column.high) - column.low)};
-    }
+      const T d = behind(call, g.dy[i], g.x[i], g.mask, i, row_column(call, own, row, c));
+      return Factors<T>{call.weight(row, c) * d, g.x[i] - own.high};
+    });
     const double plain = reduce_row(sums.plain, lane, Plus()), product = reduce_row(sums.product, lane, Plus());
-    if (lane.index == 0) totals[cell] = {call.part(kCellInv, cell) * plain, call.part(kCellInv, cell) * product};
+    if (lane.index > 0) return;
+    const double inv = call.part(kCellInv, cell), low = low_part<T>(call.part(kCellMean, cell));
+    totals[cell] = {inv * plain, inv * (product - low * plain)};
   });
 }
 
@@ -234,28 +249,24 @@ template <class T>
 void gradient(const Work<T>& work, size_t tensor, const Gradients<T>& g, const Sums* totals) {
   work.for_each_tile(tensor, [=] __device__(const Passes<T>& call, const Tile& tile) {
     if (tile.row >= tile.end) return;
-    double slope = 0, offset = 0, rstd = 0;
-    const auto prepare = [&](int64_t set) {
-      if (tile.c >= call.normalized || !call.measured) return;
-      const int64_t cell = set * call.groups + tile.c / call.group_size;
-      const double count = call.part(kCellCount, cell), share = 1 / (count > 1 ? count : 1);
-      rstd = call.part(kCellRstd, cell);
-      slope = totals[cell].product * share * rstd;
-      offset = offset_from_high<T>(call.center ? gradient_offset(totals[cell].plain, share) : 0, slope * rstd,
-                                   call.part(kCellMean, cell));
-    };
-    Column<T> column(call, call.row_sets ? tile.row : tile.set, tile.c);
-    prepare(tile.set);
+    ForwardColumn<T> column{};
+    CellSlope<T> of_cell;
+    if (!call.row_sets) {
+      column = Column<T>(call, tile.set, tile.c);
+      if (tile.c < call.normalized)
+        of_cell = slope_of_cell(call, totals, tile.set * call.groups + tile.c / call.group_size);
+    }
     for (int64_t row = tile.row; row < tile.end; row += tile.step) {
       if (call.row_sets) {
-        column = Column<T>(call, row, tile.c);
-        prepare(row);
+        const RowCell<T>& cell = call.row_cell(row, tile.c);
+        column = row_column(call, cell, row, tile.c);
+        of_cell = cell.gradient;
       }
       const int64_t i = row * call.channels + tile.c;
       const T d = behind(call, g.dy[i], g.x[i], g.mask, i, column);
       // Where there is no slope, as with given statistics, x has no part in dx, not even an infinite one.
-      const T xhat = slope != 0 ? (g.x[i] - column.high) * static_cast<T>(rstd) : T(0);
-      const T value = column.scale * d - xhat * static_cast<T>(slope) - static_cast<T>(offset);
+      const T xhat = of_cell.slope != 0 ? (g.x[i] - column.high) * of_cell.rstd : T(0);
+      const T value = column.scale * d - xhat * of_cell.slope - of_cell.offset;
       if (g.dx) g.dx[i] = g.add_dx ? g.dx[i] + value : value;
       if (g.dresidual) g.dresidual[i] = g.add_dresidual ? g.dresidual[i] + d : d;
     }
@@ -263,7 +274,7 @@ void gradient(const Work<T>& work, size_t tensor, const Gradients<T>& g, const S
 }
 
 template <class T>
-void backward(const Work<T>& work, std::span<const Tensor> x, const NormCall& call, const NormGradients& to) {
+void backward(Work<T> work, std::span<const Tensor> x, const NormCall& call, const NormGradients& to) {
   PoolVector<Gradients<T>> gradients;
   for (size_t t = 0; t < x.size(); ++t) {
     const Sink::Target &dx = to.dx[t], &dresidual = to.dresidual[t];
@@ -275,12 +286,14 @@ void backward(const Work<T>& work, std::span<const Tensor> x, const NormCall& ca
   const Tensor memory = work.template partial<Sums>(device), totals({work.call.cells(), 2}, f64, device);
   Sums *partial = reinterpret_cast<Sums*>(memory.mutable_cuda_data<double>()),
        *total = reinterpret_cast<Sums*>(totals.mutable_cuda_data<double>());
+  Tensor rows = prepare_rows(work, nullptr, device);
   for (size_t t = 0; t < gradients.size(); ++t) sum_pieces(work, t, gradients[t], partial);
   if (work.call.row_sets) total_rows(work.call, gradients[0], total);
   else total_pieces(work, partial, total);
   if (double* dgamma = to.affine.mutable_data_or_null<double>())
     affine_gradients(work, partial, dgamma, dgamma + to.affine.numel() / 2);
   if (call.comm && call.measured()) call.comm->all_reduce(totals);
+  rows = prepare_rows(work, total, device);
   for (size_t t = 0; t < gradients.size(); ++t) gradient(work, t, gradients[t], total);
 }
 
@@ -288,10 +301,11 @@ void backward(const Work<T>& work, std::span<const Tensor> x, const NormCall& ca
 
 void norm_forward(std::span<const Tensor> x, const NormCall& call, const NormOutputs& to) {
   dispatch_floating("norm", x[0].dtype(), [&]<class T>() {
-    const Work<T> work(call);
+    Work<T> work(call);
     if (call.measured()) measure(work, x, call.cells);
     call.merge_over_workers();
     solve(call);
+    const Tensor rows = prepare_rows<T>(work, nullptr, x[0].device());
     for (size_t t = 0; t < x.size(); ++t)
       normalize(work, t, x[t].cuda_data<T>(), to.residual[t].data_or_null<T>(), to.y[t].mutable_cuda_data<T>(),
                 to.mask[t].mutable_data_or_null<uint8_t>());

@@ -5,7 +5,7 @@
 
 #include <numeric>
 
-#include "norma/cuda/launch.h"
+#include "norma/cuda/sums.h"
 #include "norma/ops/norm/cell_math.h"
 #include "norma/ops/norm/kernels.h"
 
@@ -27,13 +27,22 @@ __device__ inline Moment shifted(double n, double shift, double s, double q) {
   return {n, shift + s / n, m2 > 0 ? m2 : 0};
 }
 
-struct Sums {
-  double plain, product;
-  __device__ Sums operator+(const Sums& other) const { return {plain + other.plain, product + other.product}; }
-};
-
 struct Piece {  // consecutive rows of one tensor in one set
   int64_t first_row, rows, set;
+};
+
+// dx = scale dy - (x - high) rstd slope - offset, of a cell. (Divided by s, so that neither factor is beyond float.)
+template <class T>
+struct CellSlope {
+  T rstd = 0, slope = 0, offset = 0;
+};
+
+// Where every row is a set, what an element needs of its cell, in T, or each would convert it from double; xhat is
+// (x - high) inv + shift.
+template <class T>
+struct RowCell {
+  T high, inv, shift;
+  CellSlope<T> gradient;
 };
 
 // What every kernel of a call of norm knows.
@@ -47,18 +56,23 @@ struct Passes : NormDims {
   const int64_t *set_begin, *set_pieces;  // the pieces of a set: set_pieces[set_begin[set]] and on
   const double* parts;                    // [kNormCellParts, cells]
   const T *gamma, *beta;                  // null: 1, 0
+  const RowCell<T>* row_cells;            // [cells], where every row is a set
 
   __device__ double part(NormCellPart k, int64_t cell) const { return parts[k * cells() + cell]; }
   __device__ int64_t affine(int64_t set, int64_t c) const {
     return (affine_per_set ? set * affine_size() : 0) + c % affine_channels;
   }
-  __device__ double weight(int64_t set, int64_t c) const { return gamma ? gamma[affine(set, c)] : 1; }
+  __device__ T weight(int64_t set, int64_t c) const { return gamma ? gamma[affine(set, c)] : T(1); }
+  __device__ const RowCell<T>& row_cell(int64_t row, int64_t c) const {
+    return row_cells[row * groups + c / group_size];
+  }
+  __device__ T bias(int64_t set, int64_t c) const { return beta ? beta[affine(set, c)] : T(0); }
 };
 
 // A thread's part of a piece: the rows of one column from `row` on, every `step`-th.
 struct Tile {
-  int64_t set, c, row, end, step;
-  int64_t place;  // of the column's result, piece by piece; -1: another thread writes it
+  int64_t set, c, first, row, end, step;  // first: of the piece
+  int64_t place;                          // of the column's result, piece by piece; -1: another thread writes it
 };
 
 template <class T, class F>
@@ -68,7 +82,7 @@ __global__ void tile_kernel(Passes<T> call, int64_t first_piece, F f) {
                 c = blockIdx.x % tiles * call.width + threadIdx.x % call.width;
   const Piece& p = call.pieces[piece];
   const bool inside = c < call.channels;  // else there is no row to work on
-  f(call, Tile{p.set, c, p.first_row + lane, inside ? p.first_row + p.rows : 0, call.lanes,
+  f(call, Tile{p.set, c, p.first_row, p.first_row + lane, inside ? p.first_row + p.rows : 0, call.lanes,
                inside && lane == 0 ? piece * call.channels + c : -1});
 }
 
@@ -103,6 +117,7 @@ class Work {
     call.parts = of.cells.cuda_data<double>();
     call.gamma = of.gamma.data_or_null<T>();
     call.beta = of.beta.data_or_null<T>();
+    call.row_cells = nullptr;
     call.width = width_for(plan.channels);
     const int64_t all = std::accumulate(plan.rows.begin(), plan.rows.end(), int64_t{0});
     const int64_t most = std::clamp<int64_t>(all * tiles() / 2048, 4 * kThreads / call.width, 4096);  // rows of a piece
@@ -179,7 +194,7 @@ struct CellItems {
   __device__ static Tile at(const Passes<T>& call, int64_t cell, int64_t k) {
     const int64_t set = cell / call.groups, piece = call.set_pieces[call.set_begin[set] + k / call.group_size];
     const int64_t c = cell % call.groups * call.group_size + k % call.group_size;
-    return {set, c, 0, call.pieces[piece].rows, 1, piece * call.channels + c};
+    return {set, c, 0, 0, call.pieces[piece].rows, 1, piece * call.channels + c};
   }
 };
 
@@ -190,12 +205,29 @@ struct Column : ForwardColumn<T> {
   __device__ Column(const Passes<T>& call, int64_t set, int64_t c) : ForwardColumn<T>{0, 1, 0} {
     if (c >= call.normalized) return;  // passes through
     const int64_t cell = set * call.groups + c / call.group_size;
-    const double mean = call.part(kCellMean, cell), beta = call.beta ? call.beta[call.affine(set, c)] : 0;
+    const double mean = call.part(kCellMean, cell);
     low = low_part<T>(mean);
-    static_cast<ForwardColumn<T>&>(*this) =
-        forward_column<T>(mean, call.part(kCellInv, cell), call.part(kCellOffset, cell), call.weight(set, c), beta);
+    static_cast<ForwardColumn<T>&>(*this) = forward_column<T>(
+        mean, call.part(kCellInv, cell), call.part(kCellOffset, cell), call.weight(set, c), call.bias(set, c));
   }
 };
+// Of channel c of a row that is a set.
+template <class T>
+__device__ ForwardColumn<T> row_column(const Passes<T>& call, const RowCell<T>& cell, int64_t row, int64_t c) {
+  const T weight = call.weight(row, c);
+  return {cell.high, weight * cell.inv, call.bias(row, c) + weight * cell.shift};
+}
+
+// `totals`: the cells' sums of g and of g (x - mean), of g = gamma inv dy.
+template <class T>
+__device__ CellSlope<T> slope_of_cell(const Passes<T>& call, const Sums* totals, int64_t cell) {
+  if (!call.measured) return {};
+  const double count = call.part(kCellCount, cell), share = 1 / (count > 1 ? count : 1),
+               rstd = call.part(kCellRstd, cell), slope = totals[cell].product * share * rstd;
+  const double offset = offset_from_high<T>(call.center ? gradient_offset(totals[cell].plain, share) : 0, slope * rstd,
+                                            call.part(kCellMean, cell));
+  return {static_cast<T>(rstd), static_cast<T>(slope), static_cast<T>(offset)};
+}
 
 template <class T>
 __device__ T activate(const Passes<T>& call, T v) {
@@ -209,7 +241,7 @@ __device__ bool passes(const Passes<T>& call, T v) {
 }
 // dy behind the activation.
 template <class T>
-__device__ T behind(const Passes<T>& call, T dy, T x, const uint8_t* mask, int64_t i, const Column<T>& column) {
+__device__ T behind(const Passes<T>& call, T dy, T x, const uint8_t* mask, int64_t i, const ForwardColumn<T>& column) {
   if (call.kind == Activation::Kind::none || (mask ? mask[i] != 0 : passes(call, column(x)))) return dy;
   return call.kind == Activation::Kind::relu ? T(0) : call.leak * dy;
 }

@@ -36,7 +36,7 @@ struct NormCall {
   Tensor population;   // f64 [2, G or sets * G], mean then var; undefined for the source batch
   Tensor cells;        // which the forward pass fills
   // The deviation of a cell is so large or small (or NaN) that its squares, or the gradient's factors, may be beyond
-  // float. Set by the forward pass on the CPU; CUDA has its sums in double.
+  // float. Set by the forward pass on the CPU; CUDA scales such sums (cuda/sums.h).
   mutable bool far_out = false;
   std::vector<Saved> saved{};  // what must not be written to while a rule keeps the call
 

@@ -24,7 +24,7 @@ Moments moments(const std::vector<Tensor>& xs, const Grouping& grouping, bool ce
   call.merge_over_workers();
   const Moments m = call.moments();
   if (xs[0].dtype() == f32 && xs[0].device().is_cpu() && !std::isfinite(sum(m.m2).item())) {
-    for (Tensor& x : inputs) x = x.to(f64);  // squares that float does not hold; on CUDA they are double
+    for (Tensor& x : inputs) x = x.to(f64);  // squares that float does not hold; on CUDA they are scaled
     return moments(inputs, grouping, center);
   }
   return center ? m : Moments{m.count, zeros_like(m.mean), m.m2 + m.count * m.mean * m.mean};

@@ -67,7 +67,7 @@ struct NormRule {
   }
 };
 
-// The same in double, for what float cannot hold. (On CUDA moments are summed in double, anyway.)
+// The same in double, for what float cannot hold. (On CUDA the sums look after themselves: cuda/sums.h.)
 std::vector<Tensor> norm_in_double(std::vector<Tensor> xs, const Grouping& grouping, const Statistics& statistics,
                                    const Tensor& gamma, const Tensor& beta, NormOptions options) {
   const auto wide = [](const Tensor& x) { return x.defined() ? to(x, f64) : x; };

@@ -80,6 +80,17 @@ TEST_F(Parity, NormOfSeveralInputsAndMoments) {
   }
 }
 
+TEST_F(Parity, RowsThatAreLongForAThread) {  // which sums them in runs
+  for (const Grouping& grouping : {features(), groups(2)})
+    for (const bool center : {true, false})
+      expect_parity(
+          grouping.str(),
+          [&](const Inputs& x) {
+            return norm(x[0], grouping, {}, x[1], x[2], {.activation = Activation::leaky_relu(0.2), .center = center});
+          },
+          {random({3, 1250}) + 3., random({1250}, 2), random({1250}, 3)}, 2e-5);
+}
+
 TEST_F(Parity, LargeMeansKeepTheirDigits) {
   const Tensor x = (random({64, 5, 5, 7}) * 0.01 + 1e4).to(f32), exact = x.to(f64);
   for (const Grouping& grouping : {whole(), chunks(8), instance(), layer(), features()}) {
@@ -87,6 +98,14 @@ TEST_F(Parity, LargeMeansKeepTheirDigits) {
                  got = norm(x.to(kCuda), grouping, {}, {}, {}, {.eps = 0});
     EXPECT_TRUE(close(got.to(f64), want, 1e-4)) << grouping.str();
     EXPECT_TRUE(close(moments(x.to(kCuda), grouping).m2, moments(exact, grouping).m2, 1e-5)) << grouping.str();
+    const auto dx = [&](Tensor from) {
+      from.set_requires_grad();
+      Tape tape;
+      const Tensor y = norm(from, grouping, {}, {}, {}, {.eps = 0});
+      tape.backward(y, {.seed = random(x.shape(), 5).to(from.dtype()).to(from.device())});
+      return from.grad().to(cpu_device).to(f64) * 0.01;
+    };
+    EXPECT_TRUE(close(dx(x.to(kCuda)), dx(exact.clone()), 1e-4)) << grouping.str();
   }
 }
 

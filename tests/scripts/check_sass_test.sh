@@ -44,9 +44,15 @@ EOF
 loop | object good.o sm_80 _ZN5norma4cuda15for_each_kernelIfEEvl 0 0
 { echo "I2F.F64 R2, R3"; echo "@P0 BRA 0x0"; echo EXIT; } | object good.o sm_90 _ZN5norma4cuda15for_each_kernelIfEEvl 0 0
 check good.o || fail "refuses a kernel without local memory"
-said "registers  stack  local  shared  accesses  f64 in loops  kernel (sm_80, sm_90)"
-said "       30      0      0      64         0           2/1  good: for_each_kernel<float>"
+said "registers  stack  local  shared  accesses  f64 in loops  innermost  kernel (sm_80, sm_90)"
+said "       30      0      0      64         0           2/1        2/1  good: for_each_kernel<float>"
 said "==> 1 kernels, 0 with local memory that is not allowed"
+
+# A loop around another, which jumps to its begin from two places.
+printf '%s\n' "DADD R2, R2, R4" "DADD R2, R2, R4" "@P0 BRA 0x10" "DADD R2, R2, R4" "@P1 BRA 0x10" "DMUL R2, R2, R4" "@P2 BRA 0x0" EXIT |
+  object nested.o sm_90 _Z1kPf 0 0
+check nested.o || fail "refuses a loop around another"
+said "       30      0      0      64         0             4          2  nested: k"
 
 # refused NAME STACK LOCAL INSTRUCTION
 refused() {

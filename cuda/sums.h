@@ -1,0 +1,102 @@
+// Sums over many elements, for the kernels of norms: in T over a run of a few, which go on in double. Double for each
+// element would be the limit, rather than memory, on cards that have one unit for it beside 64 for float.
+#pragma once
+
+#include <cmath>
+#include <limits>
+
+#include "norma/cuda/launch.h"
+
+namespace norma::cuda {
+
+struct Sums {
+  double plain, product;
+  __device__ Sums operator+(const Sums& other) const { return {plain + other.plain, product + other.product}; }
+};
+
+template <class T>
+struct Factors {
+  T a, b;
+};
+
+inline constexpr int64_t kRun = 16;  // elements that are summed in T
+
+// f(k) for a run. Of a whole one the number is constant: its loads are under way together.
+template <class F>
+__device__ void for_run(int64_t begin, int64_t end, int64_t step, F f) {
+  if (begin + (kRun - 1) * step < end)
+    for (int64_t i = 0; i < kRun; ++i) f(begin + i * step);
+  else
+    for (int64_t k = begin; k < end; k += step) f(k);
+}
+
+// The sums of a, and of a b, of f(k) = {a, b} for k = begin, begin + step, ... below end: a run. Where the second is
+// not at least `least`, or one is not finite, of factors divided by powers of 2, so that they are between -2 and 2.
+template <class T, class F>
+__device__ Sums sums_of_run(int64_t begin, int64_t end, int64_t step, T least, const F& f) {
+  constexpr T infinity = std::numeric_limits<T>::infinity();
+  T plain = 0, product = 0;
+  for_run(begin, end, step, [&](int64_t k) {
+    const Factors<T> x = f(k);
+    plain += x.a;
+    product += x.a * x.b;
+  });
+  const T size = std::abs(product);
+  if (size >= least && size < infinity && std::abs(plain) < infinity) return {plain, product};
+  Factors<T> largest{};
+  for (int64_t k = begin; k < end; k += step) {
+    const Factors<T> x = f(k);
+    largest = {Larger()(largest.a, std::abs(x.a)), Larger()(largest.b, std::abs(x.b))};
+  }
+  const auto is_usual = [](T v) { return v > 0 && v < infinity; };
+  if (!is_usual(largest.a) || !is_usual(largest.b)) return {plain, product};
+  const int power_a = std::ilogb(largest.a), power_b = std::ilogb(largest.b);
+  plain = product = 0;
+  for (int64_t k = begin; k < end; k += step) {
+    const Factors<T> x = f(k);
+    const T a = std::scalbn(x.a, -power_a);
+    plain += a;
+    product += a * std::scalbn(x.b, -power_b);
+  }
+  return {std::scalbn(double{plain}, power_a), std::scalbn(double{product}, power_a + power_b)};
+}
+
+// The same over any number of elements.
+template <class T, class F>
+__device__ Sums sums_of(int64_t begin, int64_t end, int64_t step, const F& f) {
+  Sums sums{};
+  for (int64_t at = begin; at < end; at += kRun * step)
+    sums = sums + sums_of_run(at, std::min(end, at + kRun * step), step, T(0), f);
+  return sums;
+}
+
+// The sums of x[k] - shift, and of its squares, for those k. A run that is far from `shift`, so that of its squares
+// about its mean digits would be lost, is summed about a nearer number; then one of its elements may be an outlier.
+template <class T>
+__device__ Sums deviations(const T* x, int64_t begin, int64_t end, int64_t step, T shift) {
+  Sums sums{};
+  for (int64_t at = begin; at < end; at += kRun * step) {
+    const int64_t until = std::min(end, at + kRun * step);
+    const double n = static_cast<double>((until - at + step - 1) / step);
+    T from = shift;
+    const auto deviation = [&](int64_t k) {
+      const T d = x[k] - from;
+      return Factors<T>{d, d};
+    };
+    constexpr T least = 1e-30;  // of smaller squares, float has not all digits
+    Sums run = sums_of_run(at, until, step, least, deviation);
+    for (int tries = 0; tries < 8; ++tries) {
+      const bool finite = run.product < std::numeric_limits<double>::infinity();
+      if (finite && !(32 * (n * run.product - run.plain * run.plain) < n * run.product)) break;
+      const T nearer = finite ? static_cast<T>(from + run.plain / n) : T(0);
+      if (nearer == from) break;
+      from = nearer;
+      run = sums_of_run(at, until, step, least, deviation);
+    }
+    const double by = double{from} - shift;
+    sums = sums + Sums{run.plain + n * by, run.product + by * (2 * run.plain + n * by)};
+  }
+  return sums;
+}
+
+}  // namespace norma::cuda
