@@ -11,7 +11,7 @@ int64_t for_each_sample_run(const char* op, const Samples& samples, int64_t n, F
   const bool sized = samples.kind == Samples::Kind::chunks || samples.kind == Samples::Kind::labels;
   check(!sized || samples.size >= 1, op, "{} chunks or labels: want at least 1", samples.size);
   if (samples.kind == Samples::Kind::labels) {
-    check(samples.size < int64_t{1} << 46, op, "{} labels: more sets than can be counted", samples.size);
+    check(samples.size <= PTRDIFF_MAX >> 17, op, "{} labels: more sets than can be counted", samples.size);
     check(samples.ids.dim(0) == n, op, "{} sample labels for a batch of {}", samples.ids.dim(0), n);
     const int64_t* ids = samples.ids.data<int64_t>();
     for (int64_t i = 0; i < n; ++i)
