@@ -70,8 +70,8 @@ __device__ Sums sums_of(int64_t begin, int64_t end, int64_t step, const F& f) {
   return sums;
 }
 
-// The sums of x[k] - shift, and of its squares, for those k. A run that is far from `shift`, so that of its squares
-// about its mean digits would be lost, is summed about a nearer number; then one of its elements may be an outlier.
+// The sums of x[k] - shift, and of its squares, for those k. Where a run is far from `shift`, since that is an outlier
+// or one of the run is, the squares about the run's mean would lose digits: it is summed again, about a nearer number.
 template <class T>
 __device__ Sums deviations(const T* x, int64_t begin, int64_t end, int64_t step, T shift) {
   Sums sums{};
@@ -83,7 +83,7 @@ __device__ Sums deviations(const T* x, int64_t begin, int64_t end, int64_t step,
       const T d = x[k] - from;
       return Factors<T>{d, d};
     };
-    constexpr T least = 1e-30;  // of smaller squares, float has not all digits
+    constexpr T least = std::numeric_limits<T>::min() / std::numeric_limits<T>::epsilon();  // smaller ones lack digits
     Sums run = sums_of_run(at, until, step, least, deviation);
     for (int tries = 0; tries < 8; ++tries) {
       const bool finite = run.product < std::numeric_limits<double>::infinity();
