@@ -30,22 +30,22 @@ class Timed final : public Communicator {
   explicit Timed(Communicator& of, int64_t channels_ = 0) : channels(channels_), of_(of) {}
   int rank() const override { return of_.rank(); }
   int size() const override { return of_.size(); }
+  Tensor all_gather(const Tensor& x) override {
+    Tensor all;
+    time(x, [&] { all = of_.all_gather(x); });
+    return all;
+  }
+  void all_reduce(const Tensor& x) override {
+    time(x, [&] { of_.all_reduce(x); });
+  }
+  void broadcast(const Tensor& x, int root) override {
+    time(x, [&] { of_.broadcast(x, root); });
+  }
   Communicator& split(int64_t color) override { return of_.split(color); }
 
   const int64_t channels;  // of the norm that it is for
   int64_t calls = 0, bytes = 0;
   double seconds = 0;
-
- protected:
-  void gather(const Tensor& x, const Tensor& all) override {
-    time(x, [&] { all.copy_from(of_.all_gather(x)); });
-  }
-  void reduce(const Tensor& x) override {
-    time(x, [&] { of_.all_reduce(x); });
-  }
-  void spread(const Tensor& x, int root) override {
-    time(x, [&] { of_.broadcast(x, root); });
-  }
 
  private:
   template <class F>

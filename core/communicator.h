@@ -28,22 +28,16 @@ class Communicator {
   // Tensors of any dtype and device; CUDA's go through the host's memory.
 
   // x of all workers, by rank: x [...] -> [size, ...].
-  Tensor all_gather(const Tensor& x);
+  virtual Tensor all_gather(const Tensor& x) = 0;
   // x, of f32, f64 or i64, becomes the sum over the workers, in place. The sums follow one binary tree over the ranks,
   // ((0 + 1) + (2 + 3)) + ..., whatever processes the workers are in.
-  void all_reduce(const Tensor& x);
+  virtual void all_reduce(const Tensor& x) = 0;
   // x becomes that of worker `root`, in place.
-  void broadcast(const Tensor& x, int root = 0);
+  virtual void broadcast(const Tensor& x, int root = 0) = 0;
   // Returns when all workers have called it.
-  void barrier();
+  void barrier() { all_gather(Tensor({0}, u8)); }
   // The workers that give the same color, in the order of their ranks. It lives as long as this communicator.
   virtual Communicator& split(int64_t color) = 0;
-
- protected:
-  // The same, of tensors that are contiguous and on the CPU.
-  virtual void gather(const Tensor& x, const Tensor& all) = 0;
-  virtual void reduce(const Tensor& x) = 0;
-  virtual void spread(const Tensor& x, int root) = 0;
 };
 
 }  // namespace norma

@@ -315,6 +315,27 @@ class Member final : public Communicator {
   int rank() const override { return rank_; }
   int size() const override { return group_->size(); }
 
+  Tensor all_gather(const Tensor& x) override {
+    check(x.rank() < Shape::kMaxRank, "all_gather", "a tensor of rank {}: want less than {}", x.rank(),
+          int{Shape::kMaxRank});
+    Shape shape = {size()};
+    for (const int64_t extent : x.shape()) shape.push_back(extent);
+    const Tensor all(shape, x.dtype());
+    group_->meet(rank_, {"all_gather", x.to(cpu_device).contiguous(), all}, &Group::gather_all);
+    return all.to(x.device());
+  }
+
+  void all_reduce(const Tensor& x) override {
+    check(x.is_floating() || x.dtype() == i64, "all_reduce", "sums f32, f64 and i64, not {}: shape {}", x.dtype(),
+          x.shape());
+    meet_in_place(x, "all_reduce", 0, &Group::reduce_all);
+  }
+
+  void broadcast(const Tensor& x, int root) override {
+    check(root >= 0 && root < size(), "broadcast", "from worker {} of {}", root, size());
+    meet_in_place(x, "broadcast", root, &Group::spread_all);
+  }
+
   Communicator& split(int64_t color) override {
     const auto of_all = [&](int64_t own) { return all_gather(tensor<int64_t>({own}, {})).to_vector<int64_t>(); };
     const std::vector<int64_t> colors = of_all(color);
@@ -332,16 +353,16 @@ class Member final : public Communicator {
     return *parts_.back();
   }
 
- protected:
-  void gather(const Tensor& x, const Tensor& all) override {
-    group_->meet(rank_, {"all_gather", x, all}, &Group::gather_all);
-  }
-  void reduce(const Tensor& x) override { group_->meet(rank_, {"all_reduce", x}, &Group::reduce_all); }
-  void spread(const Tensor& x, int root) override {
-    group_->meet(rank_, {"broadcast", x, {}, root}, &Group::spread_all);
+ private:
+  // Meets with x, or with a contiguous copy on the CPU that is then copied back. Where x must not be written to, that
+  // is an error of this worker alone, before it meets the others.
+  void meet_in_place(const Tensor& x, const char* op, int root, void (Group::*lead)()) {
+    dispatch(x.dtype(), [&]<class T>() { x.mutable_data_or_null<T>(); });
+    const Tensor host = x.to(cpu_device).contiguous();
+    group_->meet(rank_, {op, host, {}, root}, lead);
+    if (host.identity() != x.identity()) x.copy_from(host);
   }
 
- private:
   std::shared_ptr<Group> group_;
   int rank_;
   std::vector<std::unique_ptr<Member>> parts_;
