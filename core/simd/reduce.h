@@ -71,11 +71,4 @@ NORMA_INLINE inline double reduce_array(int64_t n, const T* x) {
   return reduce_all<F>(n, [=](int64_t i) { return x[i]; });
 }
 
-// Calls f(row) for each of so many rows of n elements, on several threads, where there are more than `grain` elements.
-NORMA_INLINE inline void for_rows(int64_t rows, int64_t n, auto f, int64_t grain = 1024) {
-  parallel_for(rows, 1 + grain / n, [=](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) f(row);
-  });
-}
-
 NORMA_SIMD_END

@@ -68,7 +68,7 @@ void cross_entropy_backward(bool nll, const CrossEntropyOptions& options, const 
     const T rest = static_cast<T>(options.label_smoothing / static_cast<double>(classes));
     const T hit = static_cast<T>(1 - options.label_smoothing);
     const T rests = weight ? rest * static_cast<T>(reduce_array<Sum>(classes, weight)) : T(0);
-    for_rows(rows, classes, [=](int64_t i) {
+    parallel_each(rows, 1 + 1024 / classes, [=](int64_t i) {
       const int64_t at = label[i];
       const double log_total = log_sum[i];
       const T *x = from + i * classes, scale = each ? upstream[i] : shared;

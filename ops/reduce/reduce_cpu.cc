@@ -56,7 +56,7 @@ void reduce(Reduce f, double divisor, const Tensor& x, const Tensor& high, const
           else to[o * inner + column + j] = static_cast<Y>(acc[j] / by);
         }
       };
-      for_rows(outer * ranges * blocks, std::max<int64_t>(n * width / ranges, 1), reduce_item, kGrain);
+      parallel_each(outer * ranges * blocks, 1 + kGrain / std::max<int64_t>(n * width / ranges, 1), reduce_item);
       if (!part) return;
       const auto merge = [=](int64_t i) {
         const A* at = part + i / inner * ranges * inner + i % inner;
@@ -64,7 +64,7 @@ void reduce(Reduce f, double divisor, const Tensor& x, const Tensor& high, const
         for (int64_t range = 1; range < ranges; ++range) acc = F::combine(acc, at[range * inner]);
         to[i] = static_cast<Y>(acc / by);
       };
-      for_rows(outer * inner, ranges, merge, kGrain);
+      parallel_each(outer * inner, 1 + kGrain / ranges, merge);
     };
     if (f == Reduce::sum) return run(Sum{}, std::integral_constant<int, 0>());
     if (f == Reduce::max) return run(Max{}, std::integral_constant<int, 0>());

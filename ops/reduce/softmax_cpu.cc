@@ -10,7 +10,7 @@ void softmax(bool log, const Tensor& x, const Tensor& y) {
     const T* from = x.data<T>();
     T* to = y.mutable_data<T>();
     const int64_t n = x.dim(-1);
-    for_rows(x.numel() / n, n, [=](int64_t row) {
+    parallel_each(x.numel() / n, 1 + 1024 / n, [=](int64_t row) {
       const T* __restrict in = from + row * n;
       T* __restrict out = to + row * n;
       const T top = static_cast<T>(reduce_array<Max>(n, in));
@@ -27,7 +27,7 @@ void softmax_backward(bool log, const Tensor& dy, const Tensor& y, const Tensor&
     const T *d = dy.data<T>(), *s = y.data<T>();
     T* to = dx.mutable_data<T>();
     const int64_t n = y.dim(-1);
-    for_rows(y.numel() / n, n, [=](int64_t row) {
+    parallel_each(y.numel() / n, 1 + 1024 / n, [=](int64_t row) {
       const T *from_d = d + row * n, *from_s = s + row * n;
       T* out = to + row * n;
       const auto total =
