@@ -6,9 +6,7 @@
 namespace norma {
 
 Shape::Shape(std::span<const int64_t> dims) {
-  check(dims.size() <= kMaxRank, "shape", "rank {} is above the limit of {}", dims.size(), int{kMaxRank});
-  std::copy(dims.begin(), dims.end(), dims_.begin());
-  rank_ = static_cast<int>(dims.size());
+  for (int64_t extent : dims) push_back(extent);
 }
 
 int64_t Shape::numel() const {
