@@ -2,15 +2,11 @@
 
 namespace norma {
 
-Samples Samples::chunks(int64_t k) {
-  check(k >= 1, "grouping", "chunks of {} samples: want at least 1", k);
-  return {Kind::chunks, k};
-}
+Samples Samples::chunks(int64_t k) { return {Kind::chunks, k}; }
 
 Samples Samples::labels(const Tensor& ids, int64_t count) {
   check(ids.dtype() == i64 && ids.rank() == 1, "grouping", "labels want i64 ids of shape [N], not {} {}", ids.dtype(),
         ids.shape());
-  check(count >= 1, "grouping", "{} labels: want at least 1", count);
   return {Kind::labels, count, ids.to(cpu_device).contiguous()};
 }
 

@@ -260,7 +260,9 @@ TEST(NormCases, RejectsBadInput) {
         norm(std::vector{x, random({4, 2, 2, 5})}, whole(), {}, {}, {});
       },
       "[norm] inputs differ in channels");
-  expect_error([&] { chunks(0); }, "[grouping] chunks of 0 samples");
+  expect_error([&] { norm(x, chunks(0), {}, {}, {}); }, "[norm] 0 chunks or labels: want at least 1");
+  expect_error([&] { norm(x, labels(tensor<int64_t>({0, 0, 0, 0}), 0), {}, {}, {}); }, "[norm] 0 chunks or labels");
+  expect_error([&] { moments(x, chunks(-2)); }, "[moments] -2 chunks or labels: want at least 1");
 }
 
 }  // namespace
