@@ -33,6 +33,24 @@ NORMA_INLINE inline void write(float* to, Vec value, int64_t n, bool add) {
   else store(to, add ? load(to, n) + value : value, n);
 }
 
+// y = f(v), f the activation; of a vector or a scalar.
+template <Activation::Kind kind, class P, class T>
+[[gnu::always_inline]] inline P activate(P v, [[maybe_unused]] T slope) {
+  if constexpr (kind == Activation::Kind::relu) return v < 0 ? P{} : v;
+  else if constexpr (kind == Activation::Kind::leaky_relu) return v > 0 ? v : slope * v;
+  else return v;
+}
+
+// Calls f.operator()<kind>() for the activation's kind.
+template <class F>
+void with_activation(const Activation& activation, F&& f) {
+  switch (activation.kind) {
+    case Activation::Kind::none: return f.template operator()<Activation::Kind::none>();
+    case Activation::Kind::relu: return f.template operator()<Activation::Kind::relu>();
+    case Activation::Kind::leaky_relu: return f.template operator()<Activation::Kind::leaky_relu>();
+  }
+}
+
 // Without an epilogue. Has what an Epilogue has; `add`: y += the outputs.
 struct Plain {
   const ConvEpilogue* after;
@@ -59,36 +77,27 @@ struct Epilogue {
   NORMA_INLINE void operator()(float* to, Vec value) const {
     Vec v = (value - high) * scale + shift;
     if constexpr (residual) v += get(to + from_y);
-    write(to, activate(v), n, false);
+    write(to, activate<kind>(v, slope), n, false);
   }
 
   // The same for a max-pool: `to` becomes the larger of itself and the output, unless this is the `first` output of its
   // window. A NaN wins.
   NORMA_INLINE void pool(float* to, Vec value, bool first) const {
-    const Vec v = activate((value - high) * scale + shift), best = first ? v : get(to);
+    const Vec v = activate<kind>((value - high) * scale + shift, slope), best = first ? v : get(to);
     write(to, ((v > best) | (v != v)) ? v : best, n, false);
   }
 
   NORMA_INLINE Vec get(const float* p) const { return n < kLanes ? load(p, n) : load(p); }
-  NORMA_INLINE Vec activate(Vec v) const {
-    if constexpr (kind == Activation::Kind::relu) v = v < 0 ? Vec{} : v;
-    if constexpr (kind == Activation::Kind::leaky_relu) v = v > 0 ? v : slope * v;
-    return v;
-  }
 };
 
 // Calls f.operator()<E>() with the Epilogue that `e` asks for, or with Plain if it is null.
 template <class F>
 void with_epilogue(const ConvEpilogue* e, F&& f) {
-  using Kind = Activation::Kind;
-  const auto with = [&]<Kind kind>() {
+  if (!e) return f.template operator()<Plain>();
+  with_activation(e->activation, [&]<Activation::Kind kind>() {
     if (e->residual) f.template operator()<Epilogue<kind, true>>();
     else f.template operator()<Epilogue<kind, false>>();
-  };
-  if (!e) f.template operator()<Plain>();
-  else if (e->activation.kind == Kind::relu) with.template operator()<Kind::relu>();
-  else if (e->activation.kind == Kind::leaky_relu) with.template operator()<Kind::leaky_relu>();
-  else with.template operator()<Kind::none>();
+  });
 }
 
 NORMA_SIMD_END

@@ -11,6 +11,7 @@
 #include <numeric>
 #include <utility>
 
+#include "norma/ops/conv/epilogue.h"
 #include "norma/ops/norm/cpu_cells.h"
 
 NORMA_SIMD_BEGIN
@@ -86,29 +87,11 @@ void for_each_tile(const RowList& list, F&& f) {
   }
 }
 
-// y = f(v), f the activation; of a pack or a scalar.
-template <Activation::Kind kind, class P, class T>
-[[gnu::always_inline]] inline P activate(P v, [[maybe_unused]] T slope) {
-  if constexpr (kind == Activation::Kind::relu) return v < 0 ? P{} : v;
-  else if constexpr (kind == Activation::Kind::leaky_relu) return v > 0 ? v : slope * v;
-  else return v;
-}
-
 // Whether the activation passes on the gradient as it is. A relu does at NaN, as maximum(v, 0) does.
 template <Activation::Kind kind, class P>
 [[gnu::always_inline]] inline auto passes(P v) {
   if constexpr (kind == Activation::Kind::relu) return !(v <= 0);
   else return v > 0;
-}
-
-// Calls f.operator()<kind>() for the activation's kind.
-template <class F>
-void with_activation(const Activation& activation, F&& f) {
-  switch (activation.kind) {
-    case Activation::Kind::none: return f.template operator()<Activation::Kind::none>();
-    case Activation::Kind::relu: return f.template operator()<Activation::Kind::relu>();
-    case Activation::Kind::leaky_relu: return f.template operator()<Activation::Kind::leaky_relu>();
-  }
 }
 
 // Adds up the U parts of C columns each of a wide row, into the first, in pairs: rounding errors grow with log U.
