@@ -186,22 +186,17 @@ double clip_grad_norm(const Parameters& parameters, double max_norm) {
   check(max_norm > 0, "clip_grad_norm", "a largest norm of {}: want a positive one", max_norm);
   parameters.check_distinct("clip_grad_norm");
   const NoGrad unrecorded;
-  double norm = norm_of(parameters, 1), unit = 1, rest = norm;  // norm = unit * rest
-  if (std::isnan(norm)) return norm;
-  if (norm < 1e-140 || norm > 1e150) {  // squares may have left the range of a double: again, in units of the largest
-    double most = 0;
-    for (const auto& [_, grad] : grads_of(parameters))
-      if (grad.numel() > 0) most = std::max(most, max(abs(grad)).item());
-    if (most == 0 || std::isinf(most)) return most;
-    unit = std::ldexp(1, std::clamp(std::ilogb(most), -1022, 1022));
-    rest = norm_of(parameters, 1 / unit);
-    norm = unit * rest;
-  }
-  if (norm <= max_norm) return norm;
+  double norm = norm_of(parameters, 1);
+  // Where squares may have left the range of a double, it is taken again, of larger or smaller gradients.
+  const double factor = norm < 1e-140 ? 0x1p600 : norm > 1e150 ? 0x1p-600 : 1;
+  const double measured = factor == 1 ? norm : norm_of(parameters, factor);
+  norm = measured / factor;
+  if (!(norm > max_norm) || std::isinf(measured)) return norm;
   const double scale = max_norm / (norm + 1e-6);  // as PyTorch
   replace_grads(parameters, [&](const Tensor& grad) {
     if (scale > 1e-30) return grad * scale;  // else a factor that is no float, or no double with all its digits
-    return (grad.to(f64) * (1 / unit) * (max_norm / rest)).to(grad.dtype());
+    const Tensor g = grad.to(f64), direction = std::isinf(norm) ? g * factor / measured : g / norm;
+    return (direction * max_norm).to(grad.dtype());
   });
   return norm;
 }

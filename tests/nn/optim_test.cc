@@ -330,6 +330,9 @@ TEST(Clip, NormsOfAnySize) {
   EXPECT_EQ(clip(0, 0, 1), 0);
   p.set_grad(tensor({1e200, 0., 0., 0.}));  // the unit is the largest element of a gradient, not its least
   EXPECT_DOUBLE_EQ(clip_grad_norm(NamedTensors{{"p", p}}, 4), 1e200);
+  p.set_grad(tensor({1e160, 1e-143, 0., 0.}));  // the least keep their digits beside it
+  EXPECT_DOUBLE_EQ(clip_grad_norm(NamedTensors{{"p", p}}, 1e100), 1e160);
+  EXPECT_NEAR(p.grad().at({1}), 1e-203, 1e-215);
   EXPECT_NEAR(clip(0, 1e38, 1e-4), 2e38, 1e32);  // the factor, 5e-43, has 9 bits in f32
   EXPECT_TRUE(close(q.grad(), full({4}, 5e-5), 1e-6));
   EXPECT_NEAR(clip(1e300, 0, 1e-20), 2e300, 1e290);
