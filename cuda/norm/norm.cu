@@ -86,21 +86,28 @@ void measure(const Work<T>& work, std::span<const Tensor> xs, const Tensor& cell
   merge_pieces(work, partial, to);
 }
 
+// Of what is of each cell, among those that share a variance.
+void share_evenly(const NormPlan& plan, double* values) {
+  if (const int64_t pool = plan.pool; pool > 1)
+    for_each("norm", plan.cells() / pool, [=] __device__(int64_t i) { norma::share_evenly(values + i * pool, pool); });
+}
+
 // Completes the cells from their moments, or from the population.
 void solve(const NormCall& call) {
   const Tensor &population = call.population, &cells = call.cells;
   const int64_t n = cells.dim(1), entries = population.defined() ? population.dim(1) : 1;
-  const double *mean = population.data_or_null<double>(), *var = mean + entries;
+  const double *mean = population.data_or_null<double>(), *var = mean + entries, *alpha = var + entries;
   double* to = cells.mutable_cuda_data<double>();
   const Statistics::Source source = call.source;
   const double eps = call.eps, r_max = call.r_max, d_max = call.d_max;
-  const bool center = call.center;
+  const bool center = call.center, of_mixture = call.of_mixture;
+  share_evenly(call.plan, to + kCellM2 * n);
   for_each("norm", n, [=] __device__(int64_t i) {
     double &count = to[kCellCount * n + i], &own_mean = to[kCellMean * n + i], &m2 = to[kCellM2 * n + i];
     double variance = 0;
     if (source == Statistics::Source::given) {
       count = m2 = 0;
-      own_mean = center ? mean[i % entries] : 0;
+      own_mean = mean[i % entries];
       variance = var[i % entries];
     } else {
       variance = cell_variance(count, own_mean, m2, center);
@@ -109,11 +116,17 @@ void solve(const NormCall& call) {
         own_mean = 0;
       }
     }
+    if (source == Statistics::Source::mixed) {
+      to[kCellOwnMean * n + i] = own_mean;
+      const MixedCell mixed =
+          mix_cell(alpha[i % entries], own_mean, variance, mean[i % entries], var[i % entries], of_mixture);
+      own_mean = mixed.mean;
+      variance = mixed.variance;
+    }
     const double rstd = cell_rstd(variance, eps);
     RenormCorrection correction = {1, 0};
     if (source == Statistics::Source::renorm)
-      correction =
-          renorm_correction(own_mean, rstd, center ? mean[i % entries] : 0, var[i % entries], eps, r_max, d_max);
+      correction = renorm_correction(own_mean, rstd, mean[i % entries], var[i % entries], eps, r_max, d_max);
     to[kCellInv * n + i] = rstd * correction.r;
     to[kCellRstd * n + i] = rstd;
     to[kCellOffset * n + i] = correction.d;
@@ -123,7 +136,7 @@ void solve(const NormCall& call) {
 // Where every row is a set, what its elements need of the cells, for the passes that follow as long as the tensor
 // lives; what the gradient needs, too, if `totals` are there.
 template <class T>
-Tensor prepare_rows(Work<T>& work, const Sums* totals, Device device) {
+Tensor prepare_rows(Work<T>& work, const double* totals, Device device) {
   if (!work.call.row_sets) return {};
   const int64_t n = work.call.cells();
   const Tensor memory({n, static_cast<int64_t>(sizeof(RowCell<T>) / sizeof(T))}, dtype_of<T>(), device);
@@ -189,9 +202,9 @@ void sum_pieces(const Work<T>& work, size_t tensor, const Gradients<T>& g, Sums*
   });
 }
 
-// totals [cells]: the sums of gamma inv dy and of gamma inv dy (x - mean).
+// totals [2, cells]: the sums of gamma inv dy (x - mean) and of gamma inv dy.
 template <class T>
-void total_pieces(const Work<T>& work, const Sums* partial, Sums* totals) {
+void total_pieces(const Work<T>& work, const Sums* partial, double* totals) {
   work.combine(
       work.call.cells(), work.pieces_a_set() * work.call.group_size, CellItems<T>(),
       [=] __device__(const Passes<T>& call, int64_t cell, int64_t k) {
@@ -199,11 +212,14 @@ void total_pieces(const Work<T>& work, const Sums* partial, Sums* totals) {
         const double weight = call.weight(item.set, item.c) * call.part(kCellInv, cell);
         return Sums{weight * partial[item.place].plain, weight * partial[item.place].product};
       },
-      [=] __device__(const Passes<T>&, int64_t cell, const Sums& sums) { totals[cell] = sums; });
+      [=] __device__(const Passes<T>& call, int64_t cell, const Sums& sums) {
+        totals[cell] = sums.product;
+        totals[call.cells() + cell] = sums.plain;
+      });
 }
 
 template <class T>
-void total_rows(const Passes<T>& call, const Gradients<T>& g, Sums* totals) {
+void total_rows(const Passes<T>& call, const Gradients<T>& g, double* totals) {
   for_each_row("norm", call.cells(), call.group_size, [=] __device__(int64_t cell, const Lane& lane) {
     const int64_t row = cell / call.groups, first = cell % call.groups * call.group_size;
     const RowCell<T>& own = call.row_cells[cell];
@@ -215,23 +231,25 @@ void total_rows(const Passes<T>& call, const Gradients<T>& g, Sums* totals) {
     const double plain = reduce_row(sums.plain, lane, Plus()), product = reduce_row(sums.product, lane, Plus());
     if (lane.index > 0) return;
     const double inv = call.part(kCellInv, cell), low = low_part<T>(call.part(kCellMean, cell));
-    totals[cell] = {inv * plain, inv * (product - low * plain)};
+    totals[cell] = inv * (product - low * plain);
+    totals[call.cells() + cell] = inv * plain;
   });
 }
 
 // dgamma and dbeta, [affine sets, affine size] each.
 template <class T>
 void affine_gradients(const Work<T>& work, const Sums* partial, double* dgamma, double* dbeta) {
-  const int64_t pieces = work.pieces(), sets = work.call.affine_per_set ? work.call.sets : 1;
+  const int64_t pieces = work.pieces(), sets = work.call.affine_sets,
+                each = sets > 1 ? work.sets_of_pieces() / sets : work.sets_of_pieces();  // of pieces, of one gamma
   const int64_t times = work.call.channels / work.call.affine_channels;  // more than once where positions are channels
   work.combine(
       sets * work.call.affine_size(), pieces / sets * times,
       [=] __device__(const Passes<T>& call, int64_t entry) {
-        const int64_t* begin = call.set_begin + entry / call.affine_size();
-        return (call.affine_per_set ? begin[1] - begin[0] : pieces) * times;
+        const int64_t* begin = call.set_begin + entry / call.affine_size() * each;
+        return (begin[each] - begin[0]) * times;
       },
       [=] __device__(const Passes<T>& call, int64_t entry, int64_t k) {
-        const int64_t first = call.affine_per_set ? call.set_begin[entry / call.affine_size()] : 0,
+        const int64_t first = call.set_begin[entry / call.affine_size() * each],
                       piece = call.set_pieces[first + k / times],
                       c = k % times * call.affine_channels + entry % call.affine_size(),
                       cell = call.pieces[piece].set * call.groups + c / call.group_size;
@@ -246,7 +264,7 @@ void affine_gradients(const Work<T>& work, const Sums* partial, double* dgamma, 
 }
 
 template <class T>
-void gradient(const Work<T>& work, size_t tensor, const Gradients<T>& g, const Sums* totals) {
+void gradient(const Work<T>& work, size_t tensor, const Gradients<T>& g, const double* totals) {
   work.for_each_tile(tensor, [=] __device__(const Passes<T>& call, const Tile& tile) {
     if (tile.row >= tile.end) return;
     ForwardColumn<T> column{};
@@ -283,16 +301,17 @@ void backward(Work<T> work, std::span<const Tensor> x, const NormCall& call, con
                          dresidual.add});
   }
   const Device device = x[0].device();
-  const Tensor memory = work.template partial<Sums>(device), totals({work.call.cells(), 2}, f64, device);
-  Sums *partial = reinterpret_cast<Sums*>(memory.mutable_cuda_data<double>()),
-       *total = reinterpret_cast<Sums*>(totals.mutable_cuda_data<double>());
+  const Tensor memory = work.template partial<Sums>(device), totals({2, work.call.cells()}, f64, device);
+  Sums* partial = reinterpret_cast<Sums*>(memory.mutable_cuda_data<double>());
+  double* total = totals.mutable_cuda_data<double>();
   Tensor rows = prepare_rows(work, nullptr, device);
   for (size_t t = 0; t < gradients.size(); ++t) sum_pieces(work, t, gradients[t], partial);
   if (work.call.row_sets) total_rows(work.call, gradients[0], total);
   else total_pieces(work, partial, total);
   if (double* dgamma = to.affine.mutable_data_or_null<double>())
     affine_gradients(work, partial, dgamma, dgamma + to.affine.numel() / 2);
-  if (call.comm && call.measured()) call.comm->all_reduce(totals);
+  call.merge_totals(totals);
+  share_evenly(call.plan, total);
   rows = prepare_rows(work, total, device);
   for (size_t t = 0; t < gradients.size(); ++t) gradient(work, t, gradients[t], total);
 }

@@ -48,19 +48,21 @@ struct RowCell {
 // What every kernel of a call of norm knows.
 template <class T>
 struct Passes : NormDims {
-  bool affine_per_set, measured, center;
+  bool measured, center, of_mixture;
   Activation::Kind kind;
   T leak;
   int width, lanes;                       // of a block: columns, and threads of each
   const Piece* pieces;                    // by tensor
   const int64_t *set_begin, *set_pieces;  // the pieces of a set: set_pieces[set_begin[set]] and on
   const double* parts;                    // [kNormCellParts, cells]
-  const T *gamma, *beta;                  // null: 1, 0
-  const RowCell<T>* row_cells;            // [cells], where every row is a set
+  const double* alpha;                    // [entries], where statistics are mixed; else null
+  int64_t entries;
+  const T *gamma, *beta;        // null: 1, 0
+  const RowCell<T>* row_cells;  // [cells], where every row is a set
 
   __device__ double part(NormCellPart k, int64_t cell) const { return parts[k * cells() + cell]; }
   __device__ int64_t affine(int64_t set, int64_t c) const {
-    return (affine_per_set ? set * affine_size() : 0) + c % affine_channels;
+    return affine_set(set) * affine_size() + c % affine_channels;
   }
   __device__ T weight(int64_t set, int64_t c) const { return gamma ? gamma[affine(set, c)] : T(1); }
   __device__ const RowCell<T>& row_cell(int64_t row, int64_t c) const {
@@ -109,12 +111,15 @@ class Work {
   explicit Work(const NormCall& of) {
     const NormPlan& plan = of.plan;
     static_cast<NormDims&>(call) = plan;
-    call.affine_per_set = of.affine_per_set();
     call.measured = of.measured();
     call.center = of.center;
+    call.of_mixture = of.of_mixture;
     call.kind = of.activation.kind;
     call.leak = static_cast<T>(of.activation.slope);
     call.parts = of.cells.cuda_data<double>();
+    call.entries = of.population.defined() ? of.population.dim(1) : 1;
+    call.alpha =
+        of.source == Statistics::Source::mixed ? of.population.cuda_data<double>() + 2 * call.entries : nullptr;
     call.gamma = of.gamma.data_or_null<T>();
     call.beta = of.beta.data_or_null<T>();
     call.row_cells = nullptr;
@@ -132,14 +137,15 @@ class Work {
       }
     };
     for (int64_t t = 0; t < std::ssize(plan.rows); ++t) {
-      if (plan.row_sets) cut({t, 0, plan.rows[t], 0});
+      const int64_t each = plan.row_sets ? plan.rows[t] / std::max<int64_t>(plan.affine_sets, 1) : 0;
+      for (int64_t set = 0; set < plan.affine_sets && plan.row_sets; ++set) cut({t, set * each, each, set});
       for (const NormPlan::Run& run : plan.runs)
         if (run.tensor == t) cut(run);
       tensor_begin_.push_back(std::ssize(table) / 3);
     }
     call.lanes = lanes_for(longest, call.width);
-    // (Where every row is a set of its own, all pieces are in set 0.)
-    const Buckets of_set(pieces(), plan.row_sets ? 1 : plan.sets, [&](int64_t i) { return table[3 * i + 2]; });
+    // (Where every row is a set of its own, those of pieces are the rows with one gamma and beta.)
+    const Buckets of_set(pieces(), sets_of_pieces(), [&](int64_t i) { return table[3 * i + 2]; });
     table.insert(table.end(), of_set.begin.begin(), of_set.begin.end());
     table.insert(table.end(), of_set.items.begin(), of_set.items.end());
     memory_ = on_device(std::move(table), of.cells.device());
@@ -150,7 +156,8 @@ class Work {
   }
 
   int64_t pieces() const { return tensor_begin_.back(); }
-  int64_t pieces_a_set() const { return pieces() / std::max<int64_t>(call.row_sets ? 1 : call.sets, 1) + 1; }
+  int64_t sets_of_pieces() const { return call.row_sets ? call.affine_sets : call.sets; }
+  int64_t pieces_a_set() const { return pieces() / std::max<int64_t>(sets_of_pieces(), 1) + 1; }
 
   // A value for each piece and column.
   template <class V>
@@ -218,15 +225,19 @@ __device__ ForwardColumn<T> row_column(const Passes<T>& call, const RowCell<T>& 
   return {cell.high, weight * cell.inv, call.bias(row, c) + weight * cell.shift};
 }
 
-// `totals`: the cells' sums of g and of g (x - mean), of g = gamma inv dy.
+// `totals` [2, cells]: the sums of g (x - mean) and of g, of g = gamma inv dy.
 template <class T>
-__device__ CellSlope<T> slope_of_cell(const Passes<T>& call, const Sums* totals, int64_t cell) {
+__device__ CellSlope<T> slope_of_cell(const Passes<T>& call, const double* totals, int64_t cell) {
   if (!call.measured) return {};
   const double count = call.part(kCellCount, cell), share = 1 / (count > 1 ? count : 1),
-               rstd = call.part(kCellRstd, cell), slope = totals[cell].product * share * rstd;
-  const double offset = offset_from_high<T>(call.center ? gradient_offset(totals[cell].plain, share) : 0, slope * rstd,
-                                            call.part(kCellMean, cell));
-  return {static_cast<T>(rstd), static_cast<T>(slope), static_cast<T>(offset)};
+               rstd = call.part(kCellRstd, cell), mean = call.part(kCellMean, cell);
+  double slope = totals[cell] * share * rstd,
+         offset = call.center ? gradient_offset(totals[call.cells() + cell], share) : 0;
+  if (call.alpha) {
+    const double away = call.of_mixture ? 0 : mean - call.part(kCellOwnMean, cell);
+    mix_gradient(call.alpha[cell % call.entries], away * rstd, &slope, &offset);
+  }
+  return {static_cast<T>(rstd), static_cast<T>(slope), static_cast<T>(offset_from_high<T>(offset, slope * rstd, mean))};
 }
 
 template <class T>

@@ -5,6 +5,8 @@
 #include "norma/nn/layers.h"
 #include "norma/ops/elementwise/binary.h"
 #include "norma/ops/norm/conv2d_norm.h"
+#include "norma/ops/reduce/reduce.h"
+#include "norma/ops/shape/index.h"
 
 namespace norma::nn {
 namespace {
@@ -42,6 +44,7 @@ struct Call {
   const std::vector<Tensor>& xs;  // [N, ..., C] each
   NormOptions options;
   const std::optional<Pair>& max_pool;
+  Tensor gamma, beta;
 };
 
 // What stands behind the norm, as ops of their own.
@@ -58,12 +61,17 @@ std::vector<Tensor> finish(const Call& call, std::vector<Tensor> ys) {
 
 // The norm and what stands behind it, in as few passes as there are ops for.
 std::vector<Tensor> run(const Call& call, const Grouping& by, const Statistics& statistics) {
-  const Norm& norm = call.norm;
   if (call.max_pool && call.xs.size() == 1)
-    return {
-        norm_max_pool(call.xs[0], by, statistics, norm.weight, norm.bias, {.kernel = *call.max_pool}, call.options)};
-  return finish({norm, call.xs, {}, call.max_pool},
-                norma::norm(call.xs, by, statistics, norm.weight, norm.bias, call.options));
+    return {norm_max_pool(call.xs[0], by, statistics, call.gamma, call.beta, {.kernel = *call.max_pool}, call.options)};
+  return finish({call.norm, call.xs, {}, call.max_pool, {}, {}},
+                norma::norm(call.xs, by, statistics, call.gamma, call.beta, call.options));
+}
+
+// The entry of each group of the variance, of those of each group of the mean.
+Tensor of_scales(const Norm& norm, const Tensor& x) {
+  if (!norm.scale) return x;
+  const int64_t groups = norm.scale->channels.count > 0 ? norm.scale->channels.count : norm.channels();
+  return view::slice(view::reshape(x, {groups, -1}), 1, 0, 1);
 }
 
 std::vector<Tensor> normalize_by_population(const Call& call) {
@@ -82,24 +90,24 @@ std::vector<Tensor> normalize_by_batch(Call call) {
   const Domains own = own_parts(norm);
   const bool training = norm.is_training();
   const Grouping by = training && !own.batch ? norm.grouping : all_samples(norm, own.batch);
-  const Statistics statistics =
-      training && norm.source == Source::renorm
-          ? Statistics::renorm(norm.running_mean.clone(), norm.running_var.clone(), norm.r_max, norm.d_max)
-          : Statistics::batch();
+  Statistics statistics;
+  if (training ? norm.source != Source::batch : norm.evaluation == EvalStatistics::mixed && !norm.collect) {
+    const Tensor mean = norm.running_mean.clone(), var = of_scales(norm, norm.running_var).clone();
+    const double n = static_cast<double>(call.xs[0].dim(0)), pseudo = norm.mixing.pseudo_samples;
+    statistics = training && norm.source == Source::renorm
+                     ? Statistics::renorm(mean, var, norm.r_max, norm.d_max)
+                     : Statistics::mixed(mean, var, pseudo > 0 ? n / (pseudo + n) : norm.mixing.alpha);
+  }
   Moments cells;
   call.options.moments = &cells;
-  std::vector<Tensor> ys;
-  if (own.affine && !own.batch) {
-    // The op has a gamma and a beta for each set of samples: so these come in a second norm, which has a set for each
-    // domain, and a mean of 0 and a variance of 1.
-    const NormOptions plain{.eps = norm.eps, .center = norm.center, .moments = &cells};
-    const std::vector<Tensor> xs = norma::norm(call.xs, by, statistics, {}, {}, plain);
-    const Tensor zero = zeros_like(norm.running_mean);
-    const NormOptions options{.eps = 0, .activation = call.options.activation, .residual = call.options.residual};
-    ys = run({norm, xs, options, call.max_pool}, all_samples(norm, true), Statistics::given(zero, zero + 1));
-  } else {
-    ys = run(call, by, statistics);
+  call.options.scale = norm.scale;
+  if (norm.scale && !training) call.options.scale->samples = by.samples;
+  if (own.affine && !own.batch) {  // the op knows a row for each label of the grouping, or for each sample
+    const Tensor rows = Tensor(norm.ids).to(call.gamma.device());
+    call.gamma = index_select(call.gamma, 0, rows);
+    if (call.beta.defined()) call.beta = index_select(call.beta, 0, rows);
   }
+  const std::vector<Tensor> ys = run(call, by, statistics);
 
   if (norm.collect && training) {
     norm.collect(call.xs, cells);
@@ -129,12 +137,13 @@ Norm::Norm(int64_t channels, const NormSettings& settings) : NormSettings(settin
 void Norm::check_settings(const std::string& op) const {
   const double momentum = estimator.momentum.value_or(0);
   check(momentum >= 0 && momentum <= 1, op, "a momentum of {}: want one in [0, 1]", momentum);
-  check(eps >= 0 && std::isfinite(eps), op, "an eps of {}: want 0 or more", eps);
+  check(mixing.alpha >= 0 && mixing.alpha <= 1 && mixing.pseudo_samples >= 0, op,
+        "an alpha of {} or {} pseudo samples: out of range", mixing.alpha, mixing.pseudo_samples);
+  check(!scale || (grouping.over_samples() && scale->over_samples() && !half && center && domains.count == 0), op,
+        "a variance over {} and a mean over {}: want both over samples, centering and no domains",
+        scale ? scale->str() : "", grouping.str());
   check(source != Source::renorm || (r_max >= 1 && d_max >= 0), op,
         "r_max {} and d_max {}: want r_max >= 1, d_max >= 0", r_max, d_max);
-  check(std::isfinite(activation.slope), op, "an activation's slope of {}", activation.slope);
-  check(!max_pool || (max_pool->h >= 1 && max_pool->w >= 1), op, "max-pooling in windows of {}",
-        max_pool ? max_pool->h : 0);
   const int64_t groups = grouping.channels.count;
   check(groups == 0 || channels_ % groups == 0, op, "{} channels do not divide into {} groups", channels_, groups);
   check(!half || (!grouping.over_samples() && groups == 0), op, "half norm wants {}, not {}", instance().str(),
@@ -150,6 +159,7 @@ std::string Norm::type() const {
   if (domains.count > 0) return fmt::format("DomainNorm({})", domains.count);
   if (source == Source::given) return "FrozenBatchNorm";
   if (source == Source::renorm) return "BatchRenorm";
+  if (scale) return fmt::format("Norm({}, variance {})", grouping.str(), scale->str());
   const int64_t count = grouping.channels.count;
   if (!grouping.over_samples()) {
     if (half) return "HalfInstanceNorm";
@@ -170,13 +180,19 @@ void Norm::reset_population() {
   num_batches_tracked = Buffer(zeros(shape.without(shape.rank() - 1), i64, device));
 }
 
+Moments Norm::pooled(const Moments& m) const {
+  if (!scale) return m;
+  const Tensor groups = view::reshape(m.m2, {m.m2.dim(0), of_scales(*this, running_mean).numel(), -1});
+  return {m.count, m.mean, view::reshape(view::expand(mean(groups, {2}, true), groups.shape()), m.m2.shape())};
+}
+
 Tensor Norm::operator()(Conv2d& conv, const Tensor& x, const Tensor& residual) {
   if (Observer::any() && !residual.defined()) return (*this)(conv(x));
   return forward(&conv, {x}, residual, activation, max_pool)[0];
 }
 
 std::vector<Tensor> Norm::forward(Conv2d* conv, std::vector<Tensor> xs, const Tensor& residual, const Activation& f,
-                                  const std::optional<Pair>& pool) {
+                                  const std::optional<Pair>& pool, const Tensor& gamma, const Tensor& beta) {
   const Running here(*this);
   const NormOptions options{.eps = eps,
                             .activation = f,
@@ -201,7 +217,8 @@ std::vector<Tensor> Norm::forward(Conv2d* conv, std::vector<Tensor> xs, const Te
     if (conv) x = (*conv)(x);
     check(x.rank() >= 2 && x.dim(-1) == channels_, type(), "wants [N, ..., {}]: input {}", channels_, x.shape());
   }
-  const Call call{*this, xs, options, pool};
+  const bool own = gamma.defined() || beta.defined();
+  const Call call{*this, xs, options, pool, own ? gamma : Tensor(weight), own ? beta : Tensor(bias)};
   if (identity) return finish(call, xs);
   if (!has_population()) return run(call, grouping, Statistics::batch());
   return by_population ? normalize_by_population(call) : normalize_by_batch(call);

@@ -29,8 +29,16 @@ struct Estimator {
   static Estimator cumulative() { return {std::nullopt}; }
 };
 
-// What a layer that normalizes over samples uses in evaluation: its population, or the statistics of the mini-batch.
-enum class EvalStatistics : uint8_t { population, mini_batch };
+// What a layer that normalizes over samples uses in evaluation: its population, the statistics of the mini-batch, or
+// both (Mixing).
+enum class EvalStatistics : uint8_t { population, mini_batch, mixed };
+
+// How much the mini-batch's statistics count where they are mixed with the population's: alpha, in [0, 1], or with
+// pseudo samples n / (pseudo_samples + n) for a batch of n, as if the population were worth so many samples (Schneider
+// et al., "Improving robustness against common corruptions by covariate shift adaptation", 2020).
+struct Mixing {
+  double alpha = 0.5, pseudo_samples = 0;
+};
 
 // A domain is a source of samples: a camera, a pyramid's level. What is true here each domain has of its own, what is
 // false they share.
@@ -41,11 +49,14 @@ struct Domains {
 
 struct NormSettings {
   Grouping grouping{};  // which elements share statistics, in training; default: those of a channel, as in batch norm
-  // Where training takes the statistics from: batch, renorm (of the batch, corrected towards the population), or given
-  // (the population, which then stays as it is).
+  // Which share a variance, where those are more than what shares a mean: a grouping that this one nests in.
+  std::optional<Grouping> scale{};
+  // Where training takes the statistics from: batch, renorm (of the batch, corrected towards the population), mixed (of
+  // the batch and the population), or given (the population, which then stays as it is).
   Statistics::Source source = Statistics::Source::batch;
   Estimator estimator{};
   EvalStatistics evaluation = EvalStatistics::population;
+  Mixing mixing{};                 // where statistics are mixed, in training or evaluation
   Activation activation{};         // behind the norm and the residual, fused; default: none
   std::optional<Pair> max_pool{};  // behind the activation, fused: max-pooling in windows of this size and stride
   double eps = 1e-5;               // added to the variance
@@ -100,6 +111,10 @@ struct Norm : Module, NormSettings {
   // Observer looks on, the norm, with residual, activation and pooling, is part of the convolution's pass over its
   // output.
   Tensor operator()(Conv2d& conv, const Tensor& x, const Tensor& residual = {});
+  // With a gamma and a beta of each sample, [N, C], in place of the layer's (AdaIN, FiLM, of a class by index_select).
+  Tensor operator()(const Tensor& x, const Tensor& gamma, const Tensor& beta) {
+    return forward(nullptr, {x}, {}, activation, max_pool, gamma, beta)[0];
+  }
   // Several inputs that share the statistics, such as the levels of a pyramid: one output for each.
   std::vector<Tensor> operator()(const std::vector<Tensor>& xs) {
     return forward(nullptr, xs, {}, activation, max_pool);
@@ -107,18 +122,20 @@ struct Norm : Module, NormSettings {
   // What the operators above call, for containers: with an activation and a pooling in place of the layer's own, and
   // conv or residual only where there is one, and a single input.
   std::vector<Tensor> forward(Conv2d* conv, std::vector<Tensor> xs, const Tensor& residual,
-                              const Activation& activation_behind, const std::optional<Pair>& max_pool_behind);
+                              const Activation& activation_behind, const std::optional<Pair>& max_pool_behind,
+                              const Tensor& gamma = {}, const Tensor& beta = {});
 
   int64_t channels() const { return channels_; }
 
   std::string type() const override;  // what the settings are known as: "BatchNorm", "GroupNorm(8)"
   // By its settings: whether it normalizes over samples, or by renorm or given statistics.
   bool has_population() const { return !identity && (grouping.over_samples() || source != Statistics::Source::batch); }
-  void reset_population();  // mean 0, variance 1, no step seen
+  void reset_population();                 // mean 0, variance 1, no step seen
+  Moments pooled(const Moments& m) const;  // m with the M2 of what shares a variance, shared out evenly
 
   // With domains, what each of them has of its own has a leading axis [domains.count].
   Parameter weight, bias;            // [C], or [ceil(C / 2)] with `half`: gamma and beta; undefined without `affine`
-  Buffer running_mean, running_var;  // the population: f64, [C] or one entry a channel group
+  Buffer running_mean, running_var;  // the population: f64, [C] or one entry a channel group of the means
   Buffer num_batches_tracked;        // i64 []: the steps that moved it
   NORMA_VISIT(weight, bias, running_mean, running_var, num_batches_tracked)
 
@@ -162,6 +179,10 @@ inline Norm BatchRenorm(int64_t channels, double r_max = 3, double d_max = 5, do
   return Norm(
       channels,
       {.source = Statistics::Source::renorm, .estimator = Estimator::ema(momentum), .r_max = r_max, .d_max = d_max});
+}
+// The mean of each channel, the variance of all (Luo et al., "Extended batch normalization for image tasks", 2020).
+inline Norm ExtendedBatchNorm(int64_t channels, double momentum = 0.1) {
+  return Norm(channels, {.scale = Grouping{.channels = Channels::all()}, .estimator = Estimator::ema(momentum)});
 }
 // An affine map by constant statistics, in training too; weight and bias are trained.
 inline Norm FrozenBatchNorm(int64_t channels) { return Norm(channels, {.source = Statistics::Source::given}); }

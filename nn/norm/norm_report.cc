@@ -62,12 +62,14 @@ NormReport norm_report(Module& model, const data::DataLoader& loader, const Norm
     });
   };
   merge_shares(precise, true);
+  for (auto& [norm, of_norm] : precise) of_norm = norm->pooled(of_norm);
   merge_shares(by_domain, false);
   // How far the cells of training batches are from the population, and from the precise one: the mean over the batches,
   // [2, groups].
   const auto stray = [&](bool shuffle) {
     std::map<Norm*, Moments> result;  // of which the mean is meant
-    const CollectMoments add = [&](Norm& norm, const auto&, const Moments& cells) {
+    const CollectMoments add = [&](Norm& norm, const auto&, const Moments& m) {
+      const Moments cells = norm.pooled(m);
       const Tensor kl =
           stack({divergence(cells, population_of(norm), norm.eps), divergence(cells, precise[&norm], norm.eps)});
       const bool counts = max(cells.count).item() > 0;  // else a worker's empty share

@@ -40,8 +40,8 @@ Tensor conv2d_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, co
   const float *scale = call.gamma.data_or_null<float>(), *shift = call.beta.data_or_null<float>();
   float* to = columns.mutable_data<float>();
   for (int64_t c = 0; c < g.oc; ++c) {
-    const ForwardColumn<float> column = forward_column<float>(call.center ? mean[c] : 0, cell_rstd(var[c], call.eps), 0,
-                                                              scale ? scale[c] : 1, shift ? shift[c] : 0);
+    const ForwardColumn<float> column =
+        forward_column<float>(mean[c], cell_rstd(var[c], call.eps), 0, scale ? scale[c] : 1, shift ? shift[c] : 0);
     to[c] = column.high;
     to[g.oc + c] = column.scale;
     to[2 * g.oc + c] = column.shift;

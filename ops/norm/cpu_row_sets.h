@@ -61,11 +61,11 @@ template <bool with_product, class T, class F, class G>
   return {double{sum_of_lanes<lanes>(a + b)} + rest,
           with_product ? double{sum_of_lanes<lanes>(ag + bg)} + rest_g : 0.0};
 }
-// The same over [0, n). In `parts` the sums of so many elements go on in double: next to an outlier what follows would
-// be lost. Shorter cells are not asked, since a row of 64 would notice.
-template <bool with_product, bool parts, class T, class F, class G>
+// The same over [0, n). Sums of more than so many elements go on in double: next to an outlier what follows would be
+// lost.
+template <bool with_product, class T, class F, class G>
 [[gnu::always_inline]] inline Sums sums_of(int64_t n, F f, G g) {
-  if constexpr (!parts) return sums_between<with_product, T>(0, n, f, g);
+  if (n <= kCachedElements) return sums_between<with_product, T>(0, n, f, g);
   Sums sums = {0, 0};
   for (int64_t i = 0; i < n; i += kCachedElements) {
     const Sums part = sums_between<with_product, T>(i, std::min(i + kCachedElements, n), f, g);
@@ -74,9 +74,9 @@ template <bool with_product, bool parts, class T, class F, class G>
   }
   return sums;
 }
-template <bool parts, class T, class F>
+template <class T, class F>
 [[gnu::always_inline]] inline double sum_of(int64_t n, F f) {
-  return sums_of<false, parts, T>(n, f, f).plain;
+  return sums_of<false, T>(n, f, f).plain;
 }
 
 // A call of norm, made ready for both directions. Cell i is the `size` elements from i * size on, its first channel
@@ -89,7 +89,7 @@ struct RowSets {
   const Tensor gamma = by_channel(call.gamma, 1), beta = by_channel(call.beta, 0);
   const T *const weight = gamma.data<T>(), *const bias = beta.data<T>();
   // Every part of a cell is stored, not only mean and inv.
-  const bool general = call.source != Statistics::Source::batch || call.keep_moments;
+  const bool general = call.source != Statistics::Source::batch || call.moments;
   const int64_t size = plan.group_size, grain = 4 * kCachedElements / plan.channels + 1;
   const int64_t together = std::clamp<int64_t>(kCachedElements / plan.channels, 1, kFlushRows);
   const T leak = static_cast<T>(call.activation.slope);
@@ -97,25 +97,33 @@ struct RowSets {
   Tensor by_channel(const Tensor& parameter, double otherwise) const {
     return parameter.defined() ? parameter : full({plan.channels}, otherwise, dtype_of<T>());
   }
-  // Calls f(i, c) for n cells, the first of them the first of a row: the i-th, whose first channel is c.
+  // Of gamma and beta, where those of a row begin. Rows taken together have the same: so many from `row` on, before
+  // `end`.
+  int64_t affine_at(int64_t row) const { return plan.affine_set(row) * plan.channels; }
+  int64_t block(int64_t row, int64_t end) const {
+    const int64_t each = plan.sets / plan.affine_sets;
+    return std::min({together, end - row, each - row % each});
+  }
+  // Calls f(i, c) for n cells, the first of them the first of `row`: the i-th, whose gamma and beta begin at c.
   template <class F>
-  [[gnu::always_inline]] void for_each_cell(int64_t n, F&& f) const {
-    for (int64_t i = 0, c = 0; i < n; ++i, c = c + size < plan.channels ? c + size : 0) f(i, c);
+  [[gnu::always_inline]] void for_each_cell(int64_t row, int64_t n, F&& f) const {
+    const int64_t first = affine_at(row), end = first + plan.channels;
+    for (int64_t i = 0, c = first; i < n; ++i, c = c + size < end ? c + size : first) f(i, c);
   }
 };
 
 // Means and M2 of n cells of `size` elements.
-template <bool parts, class T>
-void measure_cells_in(const T* x, int64_t n, int64_t size, double* mean, double* m2) {
+template <class T>
+void measure_cells(const T* x, int64_t n, int64_t size, double* mean, double* m2) {
   for (int64_t i = 0; i < n; ++i) {  // deviations from the first keep their digits where the mean is large
     const T *cell = x + i * size, first = cell[0];
-    mean[i] = sum_of<parts, T>(size, [=](auto load, int64_t k) { return load(cell + k) - first; });
+    mean[i] = sum_of<T>(size, [=](auto load, int64_t k) { return load(cell + k) - first; });
   }
   const double inverse = 1 / static_cast<double>(size);
   for (int64_t i = 0; i < n; ++i) mean[i] = mean[i] * inverse + x[i * size];
   for (int64_t i = 0; i < n; ++i) {
     const T *cell = x + i * size, high = static_cast<T>(mean[i]);
-    m2[i] = sum_of<parts, T>(size, [=](auto load, int64_t k) {
+    m2[i] = sum_of<T>(size, [=](auto load, int64_t k) {
       const auto d = load(cell + k) - high;
       return d * d;
     });
@@ -124,12 +132,6 @@ void measure_cells_in(const T* x, int64_t n, int64_t size, double* mean, double*
     const double low = low_part<T>(mean[i]), about = m2[i] - static_cast<double>(size) * low * low;
     m2[i] = about < 0 ? 0 : about;
   }
-}
-
-template <class T>
-void measure_cells(const T* x, int64_t n, int64_t size, double* mean, double* m2) {
-  if (size > kCachedElements) measure_cells_in<true>(x, n, size, mean, m2);
-  else measure_cells_in<false>(x, n, size, mean, m2);
 }
 
 // y of one cell; w and b are its channels', normalized(x) is (x - mean) inv + offset.
@@ -214,7 +216,7 @@ template <Activation::Kind kind, class T>
 struct SlotGradient {
   const RowSets<T>& sets;
   const GradientData<T> data;
-  double* const affine;  // [2, C]: the slot's dgamma and dbeta
+  double* affine;  // [2, C]: the slot's dgamma and dbeta, or those of the rows' own
   const int64_t channels = sets.plan.channels, groups = sets.plan.groups, most_cells = sets.together * groups;
   T* const chunk = scratch<T, 3>(2 * channels);                       // [2, C]: dgamma and dbeta of the last rows
   T* const behind = scratch<T, 0>(sets.together * channels);          // [together, C]: dy behind the activation
@@ -246,7 +248,7 @@ struct SlotGradient {
     const int64_t from = row * channels;
     if constexpr (kind == Activation::Kind::none) return data.dy + from;
     const CellArrays& known = sets.cells;
-    sets.for_each_cell(rows * groups, [&](int64_t i, int64_t c) {
+    sets.for_each_cell(row, rows * groups, [&](int64_t i, int64_t c) {
       const int64_t e = from + i * sets.size, cell = row * groups + i;
       behind_cell<kind>(data.dy + e, data.x + e, data.mask ? data.mask + e : nullptr, behind + i * sets.size, sets.size,
                         sets.weight + c, sets.bias + c,
@@ -257,18 +259,13 @@ struct SlotGradient {
   }
 
   void solve(const T* d, int64_t row, int64_t rows) {
-    if (sets.size > kCachedElements) solve_in<true>(d, row, rows);
-    else solve_in<false>(d, row, rows);
-  }
-  template <bool parts>
-  void solve_in(const T* d, int64_t row, int64_t rows) {
     const int64_t first = row * groups, n = rows * groups, size = sets.size;
     const CellArrays& known = sets.cells;
     const T* x = data.x + row * channels;
-    sets.for_each_cell(n, [=, this](int64_t i, int64_t c) {
+    sets.for_each_cell(row, n, [=, this](int64_t i, int64_t c) {
       const T high = static_cast<T>(known.mean[first + i]);
       const T *w = sets.weight + c, *own_d = d + i * size, *own_x = x + i * size;
-      const Sums sums = sums_of<true, parts, T>(
+      const Sums sums = sums_of<true, T>(
           size, [=](auto load, int64_t k) { return load(w + k) * load(own_d + k); },
           [=](auto load, int64_t k) { return load(own_x + k) - high; });
       sum[i] = sums.plain;
@@ -280,6 +277,7 @@ struct SlotGradient {
   }
 
   void write_dx(const T* d, int64_t row, int64_t rows) {
+    const T* weight = sets.weight + sets.affine_at(row);
     with_write(data.dx, data.add_dx, [&]<Write write>() {
       for (int64_t g = 0; g < groups; ++g) {
         const int64_t c = g * sets.size;
@@ -287,8 +285,8 @@ struct SlotGradient {
           const int64_t at = r * channels + c, to = row * channels + at;
           const auto run = [&]<bool measured>() {
             gradient_of_cells<kRows, write, measured>(
-                d + at, data.x + to, write == Write::none ? nullptr : data.dx + to, channels, sets.size,
-                sets.weight + c, cells, r * groups + g, groups, chunk + c, chunk + channels + c);
+                d + at, data.x + to, write == Write::none ? nullptr : data.dx + to, channels, sets.size, weight + c,
+                cells, r * groups + g, groups, chunk + c, chunk + channels + c);
           };
           if (sets.call.measured()) run.template operator()<true>();
           else run.template operator()<false>();
@@ -333,7 +331,7 @@ void row_sets_forward(const Tensor& x, const NormCall& call, const NormOutputs& 
         std::copy_n(own.mean, n, sets.cells.mean + first);
         std::copy_n(own.inv, n, sets.cells.inv + first);
       }
-      sets.for_each_cell(n, [&](int64_t i, int64_t c) {
+      sets.for_each_cell(row, n, [&](int64_t i, int64_t c) {
         const int64_t e = (first + i) * size;
         apply_cell<kind>(in + e, residual ? residual + e : nullptr, y + e, mask ? mask + e : nullptr, size,
                          sets.weight + c, sets.bias + c,
@@ -341,7 +339,7 @@ void row_sets_forward(const Tensor& x, const NormCall& call, const NormOutputs& 
       });
     };
     parallel_for(call.plan.sets, sets.grain, [&](int64_t begin, int64_t end) {
-      for (int64_t row = begin; row < end; row += sets.together) block(row, std::min(sets.together, end - row));
+      for (int64_t row = begin, rows; row < end; row += rows) block(row, rows = sets.block(row, end));
     });
   });
 }
@@ -349,18 +347,24 @@ void row_sets_forward(const Tensor& x, const NormCall& call, const NormOutputs& 
 template <class T>
 void row_sets_backward(const Tensor& x, const NormCall& call, const NormGradients& to) {
   const RowSets<T> sets{call};
-  const int64_t pair = 2 * call.plan.channels;  // dgamma, dbeta
-  PoolVector<double> affine(slot_count(call.plan.sets, sets.grain) * pair, 0.0);
+  const int64_t pair = 2 * call.plan.channels;   // dgamma, dbeta
+  const bool apart = call.plan.affine_sets > 1;  // then a task has all rows of a gamma and beta
+  const int64_t unit = apart ? call.plan.sets / call.plan.affine_sets : 1, units = call.plan.sets / unit,
+                grain = apart ? sets.grain / unit + 1 : sets.grain;
+  PoolVector<double> affine((apart ? units : slot_count(units, grain)) * pair, 0.0);
   with_activation(call.activation, [&]<Activation::Kind kind>() {
-    parallel_ranges(call.plan.sets, sets.grain, [&](int slot, int64_t begin, int64_t end) {
+    parallel_ranges(units, grain, [&](int slot, int64_t begin, int64_t end) {
       SlotGradient<kind, T> gradient = {sets, gradient_data<T>({&x, 1}, call, to, 0), affine.data() + slot * pair};
       std::fill_n(gradient.chunk, pair, T(0));
-      for (int64_t row = begin; row < end; row += sets.together)
-        gradient.block(row, std::min(sets.together, end - row));
+      for (int64_t row = begin * unit, rows; row < end * unit; row += rows) {
+        if (apart) gradient.affine = affine.data() + call.plan.affine_set(row) * pair;
+        gradient.block(row, rows = sets.block(row, end * unit));
+        if (apart) gradient.flush();
+      }
       gradient.flush();
     });
   });
-  sum_affine_gradients(call.plan, false, affine, to.affine);
+  sum_affine_gradients(call.plan, affine, to.affine);
 }
 
 }  // namespace norm_kernel

@@ -22,7 +22,7 @@ Moments moments(const std::vector<Tensor>& xs, const Grouping& grouping, bool ce
   for (const Tensor& x : xs) inputs.push_back(x.contiguous());
   if (call.plan.sets > 0) kernel::norm_moments(inputs, call);
   call.merge_over_workers();
-  const Moments m = call.moments();
+  const Moments m = call.cell_moments();
   if (xs[0].dtype() == f32 && xs[0].device().is_cpu() && !std::isfinite(sum(m.m2).item())) {
     for (Tensor& x : inputs) x = x.to(f64);  // squares that float does not hold; on CUDA they are scaled
     return moments(inputs, grouping, center);

@@ -12,7 +12,7 @@ Tensor norm_max_pool(const Tensor& x, const Grouping& grouping, const Statistics
              wide = g.c * static_cast<int64_t>(size_of(x.dtype())) >= 64,
              apart = g.stride == g.kernel && g.padding == Pair(0) && g.dilation == Pair(1) &&
                      g.oh * g.kernel.h <= g.h && g.ow * g.kernel.w <= g.w && g.kernel.h * g.kernel.w <= 256;
-  if (row_sets || !wide || !apart || !options.residual.empty())
+  if (row_sets || !wide || !apart || !options.residual.empty() || statistics.alpha.defined())
     return max_pool2d(norm(x, grouping, statistics, gamma, beta, options), pool);
 
   NormCall call(op, {x}, grouping, statistics, gamma, beta, options);
@@ -22,7 +22,7 @@ Tensor norm_max_pool(const Tensor& x, const Grouping& grouping, const Statistics
   if (records) place = Tensor(y.shape(), u8, x.device()), winner = empty_like(y);
   if (call.plan.sets > 0) kernel::norm_max_pool(in, call, g, y, place, winner);
   if (call.far_out && x.dtype() == f32) return max_pool2d(norm(x, grouping, statistics, gamma, beta, options), pool);
-  if (options.moments && call.measured()) *options.moments = call.moments();
+  if (options.moments && call.measured()) *options.moments = call.cell_moments();
   if (!records) return y;
 
   call.save(op);

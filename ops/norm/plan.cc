@@ -47,11 +47,11 @@ void check_inputs(const char* op, const Grouping& grouping, std::span<const Tens
         "with every position by itself only one input can be given, not {}", xs.size());
 }
 
-// The runs of all tensors, by set.
-void plan_runs(const char* op, const Samples& samples, std::span<const Tensor> xs, NormPlan& plan) {
+// The runs of all tensors, by set. `parts`: the samples that one is taken for, where its positions are by themselves.
+void plan_runs(const char* op, const Samples& samples, std::span<const Tensor> xs, int64_t parts, NormPlan& plan) {
   PoolVector<NormPlan::Run> runs;  // by place
   for (int64_t t = 0; t < std::ssize(xs); ++t) {
-    const int64_t n = xs[t].dim(0), rows = n > 0 ? plan.rows[t] / n : 0;  // of a sample
+    const int64_t n = xs[t].dim(0) * parts, rows = n > 0 ? plan.rows[t] / n : 0;  // of a sample
     plan.sets = for_each_sample_run(op, samples, n, [&](int64_t first, int64_t count, int64_t set) {
       runs.push_back({t, first * rows, count * rows, set});
     });
@@ -64,7 +64,8 @@ void plan_runs(const char* op, const Samples& samples, std::span<const Tensor> x
 
 }  // namespace
 
-NormPlan plan_norm(const char* op, const Grouping& grouping, std::span<const Tensor> xs, int64_t normalized_channels) {
+NormPlan plan_norm(const char* op, const Grouping& grouping, std::span<const Tensor> xs, int64_t normalized_channels,
+                   bool rows_apart) {
   check_inputs(op, grouping, xs);
   const Shape& first = xs[0].shape();
   const bool all_channels = normalized_channels < 0;
@@ -89,11 +90,11 @@ NormPlan plan_norm(const char* op, const Grouping& grouping, std::span<const Ten
   plan.normalized = all_channels ? plan.channels : normalized_channels;
   for (const Tensor& x : xs) plan.rows.push_back(x.numel() / plan.channels);
 
-  if (each_sample && all_channels && xs.size() == 1 && (each_position || positions == 1)) {
+  if (rows_apart && each_sample && all_channels && xs.size() == 1 && (each_position || positions == 1)) {
     plan.row_sets = true;
     plan.sets = plan.rows[0];
   } else {
-    plan_runs(op, grouping.samples, xs, plan);
+    plan_runs(op, grouping.samples, xs, each_sample && each_position ? positions : 1, plan);
   }
   return plan;
 }

@@ -16,10 +16,13 @@ namespace norma {
 struct NormDims {  // what fits into a kernel's arguments
   int64_t channels = 0, affine_channels = 0;
   int64_t sets = 0, groups = 0, group_size = 0;
-  int64_t normalized = 0;  // channels below this are normalized, those above pass through (half instance norm)
-  bool row_sets = false;   // every row is a set of its own; runs is then empty
+  int64_t normalized = 0;   // channels below this are normalized, those above pass through (half instance norm)
+  int64_t pool = 1;         // consecutive groups that share a variance
+  bool row_sets = false;    // every row is a set of its own; runs is then empty
+  int64_t affine_sets = 1;  // gammas and betas: one of each, or one for so many runs of consecutive sets
 
   constexpr int64_t cells() const { return sets * groups; }
+  constexpr int64_t affine_set(int64_t set) const { return affine_sets == 1 ? 0 : set / (sets / affine_sets); }
   // Entries of gamma and beta.
   constexpr int64_t affine_size() const { return affine_channels < normalized ? affine_channels : normalized; }
 };
@@ -62,10 +65,10 @@ struct NormPlan : NormDims {
 };
 
 // Checks the grouping against the shapes (all of one rank >= 2, one C; the same N unless the samples are taken whole).
-// `normalized_channels` >= 0: only the first so many channels are normalized, each by itself. Errors are in the name of
-// `op`.
+// `normalized_channels` >= 0: only the first so many channels are normalized, each by itself. `rows_apart`: rows may be
+// sets of their own (NormDims::row_sets). Errors are in the name of `op`.
 NormPlan plan_norm(const char* op, const Grouping& grouping, std::span<const Tensor> xs,
-                   int64_t normalized_channels = -1);
+                   int64_t normalized_channels = -1, bool rows_apart = true);
 
 // The rows of one set that one task takes together.
 struct NormBlock {

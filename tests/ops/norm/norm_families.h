@@ -10,7 +10,9 @@ struct Family {
   Grouping grouping;
   bool center = true;
   bool half = false;
-  bool per_set = false;  // gamma and beta [sets, C]
+  bool per_set = false;     // gamma and beta [sets, C]
+  bool per_sample = false;  // [N, C]
+  std::optional<Grouping> scale{};
 };
 
 inline Tensor random_ids(int64_t n, int64_t count) {
@@ -47,6 +49,39 @@ inline std::vector<Family> families(int64_t n, int64_t channels) {
           {"rms over the sample", layer(), false}};
 }
 
+// Those with a variance of more channels than the mean, a gamma and beta of each sample, or both.
+inline std::vector<Family> wider_families(int64_t n, int64_t channels) {
+  const Channels some = Channels::groups(divisor(channels));
+  const int64_t labelled = std::max<int64_t>(1, n / 3);
+  const Grouping domains = labels(random_ids(n, labelled), labelled), all = {.channels = Channels::all()},
+                 apart = {Samples::whole(), Positions::each, Channels::each()};
+  const auto family = [](const char* name, const Grouping& means, const std::optional<Grouping>& scale,
+                         bool per_sample) { return Family{name, means, true, false, false, per_sample, scale}; };
+  return {
+      family("extended batch", whole(), all, false),
+      family("batch, groups", whole(), Grouping{.channels = some}, false),
+      family("ghost, all channels", chunks(2), Grouping{Samples::chunks(2), Positions::all, Channels::all()}, false),
+      family("domains, groups", domains, Grouping{domains.samples, Positions::all, some}, false),
+      family("instance, layer", instance(), layer(), false),
+      family("group, layer", groups(some.count), layer(), false),
+      family("feature groups, features", {Samples::each(), Positions::each, some}, features(), false),
+      family("by position, groups", apart, Grouping{Samples::whole(), Positions::each, some}, false),
+      family("batch, affine by sample", whole(), {}, true),
+      family("ghost, affine by sample", chunks(3), {}, true),
+      family("domains, affine by sample", domains, {}, true),
+      family("instance, affine by sample", instance(), {}, true),
+      family("group, affine by sample", groups(some.count), {}, true),
+      family("layer, affine by sample", layer(), {}, true),
+      family("features, affine by sample", features(), {}, true),
+      family("feature groups, affine by sample", {Samples::each(), Positions::each, some}, {}, true),
+      family("by position, affine by sample", apart, {}, true),
+      family("extended batch, affine by sample", whole(), all, true),
+      family("instance, layer, affine by sample", instance(), layer(), true),
+      {"half instance, affine by sample", instance(), true, true, false, true},
+      {"rms, affine by sample", features(), false, false, false, true},
+      {"rms over the batch, affine by sample", whole(), false, false, false, true}};
+}
+
 // One call of the op with everything it takes, on random tensors.
 struct Case {
   Shape shape;
@@ -55,12 +90,13 @@ struct Case {
   Activation activation;
   bool residual;
   DType dtype;
-  std::vector<Tensor> leaves;  // x, gamma, beta, (residual)
+  std::vector<Tensor> leaves;                  // x, gamma, beta, (residual), (alpha)
+  bool of_groups = false, of_mixture = false;  // alpha, where statistics are mixed
   Statistics statistics{};
   NormOptions options{};
 
   bool feasible() const {
-    if (source == Statistics::Source::given || !family.center) return true;
+    if (source == Statistics::Source::given || source == Statistics::Source::mixed || !family.center) return true;
     int64_t sets = 0;
     const auto ids = reference_sets(family.grouping.samples, shape[0], sets);
     const int64_t channels = shape.back(), positions = shape.numel() / (shape[0] * channels);
@@ -86,16 +122,19 @@ struct Case {
     };
     int64_t sets = 0;
     reference_sets(family.grouping.samples, shape[0], sets);
-    const Shape affine = family.per_set ? Shape{sets, lead} : Shape{lead};
+    const Shape affine = family.per_set ? Shape{sets, lead} : family.per_sample ? Shape{shape[0], lead} : Shape{lead};
     leaves = {leaf(shape, 0.5), leaf(affine, 1), leaf(affine, 0)};
     if (residual) leaves.push_back(leaf(shape, 0));
     options = {
         .eps = 1e-3, .activation = activation, .center = family.center, .normalized_channels = family.half ? lead : -1};
     const int64_t positions = shape.numel() / (shape[0] * channels);
-    const int64_t entries =
-        (family.grouping.positions == Positions::each && family.grouping.over_samples() ? positions : 1) *
-        (family.grouping.channels.count == 0 ? channels : family.grouping.channels.count);
-    Tensor mean({entries}, f64), var({entries}, f64);
+    const auto entries_of = [&](const Grouping& g) {
+      return (g.positions == Positions::each && family.grouping.over_samples() ? positions : 1) *
+             (g.channels.count == 0 ? channels : g.channels.count);
+    };
+    const int64_t entries = entries_of(family.grouping);
+    Tensor mean({entries}, f64), var({family.scale ? entries_of(*family.scale) : entries}, f64);
+    options.scale = family.scale;
     generator.fill_normal(mean, 0.4, 0.2);
     generator.fill_uniform(var, 0.5, 2);
     if (family.half && source != Statistics::Source::batch) {
@@ -103,6 +142,11 @@ struct Case {
       var = view::slice(var, 0, 0, lead).clone();
     }
     statistics = {source, there(mean), there(var), 1.2, 0.3};
+    if (source != Statistics::Source::mixed) return;
+    Tensor alpha(of_groups && !family.scale ? mean.shape() : Shape{}, dtype);
+    generator.fill_uniform(alpha, 0.2, 0.8);
+    leaves.push_back(there(alpha).set_requires_grad());
+    statistics.of_mixture = of_mixture && !family.scale;
   }
 
   NormOptions with_residual(const std::vector<Tensor>& in) const {
@@ -110,11 +154,16 @@ struct Case {
     if (residual) all.residual = {in[3]};
     return all;
   }
+  Statistics with_alpha(const std::vector<Tensor>& in) const {
+    Statistics all = statistics;
+    if (source == Statistics::Source::mixed) all.alpha = in.back();
+    return all;
+  }
   Tensor fused(const std::vector<Tensor>& in) const {
-    return norm(in[0], family.grouping, statistics, in[1], in[2], with_residual(in));
+    return norm(in[0], family.grouping, with_alpha(in), in[1], in[2], with_residual(in));
   }
   Tensor composed(const std::vector<Tensor>& in) const {  // on the CPU
-    Statistics host = statistics;
+    Statistics host = with_alpha(in);
     host.mean = host.mean.to(cpu_device);
     host.var = host.var.to(cpu_device);
     return reference_norm({in[0]}, family.grouping, host, in[1], in[2], with_residual(in))[0];

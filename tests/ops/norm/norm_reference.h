@@ -75,10 +75,34 @@ inline std::vector<Tensor> reference_norm(const std::vector<Tensor>& xs, const G
     count = count + reshape(sum(member, {1}), {sets, 1}) * static_cast<double>(x.dim(2) * x.dim(4));
   count = maximum(count, 1);  // empty cells
 
+  // The groups of the variance, where they are others than the mean's: wide ones of `ratio` of these.
+  const Grouping& scales = options.scale ? *options.scale : grouping;
+  const int64_t wide = scales.channels.count == 0 ? channels : scales.channels.count, ratio = groups / wide;
   const auto known = [&](const Tensor& p) {  // [1 or S, Q * G]; one entry a group holds at every position
-    if (p.numel() == groups)
-      return reshape(concat(std::vector<Tensor>(static_cast<size_t>(q[0]), p.to(dtype)), 0), {1, -1});
-    return reshape(p.to(dtype), {-1, q[0] * groups});
+    Tensor of_groups = p.to(dtype);
+    if (p.numel() == 1)
+      of_groups = concat(std::vector<Tensor>(static_cast<size_t>(groups), reshape(of_groups, {1})), 0);
+    else if (ratio > 1 && p.numel() % groups != 0) {
+      const Tensor column = reshape(of_groups, {-1, 1});
+      of_groups = reshape(concat(std::vector<Tensor>(static_cast<size_t>(ratio), column), 1), {-1});
+    }
+    if (of_groups.numel() == groups)
+      return reshape(concat(std::vector<Tensor>(static_cast<size_t>(q[0]), of_groups), 0), {1, -1});
+    return reshape(of_groups, {-1, q[0] * groups});
+  };
+  // The mean of a value an element over the cells of the variance, as a value for each sample, position and group.
+  const auto scale_mean = [&](const Tensor& x) {  // [N, Q, R, G, C/G] -> [N, Q, 1, G, 1]
+    int64_t wide_sets = 0;
+    const Tensor wide_index = tensor(reference_sets(scales.samples, n, wide_sets), {n}).to(xs[0].device());
+    const Tensor wide_member = transpose(one_hot(wide_index, wide_sets, dtype), 0, 1);
+    const int64_t apart = scales.positions == Positions::each ? q[0] : 1;
+    const Tensor by_sample = sum(reshape(x, {n, apart, q[0] / apart * x.dim(2), wide, channels / wide}), {2, 4});
+    const Tensor members = maximum(reshape(sum(wide_member, {1}), {-1, 1}), 1);
+    const Tensor mean = matmul(wide_member, reshape(by_sample, {n, -1})) /
+                        (members * static_cast<double>(q[0] / apart * x.dim(2) * channels / wide));
+    const Tensor back = reshape(index_select(mean, 0, wide_index), {n, apart, 1, wide, 1, 1});
+    const Tensor ones_there = ones({n, q[0], 1, wide, ratio, 1}, dtype, xs[0].device());
+    return reshape(back * ones_there, {n, q[0], 1, groups, 1});
   };
   Tensor mean, var;
   if (statistics.source == Statistics::Source::given) {
@@ -96,16 +120,28 @@ inline std::vector<Tensor> reference_norm(const std::vector<Tensor>& xs, const G
   }
   std::vector<Tensor> ys;
   for (size_t i = 0; i < parts.size(); ++i) {
-    Tensor y = (parts[i] - spread(mean)) * spread(rsqrt(var + options.eps));
+    Tensor center = spread(mean), variance = spread(var);
+    if (options.scale && statistics.source != Statistics::Source::given)
+      variance = scale_mean(square(parts[i] - center));
+    if (statistics.source == Statistics::Source::mixed) {
+      const Tensor own = spread(known(statistics.alpha)),
+                   d = options.center ? center - spread(known(statistics.mean)) : zeros_like(center);
+      variance = own * variance + (1 - own) * spread(known(statistics.var));
+      if (statistics.of_mixture) variance = variance + own * (1 - own) * d * d;
+      center = center - (1 - own) * d;
+    }
+    Tensor y = (parts[i] - center) * rsqrt(variance + options.eps);
     if (statistics.source == Statistics::Source::renorm) {
       const Tensor pop_mean = known(statistics.mean), pop_s = sqrt(known(statistics.var) + options.eps);
-      const Tensor r = clamp(sqrt(var.detach() + options.eps) / pop_s, 1 / statistics.r_max, statistics.r_max);
-      const Tensor d = clamp((mean.detach() - pop_mean) / pop_s, -statistics.d_max, statistics.d_max);
-      y = y * spread(r) + spread(d);
+      const Tensor s = sqrt(variance.detach() + options.eps);
+      const Tensor r = clamp(s / spread(pop_s), 1 / statistics.r_max, statistics.r_max);
+      const Tensor d = clamp((center.detach() - spread(pop_mean)) / spread(pop_s), -statistics.d_max, statistics.d_max);
+      y = y * r + d;
     }
     y = reshape(y, {xs[i].dim(0), -1, channels});
     const auto rows = [&](const Tensor& p) {
-      return p.rank() == 2 ? reshape(index_select(p, 0, index), {n, 1, channels}) : p;
+      const bool by_label = grouping.samples.kind == Samples::Kind::labels && p.dim(0) == sets;
+      return p.rank() == 2 ? reshape(by_label ? index_select(p, 0, index) : p, {n, 1, channels}) : p;
     };
     if (gamma.defined()) y = y * rows(gamma);
     if (beta.defined()) y = y + rows(beta);
