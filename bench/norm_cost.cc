@@ -40,6 +40,8 @@ struct Candidate {
   std::string name;
   Grouping grouping;
   bool center = true;
+  std::optional<Grouping> scale{};
+  bool by_sample = false;  // gamma and beta [N, C]
   Timing timing{};
 };
 
@@ -57,6 +59,12 @@ std::vector<Candidate> candidates(const Shape& shape) {
   list.push_back({"rms (features)", features(), false});
   if (shape.rank() > 2) list.push_back({"instance", instance()});
   if (channels % 32 == 0) list.push_back({"group, groups(32)", groups(32)});
+  list.push_back({"extended batch", whole(), true, Grouping{.channels = Channels::all()}});
+  if (shape.rank() > 2) list.push_back({"instance, layer's variance", instance(), true, layer()});
+  if (shape.rank() > 2) list.push_back({"instance, own affine", instance(), true, {}, true});
+  list.push_back({"layer, own affine", layer(), true, {}, true});
+  list.push_back({"features, own affine", features(), true, {}, true});
+  list.push_back({"batch, own affine", whole(), true, {}, true});
   return list;
 }
 
@@ -75,7 +83,7 @@ void step(Candidate& candidate, const Tensor& x, const Tensor& gamma, const Tens
   for (const Tensor& leaf : {x, gamma, beta}) leaf.set_grad({});
   Tape tape;
   auto start = Clock::now();
-  const Tensor y = norm(x, candidate.grouping, {}, gamma, beta, {.center = candidate.center});
+  const Tensor y = norm(x, candidate.grouping, {}, gamma, beta, {.center = candidate.center, .scale = candidate.scale});
   wait_for(y);
   candidate.timing.forward.push_back(seconds_since(start));
   start = Clock::now();
@@ -157,7 +165,8 @@ int main(int argc, char** argv) {
       Tensor x = randn(shape, generator).to(device), gamma = ones({shape.back()}, f32, device),
              beta = zeros({shape.back()}, f32, device);
       const Tensor dy = randn(shape, generator).to(device);
-      for (Tensor* leaf : {&x, &gamma, &beta}) leaf->set_requires_grad();
+      Tensor gammas = ones({shape[0], shape.back()}, f32, device), betas = zeros_like(gammas);  // of each sample
+      for (Tensor* leaf : {&x, &gamma, &beta, &gammas, &betas}) leaf->set_requires_grad();
       std::vector<Candidate> list = candidates(shape);
       Timing limit;
       std::vector<size_t> order(list.size() + 1);
@@ -172,6 +181,7 @@ int main(int argc, char** argv) {
         std::shuffle(order.begin(), order.end(), shuffler);  // else each would always find the caches of the same other
         for (size_t next : order) {
           if (next == list.size()) ceiling(limit, x, dy);
+          else if (list[next].by_sample) step(list[next], x, gammas, betas, dy);
           else step(list[next], x, gamma, beta, dy);
         }
       }

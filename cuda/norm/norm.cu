@@ -96,11 +96,11 @@ void share_evenly(const NormPlan& plan, double* values) {
 void solve(const NormCall& call) {
   const Tensor &population = call.population, &cells = call.cells;
   const int64_t n = cells.dim(1), entries = population.defined() ? population.dim(1) : 1;
-  const double *mean = population.data_or_null<double>(), *var = mean + entries, *alpha = var + entries;
+  const double *mean = population.data_or_null<double>(), *var = mean + entries;
   double* to = cells.mutable_cuda_data<double>();
   const Statistics::Source source = call.source;
   const double eps = call.eps, r_max = call.r_max, d_max = call.d_max;
-  const bool center = call.center, of_mixture = call.of_mixture;
+  const bool center = call.center;
   share_evenly(call.plan, to + kCellM2 * n);
   for_each("norm", n, [=] __device__(int64_t i) {
     double &count = to[kCellCount * n + i], &own_mean = to[kCellMean * n + i], &m2 = to[kCellM2 * n + i];
@@ -115,13 +115,6 @@ void solve(const NormCall& call) {
         m2 += count * own_mean * own_mean;
         own_mean = 0;
       }
-    }
-    if (source == Statistics::Source::mixed) {
-      to[kCellOwnMean * n + i] = own_mean;
-      const MixedCell mixed =
-          mix_cell(alpha[i % entries], own_mean, variance, mean[i % entries], var[i % entries], of_mixture);
-      own_mean = mixed.mean;
-      variance = mixed.variance;
     }
     const double rstd = cell_rstd(variance, eps);
     RenormCorrection correction = {1, 0};
@@ -310,7 +303,7 @@ void backward(Work<T> work, std::span<const Tensor> x, const NormCall& call, con
   else total_pieces(work, partial, total);
   if (double* dgamma = to.affine.mutable_data_or_null<double>())
     affine_gradients(work, partial, dgamma, dgamma + to.affine.numel() / 2);
-  call.merge_totals(totals);
+  if (call.comm && call.measured()) call.comm->all_reduce(totals);
   share_evenly(call.plan, total);
   rows = prepare_rows(work, total, device);
   for (size_t t = 0; t < gradients.size(); ++t) gradient(work, t, gradients[t], total);

@@ -48,17 +48,15 @@ struct RowCell {
 // What every kernel of a call of norm knows.
 template <class T>
 struct Passes : NormDims {
-  bool measured, center, of_mixture;
+  bool measured, center;
   Activation::Kind kind;
   T leak;
   int width, lanes;                       // of a block: columns, and threads of each
   const Piece* pieces;                    // by tensor
   const int64_t *set_begin, *set_pieces;  // the pieces of a set: set_pieces[set_begin[set]] and on
   const double* parts;                    // [kNormCellParts, cells]
-  const double* alpha;                    // [entries], where statistics are mixed; else null
-  int64_t entries;
-  const T *gamma, *beta;        // null: 1, 0
-  const RowCell<T>* row_cells;  // [cells], where every row is a set
+  const T *gamma, *beta;                  // null: 1, 0
+  const RowCell<T>* row_cells;            // [cells], where every row is a set
 
   __device__ double part(NormCellPart k, int64_t cell) const { return parts[k * cells() + cell]; }
   __device__ int64_t affine(int64_t set, int64_t c) const {
@@ -113,13 +111,9 @@ class Work {
     static_cast<NormDims&>(call) = plan;
     call.measured = of.measured();
     call.center = of.center;
-    call.of_mixture = of.of_mixture;
     call.kind = of.activation.kind;
     call.leak = static_cast<T>(of.activation.slope);
     call.parts = of.cells.cuda_data<double>();
-    call.entries = of.population.defined() ? of.population.dim(1) : 1;
-    call.alpha =
-        of.source == Statistics::Source::mixed ? of.population.cuda_data<double>() + 2 * call.entries : nullptr;
     call.gamma = of.gamma.data_or_null<T>();
     call.beta = of.beta.data_or_null<T>();
     call.row_cells = nullptr;
@@ -230,14 +224,10 @@ template <class T>
 __device__ CellSlope<T> slope_of_cell(const Passes<T>& call, const double* totals, int64_t cell) {
   if (!call.measured) return {};
   const double count = call.part(kCellCount, cell), share = 1 / (count > 1 ? count : 1),
-               rstd = call.part(kCellRstd, cell), mean = call.part(kCellMean, cell);
-  double slope = totals[cell] * share * rstd,
-         offset = call.center ? gradient_offset(totals[call.cells() + cell], share) : 0;
-  if (call.alpha) {
-    const double away = call.of_mixture ? 0 : mean - call.part(kCellOwnMean, cell);
-    mix_gradient(call.alpha[cell % call.entries], away * rstd, &slope, &offset);
-  }
-  return {static_cast<T>(rstd), static_cast<T>(slope), static_cast<T>(offset_from_high<T>(offset, slope * rstd, mean))};
+               rstd = call.part(kCellRstd, cell), slope = totals[cell] * share * rstd;
+  const double offset = offset_from_high<T>(call.center ? gradient_offset(totals[call.cells() + cell], share) : 0,
+                                            slope * rstd, call.part(kCellMean, cell));
+  return {static_cast<T>(rstd), static_cast<T>(slope), static_cast<T>(offset)};
 }
 
 template <class T>

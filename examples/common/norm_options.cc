@@ -8,7 +8,8 @@ namespace {
 
 using namespace norma;
 
-constexpr const char* kNorms = "bn, bn:K, gn:G, ln, in, hin, rms, brn, sync, sync:K, frozen (before these: ws+), none";
+constexpr const char* kNorms =
+    "bn, bn:K, ebn, gn:G, ln, in, hin, rms, brn, sync, sync:K, frozen (before these: ws+), none";
 
 // All of the text as a number of at least `least`.
 template <class T>
@@ -26,6 +27,7 @@ NormChoice parse_norm(std::string_view text, Communicator* me) {
   static const std::map<std::string_view, nn::Norm (*)(int64_t c, int64_t n)> makers = {
       {"bn", [](int64_t c, int64_t) { return nn::BatchNorm(c); }},
       {"bn:", [](int64_t c, int64_t n) { return nn::BatchNorm(c, {.normalization_batch = n}); }},
+      {"ebn", [](int64_t c, int64_t) { return nn::ExtendedBatchNorm(c); }},
       {"gn:", [](int64_t c, int64_t n) { return nn::GroupNorm(n, c); }},
       {"ln", [](int64_t c, int64_t) { return nn::LayerNorm(c); }},
       {"in", [](int64_t c, int64_t) { return nn::InstanceNorm(c); }},
@@ -55,7 +57,9 @@ void NormOptions::add_to(CLI::App& app) {
   app.add_option("--population", population,
                  "ema:M (momentum), cumulative, or precise:N (of N samples, before each evaluation)")
       ->default_str("as the norm has it");
-  app.add_option("--eval-stats", eval_stats, "what batch norms use in evaluation: population or minibatch");
+  app.add_option("--eval-stats", eval_stats,
+                 "what batch norms use in evaluation: population, minibatch, mix:A (A of the mini-batch's, in [0, 1], "
+                 "the rest of the population's) or pseudo:N (as if the population were worth N samples)");
 }
 
 void NormOptions::configure(nn::Module& model) const {
@@ -63,14 +67,20 @@ void NormOptions::configure(nn::Module& model) const {
   const bool ema = text.starts_with("ema:");
   check(ema || text.starts_with("precise:") || text == "cumulative" || text.empty(), "--population",
         "'{}' is none of ema:M, cumulative, precise:N", text);
-  check(eval_stats == "population" || eval_stats == "minibatch", "--eval-stats",
-        "'{}' is neither population nor minibatch", eval_stats);
+  const std::string_view in_evaluation = eval_stats;
+  const bool mix = in_evaluation.starts_with("mix:"), pseudo = in_evaluation.starts_with("pseudo:");
+  check(mix || pseudo || eval_stats == "population" || eval_stats == "minibatch", "--eval-stats",
+        "'{}' is none of population, minibatch, mix:A, pseudo:N", eval_stats);
+  const double alpha = mix ? number("--eval-stats", in_evaluation.substr(4), 0.0, 1.0) : 0,
+               samples = pseudo ? number("--eval-stats", in_evaluation.substr(7), 1e-9, 1e18) : 0;
   const double momentum = ema ? number("--population", text.substr(4), 0.0, 1.0) : 0;
   precise_samples();  // throws what there is to throw
   nn::for_each_norm(model, [&](const std::string&, nn::Norm& layer) {
     if (ema) layer.estimator = nn::Estimator::ema(momentum);
     if (text == "cumulative") layer.estimator = nn::Estimator::cumulative();
     if (eval_stats == "minibatch") layer.evaluation = nn::EvalStatistics::mini_batch;
+    if (mix || pseudo) layer.evaluation = nn::EvalStatistics::mixed;
+    layer.alpha = alpha, layer.pseudo_samples = samples;
   });
 }
 

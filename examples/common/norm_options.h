@@ -17,6 +17,7 @@ namespace examples {
 //   bn:16   in chunks of 16 samples    gn:8    group norm, 8 groups            hin   half instance norm
 //   sync    bn over all workers        sync:2  over two workers each: 0 and 1, 2 and 3, ...
 //   brn     batch renorm               rms     RMS norm                        none  the activation only
+//   ebn     a variance of all channels, a mean of each
 //   frozen  an affine map by constants, mean 0 and variance 1
 // Before any but `none` may stand "ws+": convolutions with standardized weights.
 struct NormChoice {

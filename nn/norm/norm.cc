@@ -31,10 +31,9 @@ Domains own_parts(const Norm& norm) {
 
 // All samples in one set, or in a set for each domain; of all workers, where the layer's grouping is across them.
 Grouping all_samples(const Norm& norm, bool by_domain) {
-  Communicator* comm = norm.grouping.samples.comm;
-  Samples samples = comm ? Samples::across(*comm) : Samples::whole();
-  if (by_domain) samples = Samples::labels(norm.ids, norm.domains.count);
-  samples.comm = comm;
+  Samples samples = by_domain ? Samples::labels(norm.ids, norm.domains.count) : Samples::whole();
+  samples.comm = norm.grouping.samples.comm;
+  if (samples.comm && !by_domain) samples.kind = Samples::Kind::across;
   return {samples, norm.grouping.positions, norm.grouping.channels};
 }
 
@@ -67,19 +66,11 @@ std::vector<Tensor> run(const Call& call, const Grouping& by, const Statistics& 
                 norma::norm(call.xs, by, statistics, call.gamma, call.beta, call.options));
 }
 
-// The entry of each group of the variance, of those of each group of the mean.
-Tensor of_scales(const Norm& norm, const Tensor& x) {
-  if (!norm.scale) return x;
-  const int64_t groups = norm.scale->channels.count > 0 ? norm.scale->channels.count : norm.channels();
-  return view::slice(view::reshape(x, {groups, -1}), 1, 0, 1);
-}
-
 std::vector<Tensor> normalize_by_population(const Call& call) {
   const Norm& norm = call.norm;
   const Domains own = own_parts(norm);
-  // The op's gradient keeps the statistics that it was given, and a later step moves these: so it gets copies.
   std::vector<Tensor> ys = run(call, all_samples(norm, own.population || own.affine),
-                               Statistics::given(norm.running_mean.clone(), norm.running_var.clone()));
+                               Statistics::given(norm.running_mean, norm.running_var));
   if (norm.collect) norm.collect(call.xs, moments(call.xs, all_samples(norm, own.batch), norm.center));
   return ys;
 }
@@ -91,17 +82,19 @@ std::vector<Tensor> normalize_by_batch(Call call) {
   const bool training = norm.is_training();
   const Grouping by = training && !own.batch ? norm.grouping : all_samples(norm, own.batch);
   Statistics statistics;
-  if (training ? norm.source != Source::batch : norm.evaluation == EvalStatistics::mixed && !norm.collect) {
-    const Tensor mean = norm.running_mean.clone(), var = of_scales(norm, norm.running_var).clone();
-    const double n = static_cast<double>(call.xs[0].dim(0)), pseudo = norm.mixing.pseudo_samples;
-    statistics = training && norm.source == Source::renorm
-                     ? Statistics::renorm(mean, var, norm.r_max, norm.d_max)
-                     : Statistics::mixed(mean, var, pseudo > 0 ? n / (pseudo + n) : norm.mixing.alpha);
+  if (training && norm.source == Source::renorm) {
+    statistics = Statistics::renorm(norm.running_mean, norm.running_var, norm.r_max, norm.d_max);
+  } else if (!training && !norm.collect && norm.evaluation == EvalStatistics::mixed) {
+    const Moments m = norm.pooled(moments(call.xs, by, norm.center));
+    const double n = static_cast<double>(call.xs[0].dim(0)), pseudo = norm.pseudo_samples,
+                 alpha = pseudo > 0 ? n / (n + pseudo) : norm.alpha;
+    statistics = Statistics::given(alpha * m.mean + (1 - alpha) * norm.running_mean,
+                                   alpha * m.var() + (1 - alpha) * norm.running_var);
   }
   Moments cells;
   call.options.moments = &cells;
-  call.options.scale = norm.scale;
-  if (norm.scale && !training) call.options.scale->samples = by.samples;
+  if (statistics.source != Source::given) call.options.scale = norm.scale;
+  if (call.options.scale) call.options.scale->samples = by.samples;
   if (own.affine && !own.batch) {  // the op knows a row for each label of the grouping, or for each sample
     const Tensor rows = Tensor(norm.ids).to(call.gamma.device());
     call.gamma = index_select(call.gamma, 0, rows);
@@ -137,11 +130,11 @@ Norm::Norm(int64_t channels, const NormSettings& settings) : NormSettings(settin
 void Norm::check_settings(const std::string& op) const {
   const double momentum = estimator.momentum.value_or(0);
   check(momentum >= 0 && momentum <= 1, op, "a momentum of {}: want one in [0, 1]", momentum);
-  check(mixing.alpha >= 0 && mixing.alpha <= 1 && mixing.pseudo_samples >= 0, op,
-        "an alpha of {} or {} pseudo samples: out of range", mixing.alpha, mixing.pseudo_samples);
-  check(!scale || (grouping.over_samples() && scale->over_samples() && !half && center && domains.count == 0), op,
-        "a variance over {} and a mean over {}: want both over samples, centering and no domains",
-        scale ? scale->str() : "", grouping.str());
+  check(alpha >= 0 && alpha <= 1 && pseudo_samples >= 0, op, "an alpha of {} or {} pseudo samples: out of range", alpha,
+        pseudo_samples);
+  check(!scale || (grouping.over_samples() == scale->over_samples() && !half && center && domains.count == 0), op,
+        "a mean over {} and a variance over {}: want centering, no domains, and both over samples or neither",
+        grouping.str(), scale.value_or(grouping).str());
   check(source != Source::renorm || (r_max >= 1 && d_max >= 0), op,
         "r_max {} and d_max {}: want r_max >= 1, d_max >= 0", r_max, d_max);
   const int64_t groups = grouping.channels.count;
@@ -182,7 +175,8 @@ void Norm::reset_population() {
 
 Moments Norm::pooled(const Moments& m) const {
   if (!scale) return m;
-  const Tensor groups = view::reshape(m.m2, {m.m2.dim(0), of_scales(*this, running_mean).numel(), -1});
+  const int64_t count = scale->channels.count;
+  const Tensor groups = view::reshape(m.m2, {m.m2.dim(0), count > 0 ? count : channels_, -1});
   return {m.count, m.mean, view::reshape(view::expand(mean(groups, {2}, true), groups.shape()), m.m2.shape())};
 }
 
@@ -198,7 +192,8 @@ std::vector<Tensor> Norm::forward(Conv2d* conv, std::vector<Tensor> xs, const Te
                             .activation = f,
                             .center = center,
                             .normalized_channels = half ? (channels_ + 1) / 2 : -1,
-                            .residual = residual.defined() ? std::vector{residual} : std::vector<Tensor>()};
+                            .residual = residual.defined() ? std::vector{residual} : std::vector<Tensor>(),
+                            .scale = has_population() ? std::nullopt : scale};
   check_settings(type());
   if (has_population()) {
     const Domains own = own_parts(*this);
@@ -218,6 +213,7 @@ std::vector<Tensor> Norm::forward(Conv2d* conv, std::vector<Tensor> xs, const Te
     check(x.rank() >= 2 && x.dim(-1) == channels_, type(), "wants [N, ..., {}]: input {}", channels_, x.shape());
   }
   const bool own = gamma.defined() || beta.defined();
+  check(!own || domains.count == 0, type(), "gamma and beta of each sample, and {} domains", domains.count);
   const Call call{*this, xs, options, pool, own ? gamma : Tensor(weight), own ? beta : Tensor(bias)};
   if (identity) return finish(call, xs);
   if (!has_population()) return run(call, grouping, Statistics::batch());

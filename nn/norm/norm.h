@@ -30,15 +30,9 @@ struct Estimator {
 };
 
 // What a layer that normalizes over samples uses in evaluation: its population, the statistics of the mini-batch, or
-// both (Mixing).
+// both, mixed (Schneider et al., "Improving robustness against common corruptions by covariate shift adaptation",
+// 2020).
 enum class EvalStatistics : uint8_t { population, mini_batch, mixed };
-
-// How much the mini-batch's statistics count where they are mixed with the population's: alpha, in [0, 1], or with
-// pseudo samples n / (pseudo_samples + n) for a batch of n, as if the population were worth so many samples (Schneider
-// et al., "Improving robustness against common corruptions by covariate shift adaptation", 2020).
-struct Mixing {
-  double alpha = 0.5, pseudo_samples = 0;
-};
 
 // A domain is a source of samples: a camera, a pyramid's level. What is true here each domain has of its own, what is
 // false they share.
@@ -51,12 +45,15 @@ struct NormSettings {
   Grouping grouping{};  // which elements share statistics, in training; default: those of a channel, as in batch norm
   // Which share a variance, where those are more than what shares a mean: a grouping that this one nests in.
   std::optional<Grouping> scale{};
-  // Where training takes the statistics from: batch, renorm (of the batch, corrected towards the population), mixed (of
-  // the batch and the population), or given (the population, which then stays as it is).
+  // Where training takes the statistics from: batch, renorm (of the batch, corrected towards the population), or given
+  // (the population, which then stays as it is).
   Statistics::Source source = Statistics::Source::batch;
   Estimator estimator{};
   EvalStatistics evaluation = EvalStatistics::population;
-  Mixing mixing{};                 // where statistics are mixed, in training or evaluation
+  // Where evaluation mixes them: alpha, in [0, 1], is how much the mini-batch's mean and variance count, the
+  // population's 1 - alpha; or for a batch of n samples n / (n + pseudo_samples), as if the population were worth so
+  // many.
+  double alpha = 0.5, pseudo_samples = 0;
   Activation activation{};         // behind the norm and the residual, fused; default: none
   std::optional<Pair> max_pool{};  // behind the activation, fused: max-pooling in windows of this size and stride
   double eps = 1e-5;               // added to the variance

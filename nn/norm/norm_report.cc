@@ -68,8 +68,7 @@ NormReport norm_report(Module& model, const data::DataLoader& loader, const Norm
   // [2, groups].
   const auto stray = [&](bool shuffle) {
     std::map<Norm*, Moments> result;  // of which the mean is meant
-    const CollectMoments add = [&](Norm& norm, const auto&, const Moments& m) {
-      const Moments cells = norm.pooled(m);
+    const CollectMoments add = [&](Norm& norm, const auto&, const Moments& cells) {
       const Tensor kl =
           stack({divergence(cells, population_of(norm), norm.eps), divergence(cells, precise[&norm], norm.eps)});
       const bool counts = max(cells.count).item() > 0;  // else a worker's empty share

@@ -73,10 +73,11 @@ int64_t precise_bn(Module& model, const std::function<void()>& passes, const Pre
   for_each_norm(model, [&](const std::string&, Norm& norm) {  // in an order that is the same for all workers
     const auto found = estimates.extract(&norm);
     if (!found) return;
-    const auto share = [&](const Moments& m) { return merge_workers(options.worker, norm.grouping.samples.comm, m); };
+    const auto share = [&](const Moments& m) {
+      return norm.pooled(merge_workers(options.worker, norm.grouping.samples.comm, m));
+    };
     const auto& [all, within] = found.mapped();
-    const Moments merged = norm.pooled(share(all)),
-                  of_var = options.variance == PreciseVariance::merged ? merged : norm.pooled(share(within));
+    const Moments merged = share(all), of_var = options.variance == PreciseVariance::merged ? merged : share(within);
     const auto put = [seen = gt(merged.count, 0)](const Tensor& population, const Tensor& value) {
       const Tensor old = view::reshape(population, value.shape());  // stays, for a domain that was not seen
       population.copy_from(view::reshape(where(seen, value, old), population.shape()));

@@ -38,10 +38,9 @@ struct Layout {
 };
 
 // Walks the column matrix of output rows [begin, end) in runs that are contiguous in it and in x. Calls
-// inside(place, offset in x, n), or outside(place, n) for padding and for input rows not in [low, high).
+// inside(place, offset in x, n), or outside(place, n) for padding.
 template <class Inside, class Outside>
-void for_runs(const ConvGeometry& g, int64_t group, int64_t begin, int64_t end, int64_t low, int64_t high,
-              Inside&& inside, Outside&& outside) {
+void for_runs(const ConvGeometry& g, int64_t group, int64_t begin, int64_t end, Inside&& inside, Outside&& outside) {
   const int64_t channels = g.c / g.groups, taps = g.groups == 1 && g.dilation.w == 1 ? g.kw : 1;  // of a run
   int64_t place = 0;
   for (int64_t row = begin; row < end; ++row) {
@@ -51,7 +50,7 @@ void for_runs(const ConvGeometry& g, int64_t group, int64_t begin, int64_t end, 
         const int64_t iy = g.rows().input(oy, ky);
         for (int64_t kx = 0; kx < g.kw; kx += taps, place += taps * channels) {
           const int64_t ix = g.columns().input(ox, kx);
-          const int64_t first = iy < low || iy >= high ? taps : std::clamp<int64_t>(-ix, 0, taps);
+          const int64_t first = iy < 0 || iy >= g.h ? taps : std::clamp<int64_t>(-ix, 0, taps);
           const int64_t last = std::clamp<int64_t>(g.w - ix, first, taps);
           if (first > 0) outside(place, first * channels);
           if (first < last) {
@@ -78,16 +77,16 @@ struct Columns {
   Matrix<const T> unfold(const T* x, int64_t group, int64_t begin, int64_t rows) const {
     if (layout.pointwise) return {x + begin * g.w * g.c + group * layout.channels, rows * g.ow, layout.depth, g.c};
     for_runs(
-        g, group, begin, begin + rows, 0, g.h,
+        g, group, begin, begin + rows,
         [&](int64_t place, int64_t offset, int64_t n) { std::copy_n(x + offset, n, data + place); },
         [&](int64_t place, int64_t n) { std::fill_n(data + place, n, T(0)); });
     return {data, rows * g.ow, layout.depth};
   }
 
-  // The way back: adds the columns of output rows [begin, end) into rows [low, high) of the input's gradient.
-  void add_into(T* dx, int64_t group, int64_t begin, int64_t end, int64_t low, int64_t high) const {
+  // The way back: adds the columns of output rows [begin, end) into the input's gradient.
+  void add_into(T* dx, int64_t group, int64_t begin, int64_t end) const {
     for_runs(
-        g, group, begin, end, low, high,
+        g, group, begin, end,
         [&](int64_t place, int64_t offset, int64_t n) {
           const T* __restrict from = data + place;
           T* __restrict to = dx + offset;
@@ -132,28 +131,15 @@ void backward_input(const ConvGeometry& g, const T* dy, const T* weight, T* dx, 
       for (int64_t group = 0; group < g.groups; ++group)
         product(begin, end - begin, group, dx + begin * g.w * g.c + group * layout.channels, g.c, add);
     });
-  // Adds what output rows [first, last) contribute to rows [low, high) of dx.
-  const auto add_rows = [&](const Columns<T>& columns, int64_t first, int64_t last, int64_t low, int64_t high) {
-    for_blocks(layout, first, last, [&](int64_t row, int64_t rows, int64_t group) {
-      product(row, rows, group, columns.data, layout.depth, false);
-      columns.add_into(dx, group, row, row + rows, low, high);
-    });
-  };
-  // Windows overlap, so it is the rows of dx that are shared out: by images or, where these are few, by bands of one,
-  // each of which makes all columns that reach into it.
-  const int64_t bands =
-      std::clamp<int64_t>(16 / std::max<int64_t>(g.n, 1), 1, std::max<int64_t>(1, g.h / (4 * g.rows().reach() + 1)));
-  parallel_for(g.n * bands, bands > 1 ? 1 : layout.grain / g.oh + 1, [&](int64_t begin, int64_t end) {
+  // Windows overlap, so it is the images of dx that are shared out.
+  parallel_for(g.n, layout.grain / g.oh + 1, [&](int64_t begin, int64_t end) {
     const Columns<T> columns = {layout};
-    for (int64_t item = begin; item < end; ++item) {
-      const int64_t image = item / bands, band = item % bands;
-      const int64_t low = g.h * band / bands, high = g.h * (band + 1) / bands;
-      if (!add) std::fill_n(dx + (image * g.h + low) * g.w * g.c, (high - low) * g.w * g.c, T(0));
-      if (bands == 1) continue;
-      const auto [first, last] = g.rows().outputs_of(low, high - 1, g.oh);
-      add_rows(columns, image * g.oh + first, image * g.oh + last, low, high);
-    }
-    if (bands == 1) add_rows(columns, begin * g.oh, end * g.oh, 0, g.h);
+    const int64_t image = g.h * g.w * g.c;
+    if (!add) std::fill(dx + begin * image, dx + end * image, T(0));
+    for_blocks(layout, begin * g.oh, end * g.oh, [&](int64_t row, int64_t rows, int64_t group) {
+      product(row, rows, group, columns.data, layout.depth, false);
+      columns.add_into(dx, group, row, row + rows);
+    });
   });
 }
 

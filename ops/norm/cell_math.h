@@ -32,25 +32,6 @@ NORMA_HOST_DEVICE inline void share_evenly(double* values, int64_t n) {
   for (int64_t i = 0; i < n; ++i) values[i] = sum / static_cast<double>(n);
 }
 
-// What a cell is normalized by where its own moments are mixed with a population's; `own`: how much its own count.
-struct MixedCell {
-  double mean, variance;
-};
-NORMA_HOST_DEVICE inline MixedCell mix_cell(double own, double mean, double variance, double population_mean,
-                                            double population_var, bool of_mixture) {
-  const double other = 1 - own, d = mean - population_mean;
-  const auto of = [](double share, double x) { return share != 0 ? share * x : 0; };  // what does not count may be NaN
-  return {of(own, mean) + of(other, population_mean),
-          of(own, variance) + of(other, population_var) + (of_mixture ? of(own * other, d * d) : 0)};
-}
-
-// And of its gradient, of the cell's own: the slope, and the offset about the mean that x is normalized by, which is
-// `away` from its own.
-NORMA_HOST_DEVICE inline void mix_gradient(double own, double away, double* slope, double* offset) {
-  *slope = own != 0 ? own * *slope : 0;  // (a sum that has no part may be anything)
-  *offset = own != 0 ? own * *offset + away * *slope : 0;
-}
-
 // Batch renorm's correction towards a population (Ioffe 2017): y = gamma (xhat r + d) + beta.
 struct RenormCorrection {
   double r, d;

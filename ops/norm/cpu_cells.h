@@ -30,9 +30,9 @@ PoolVector<const T*> data_of_all(std::span<const Tensor> list) {
 
 // The rows of NormCall::cells (NormCellPart) by name, of n cells.
 struct CellArrays {
-  double *count, *mean, *m2, *inv, *rstd, *offset, *own_mean;
+  double *count, *mean, *m2, *inv, *rstd, *offset;
   CellArrays(double* cells, int64_t n) {
-    for (double** part : {&count, &mean, &m2, &inv, &rstd, &offset, &own_mean}) *part = std::exchange(cells, cells + n);
+    for (double** part : {&count, &mean, &m2, &inv, &rstd, &offset}) *part = std::exchange(cells, cells + n);
   }
   // The gradient only reads them.
   explicit CellArrays(const NormCall& call)
@@ -61,23 +61,16 @@ inline bool solve_measured(int64_t n, bool center, const double* __restrict coun
 
 // Completes cells [begin, end) from their moments, or from the population.
 inline void solve_cells(const NormCall& call, const CellArrays& cells, int64_t begin, int64_t end) {
-  const int64_t pool = call.plan.pool;
-  for (int64_t i = begin; i < end && pool > 1; i += pool) share_evenly(cells.m2 + i, pool);
+  for (int64_t i = begin, pool = call.plan.pool; i < end && pool > 1; i += pool) share_evenly(cells.m2 + i, pool);
   if (call.measured() &&
       !solve_measured(end - begin, call.center, cells.count + begin, cells.mean + begin, cells.m2 + begin, call.eps,
                       cells.inv + begin, cells.rstd + begin, cells.offset + begin))
     __atomic_store_n(&call.far_out, true, __ATOMIC_RELAXED);
   if (call.source == Statistics::Source::batch) return;
-  const int64_t entries = call.population.dim(1);  // which divide the cells
-  const double *mean = call.population.data<double>(), *var = mean + entries, *alpha = var + entries;
+  const int64_t entries = call.population.numel() / 2;  // which divide the cells
+  const double *mean = call.population.data<double>(), *var = mean + entries;
   for (int64_t i = begin; i < end; ++i) {
-    if (call.source == Statistics::Source::mixed) {
-      const double own = cells.own_mean[i] = cells.mean[i];
-      const MixedCell mixed = mix_cell(alpha[i % entries], own, cell_variance(cells.count[i], own, cells.m2[i], true),
-                                       mean[i % entries], var[i % entries], call.of_mixture);
-      cells.mean[i] = mixed.mean;
-      cells.inv[i] = cells.rstd[i] = cell_rstd(mixed.variance, call.eps);
-    } else if (call.measured()) {
+    if (call.measured()) {
       const RenormCorrection correction = renorm_correction(cells.mean[i], cells.rstd[i], mean[i % entries],
                                                             var[i % entries], call.eps, call.r_max, call.d_max);
       cells.inv[i] *= correction.r;
@@ -111,25 +104,14 @@ void weigh_sums(int64_t n, const ChannelStatistics& s, const double* __restrict 
   }
 }
 
-// In place, from the sums over cells [first, first + n) of g (x - mean) and of g, the slope and offset of their
-// gradient.
-inline void solve_gradients(int64_t first, int64_t n, const NormCall& call, const CellArrays& cells,
-                            double* __restrict slope, double* __restrict offset) {
-  const bool measured = call.measured(), center = call.center && measured;
-  const double* __restrict count = cells.count + first, * __restrict rstd = cells.rstd + first;
-  const int64_t pool = call.plan.pool;
-  for (int64_t i = 0; i < n && pool > 1; i += pool) share_evenly(slope + i, pool);
+// In place, from the sums over n cells of g (x - mean) and of g, the slope and offset of their gradient.
+inline void solve_gradients(int64_t n, const double* __restrict count, const double* __restrict rstd, bool measured,
+                            bool center, double* __restrict slope, double* __restrict offset) {
+  center &= measured;
   for (int64_t i = 0; i < n; ++i) {  // (a sum that has no part may be anything, as infinite)
     const double share = 1 / (count[i] > 1 ? count[i] : 1);
     slope[i] = measured ? gradient_slope(slope[i], share, rstd[i]) : 0;
     offset[i] = center ? gradient_offset(offset[i], share) : 0;
-  }
-  if (call.source != Statistics::Source::mixed) return;
-  const int64_t entries = call.population.dim(1);
-  const double* alpha = call.population.data<double>() + 2 * entries;
-  for (int64_t i = 0; i < n; ++i) {
-    const double away = call.of_mixture ? 0 : cells.mean[first + i] - cells.own_mean[first + i];
-    mix_gradient(alpha[(first + i) % entries], away, &slope[i], &offset[i]);
   }
 }
 

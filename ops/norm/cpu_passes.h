@@ -62,7 +62,7 @@ struct TaskScratch {
   T* accumulators;                // [3, width]
   double *mean, *inv, *offset;    // [C]: ChannelStatistics where a cell has several channels
   double *sum_of_g_x, *sum_of_g;  // [C]: of each channel, and then its slope and offset
-  double* totals;                 // [2, groups]: slope and offset of each cell
+  double* totals;                 // [2, groups]: the same of each cell
   double* sums;                   // [2, C]: what a block adds up
 
   TaskScratch(int64_t channels, int64_t width)
@@ -129,27 +129,27 @@ struct Passes {
     }
     for (T* part : {to.high, to.scale, to.shift}) widen(part);
   }
-  // totals [2, cells]: of a set's cells the sums of g (x - mean) and of g = gamma inv dy, from the sums of its
+  // totals [2, groups]: the sums over a set's cells of g (x - mean) and of g = gamma inv dy, from the sums of its
   // channels. Adds what they say of dgamma and dbeta to these, [2, C].
   void total(int64_t set, const ChannelStatistics& s, const double* sums, double* totals, double* dgamma,
              const TaskScratch<T>& scratch) const {
     const int64_t channels = plan.channels, size = plan.group_size;
-    double *to_g_x = totals + set * plan.groups, *to_g = to_g_x + plan.cells(),
-           *of_g_x = size == 1 ? to_g_x : scratch.sum_of_g_x, *of_g = size == 1 ? to_g : scratch.sum_of_g;
+    double *of_g_x = size == 1 ? totals : scratch.sum_of_g_x,
+           *of_g = size == 1 ? totals + plan.groups : scratch.sum_of_g;
     weigh_sums<T>(plan.normalized, s, gamma(set), sums, sums + channels, of_g, of_g_x, dgamma, dgamma + channels);
     if (size == 1) return;
-    sum_groups(of_g_x, plan.groups, size, to_g_x);
-    sum_groups(of_g, plan.groups, size, to_g);
+    sum_groups(of_g_x, plan.groups, size, totals);
+    sum_groups(of_g, plan.groups, size, totals + plan.groups);
   }
-  // From these totals, the slopes and offsets of the columns.
-  void fill_gradient(int64_t set, const ChannelStatistics& s, const double* totals, const Columns<T>& to,
+  // From these totals, which it overwrites by the slopes and offsets of the cells, those of the columns.
+  void fill_gradient(int64_t set, const ChannelStatistics& s, double* totals, const Columns<T>& to,
                      const TaskScratch<T>& scratch) const {
     const int64_t first = set * plan.groups;
-    double *of_slope = scratch.totals, *of_offset = of_slope + plan.groups;
-    std::copy_n(totals + first, plan.groups, of_slope);
-    std::copy_n(totals + plan.cells() + first, plan.groups, of_offset);
-    solve_gradients(first, plan.groups, call, cells, of_slope, of_offset);
-    const double *slope = spread(of_slope, 0, scratch.sum_of_g_x), *offset = spread(of_offset, 0, scratch.sum_of_g);
+    for (int64_t g = 0; g < plan.groups && plan.pool > 1; g += plan.pool) share_evenly(totals + g, plan.pool);
+    solve_gradients(plan.groups, cells.count + first, cells.rstd + first, call.measured(), call.center, totals,
+                    totals + plan.groups);
+    const double *slope = spread(totals, 0, scratch.sum_of_g_x),
+                 *offset = spread(totals + plan.groups, 0, scratch.sum_of_g);
     for (int64_t c = 0; c < plan.channels; ++c) {
       to.slope[c] = static_cast<T>(slope[c]);
       to.offset[c] = static_cast<T>(offset_from_high<T>(offset[c], slope[c], s.mean[c]));
@@ -258,8 +258,6 @@ void run_backward(const NormCall& call, const Tensor& affine, const Sum& sum, co
   const bool per_set = plan.affine_sets > 1, one_go = passes.one_go();
   // dgamma and dbeta of sets or slots, [sets or slots, 2, C].
   PoolVector<double> parts(pair * (per_set || !one_go ? plan.sets : slot_count(plan.sets, 1)));
-  const Tensor totals({2, plan.cells()}, f64);
-  double* const to_totals = totals.mutable_data<double>();
   const auto sum_block = [&](const NormBlock& block, const Columns<T>& columns, double* sums, const Scratch& scratch) {
     std::fill_n(sums, pair, 0.0);
     sum(block, columns, sums, scratch.accumulators);
@@ -273,15 +271,16 @@ void run_backward(const NormCall& call, const Tensor& affine, const Sum& sum, co
         passes.fill_forward(set, statistics, scratch.columns);
         sum_block(block, scratch.columns, scratch.sums, scratch);
         double* part = parts.data() + (per_set ? set : slot) * pair;
-        passes.total(set, statistics, scratch.sums, to_totals, part, scratch);
-        passes.fill_gradient(set, statistics, to_totals, scratch.columns, scratch);
+        passes.total(set, statistics, scratch.sums, scratch.totals, part, scratch);
+        passes.fill_gradient(set, statistics, scratch.totals, scratch.columns, scratch);
         gradient(block, scratch.columns);
       }
     });
-    call.merge_totals(totals);
   } else {  // each pass over all blocks, with the totals of the cells between them
     const NormBlocks blocks = cut_into_blocks(plan);
     double* partial = scratch<double, 2>(std::ssize(blocks.list) * pair);
+    const Tensor totals({plan.sets, 2, plan.groups}, f64);
+    const auto totals_of = [&, to = totals.mutable_data<double>()](int64_t set) { return to + set * 2 * plan.groups; };
     const auto columns_of = passes.columns_of_sets();
     passes.for_each_block(blocks, [&](const NormBlock& block, int64_t i, const Scratch& scratch) {
       sum_block(block, columns_of(block.set), partial + i * pair, scratch);
@@ -293,11 +292,11 @@ void run_backward(const NormCall& call, const Tensor& affine, const Sum& sum, co
         const double* __restrict add = partial + i * pair;
         for (int64_t c = 0; c < pair; ++c) sums[c] += add[c];
       }
-      passes.total(set, passes.statistics(set, scratch), sums, to_totals, parts.data() + set * pair, scratch);
+      passes.total(set, passes.statistics(set, scratch), sums, totals_of(set), parts.data() + set * pair, scratch);
     });
-    call.merge_totals(totals);
+    if (call.comm && call.measured()) call.comm->all_reduce(totals);
     passes.for_each_set(1, [&](int64_t set, const Scratch& scratch) {
-      passes.fill_gradient(set, passes.statistics(set, scratch), to_totals, columns_of(set), scratch);
+      passes.fill_gradient(set, passes.statistics(set, scratch), totals_of(set), columns_of(set), scratch);
     });
     passes.for_each_block(
         blocks, [&](const NormBlock& block, int64_t, const Scratch&) { gradient(block, columns_of(block.set)); });

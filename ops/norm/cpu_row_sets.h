@@ -11,8 +11,8 @@ namespace norm_kernel {
 
 // Of the rows taken together: their cells are solved at once, while they are in cache. And of a sum in T.
 inline constexpr int64_t kCachedElements = 2048;
-inline constexpr int64_t kFlushRows =
-    128;  // rows whose dgamma and dbeta are summed in T before the sums go on in double
+// Rows whose dgamma and dbeta are summed in T before the sums go on in double.
+inline constexpr int64_t kFlushRows = 128;
 
 template <size_t from, class V, size_t... k>
 auto part_of(V v, std::index_sequence<k...>) {

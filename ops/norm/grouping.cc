@@ -2,8 +2,6 @@
 
 namespace norma {
 
-Samples Samples::chunks(int64_t k) { return {Kind::chunks, k}; }
-
 Samples Samples::labels(const Tensor& ids, int64_t count) {
   check(ids.dtype() == i64 && ids.rank() == 1, "grouping", "labels want i64 ids of shape [N], not {} {}", ids.dtype(),
         ids.shape());

@@ -31,7 +31,7 @@ struct Samples {
   static Samples whole() { return {}; }
   // ceil(N/k) runs of consecutive samples whose sizes differ by at most one, the longer ones first; fewer while k > 1
   // and some run would hold a single sample. So any k from N up is the whole batch.
-  static Samples chunks(int64_t k);
+  static Samples chunks(int64_t k) { return {Kind::chunks, k}; }
   static Samples each() { return {Kind::each}; }
   static Samples labels(const Tensor& ids, int64_t count);  // samples with the same id
   static Samples across(Communicator& comm) { return {Kind::across, 0, {}, &comm}; }

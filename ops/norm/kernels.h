@@ -10,14 +10,13 @@ namespace norma {
 
 // What the forward pass leaves for the gradient: `cells`, f64 [kNormCellParts, sets * groups], a row for each of these.
 enum NormCellPart : int64_t {
-  kCellCount,  // elements
-  kCellMean,   // 0 without centering
-  kCellM2,   // sum of squared deviations from the cell's own mean; without centering from 0. Of what shares a variance,
-             // shared out evenly
-  kCellInv,  // y = gamma ((x - mean) inv + offset) + beta
-  kCellRstd,     // 1 / s
-  kCellOffset,   // renorm's d
-  kCellOwnMean,  // where statistics are mixed, the cell's own mean: kCellMean is what x is normalized by
+  kCellCount,   // elements
+  kCellMean,    // 0 without centering
+  kCellM2,      // sum of squared deviations from the cell's own mean; without centering from 0. Of what shares a
+                // variance, shared out evenly
+  kCellInv,     // y = gamma ((x - mean) inv + offset) + beta
+  kCellRstd,    // 1 / s
+  kCellOffset,  // renorm's d
   kNormCellParts
 };
 
@@ -29,24 +28,19 @@ struct NormCall : NormOptions, Statistics {
   NormPlan plan;
   Communicator* comm;  // merges the moments of several workers; null: this one only
   Tensor gamma, beta;  // contiguous; undefined: 1, 0
-  Tensor population;   // f64 [3, G or sets * G], mean (0 without centering), var, alpha; undefined for the source batch
+  Tensor population;   // f64 [2, G or sets * G], mean (0 without centering), var; undefined for the source batch
   Tensor cells;        // which the forward pass fills
   // The deviation of a cell is so large or small (or NaN) that its squares, or the gradient's factors, may be beyond
   // float. Set by the forward pass on the CPU; CUDA scales such sums (cuda/sums.h).
   mutable bool far_out = false;
-  // f64 [2, sets * G], the sums over each cell of g (x - mean) and of g = gamma inv dy. The gradient leaves them here,
-  // for that of alpha.
-  mutable Tensor totals{};
   std::vector<Saved> saved{};  // what must not be written to while a rule keeps the call
 
   // Under a grouping across workers, merges their moments (Chan's rule, by rank), and checks the cells' sizes, which
-  // were not known before; and adds up their sums of the gradient.
+  // were not known before.
   void merge_over_workers() const;
-  void merge_totals(const Tensor& of) const;
   bool measured() const { return source != Source::given; }
-  Moments cell_moments() const;   // a copy of those of the cells
-  Tensor alpha_gradient() const;  // from `totals`, which it takes
-  void save(const Op& op);        // for a rule that keeps the call
+  Moments cell_moments() const;  // a copy of those of the cells
+  void save(const Op& op);       // for a rule that keeps the call
   // For a rule whose inputs `first` and the next are gamma and beta: dgamma and dbeta, f64 [2, sets or 1, entries], 0
   // until a kernel adds to them; undefined where neither is wanted. And what hands them over.
   Tensor affine_gradients(const Sink& sink, size_t first) const;

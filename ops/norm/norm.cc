@@ -2,47 +2,28 @@
 
 #include <algorithm>
 #include <cmath>
-#include <utility>
 
 #include "norma/autograd/op.h"
-#include "norma/ops/elementwise/binary.h"
 #include "norma/ops/elementwise/cast.h"
 #include "norma/ops/norm/kernels.h"
-#include "norma/ops/reduce/reduce.h"
 
 namespace norma {
 namespace {
 
-// f64 [3, entries], mean (0 without centering), var and alpha, from what the caller gave; undefined for the source
-// batch.
+// f64 [2, entries], mean (0 without centering) then var, from what the caller gave; undefined for the source batch.
 Tensor population_of(const Op& op, const Statistics& statistics, const NormPlan& plan, bool center) {
   if (statistics.source == Statistics::Source::batch) return {};
-  const Tensor &mean = statistics.mean, &var = statistics.var, &alpha = statistics.alpha;
+  const Tensor &mean = statistics.mean, &var = statistics.var;
   op.check(mean.defined() && var.defined(), "statistics that are given want a mean and a variance");
-  const int64_t n = mean.numel(), pool = plan.pool;
-  op.check(mean.is_floating() && var.is_floating() && (n == plan.groups || n == plan.cells()) &&
-               (pool == 1 ? mean.shape() == var.shape() : var.numel() * pool == n),
+  op.check(mean.is_floating() && var.is_floating() && mean.shape() == var.shape() &&
+               (mean.numel() == plan.groups || mean.numel() == plan.cells()),
            "given statistics of shapes {} and {} for {} sets x {} channel groups: want one entry a group or one a cell",
            mean.shape(), var.shape(), plan.sets, plan.groups);
-  const int64_t weights = alpha.defined() ? alpha.numel() : 0;
-  op.check((statistics.source == Statistics::Source::mixed) == (weights > 0),
-           "mixed statistics, and no others, want alpha");
-  op.check(
-      weights == 0 ||
-          (alpha.is_floating() && (weights == 1 || (pool == 1 && (weights == plan.groups || weights == n)))),
-      "alpha {} for statistics of shape {}: want one entry or, where mean and variance are of the same cells, one a "
-      "group or a cell",
-      alpha.defined() ? alpha.shape() : Shape{}, mean.shape());
-  const Tensor all({3, n}, f64, mean.device());
-  const auto put = [&](int64_t k, const Tensor& x, int64_t repeats, int64_t entries, int64_t each) {
-    const Tensor to = view::slice(all, 0, k, k + 1);
-    view::reshape(to, {repeats, entries, each})
-        .copy_from(view::expand(view::reshape(x, {1, entries, 1}), {repeats, entries, each}));
-  };
-  put(0, center ? mean : zeros_like(mean), 1, n, 1);
-  put(1, var, 1, var.numel(), pool);
-  if (weights > 0) put(2, alpha, n / weights, weights, 1);
-  return all;
+  const int64_t n = mean.numel();
+  const Tensor both({2, n}, f64, mean.device());
+  view::slice(both, 0, 0, 1).copy_from(view::reshape(center ? mean : zeros_like(mean), {1, n}));
+  view::slice(both, 0, 1, 2).copy_from(view::reshape(var, {1, n}));
+  return both;
 }
 
 // Whether gamma or beta has a row for each sample.
@@ -71,7 +52,7 @@ void check_cell_size(const char* op, double elements, int64_t set, const Groupin
                                 : "share statistics with more channels or positions, or use given statistics");
 }
 
-// The gradient of norm(): inputs are the xs, gamma, beta, alpha, and the residuals.
+// The gradient of norm(): inputs are the xs, gamma, beta, and the residuals.
 struct NormRule {
   NormCall call;
   std::vector<Saved> x, mask;
@@ -87,14 +68,12 @@ struct NormRule {
     };
     for (size_t i = 0; i < count; ++i) {
       dx.push_back(target(i, dys[i]));
-      dresidual.push_back(residuals ? target(count + 3 + i, dys[i]) : Sink::Target{});
+      dresidual.push_back(residuals ? target(count + 2 + i, dys[i]) : Sink::Target{});
       dy.push_back(dys[i].defined() ? dys[i].contiguous() : zeros_like(inputs[i]));
     }
     const Tensor affine = call.affine_gradients(sink, count);
     if (call.plan.sets > 0) kernel::norm_backward(inputs, call, {masks, dy, dx, dresidual, affine});
     call.give(affine, sink, count);
-    if (!sink.wants(count + 2)) return;
-    sink.give(count + 2, call.plan.sets > 0 ? call.alpha_gradient() : zeros_like(call.alpha));
   }
 };
 
@@ -124,24 +103,6 @@ void NormCall::merge_over_workers() const {
                     {plan.rows[0], plan.channels});
 }
 
-void NormCall::merge_totals(const Tensor& of) const {
-  if (source == Source::mixed) totals = of.clone();
-  if (comm) comm->all_reduce(of);
-}
-
-// With the sums S of g and Q of g (x - mean), g = gamma inv dy, of a cell, its alpha's gradient is
-// -S (m - mean_pop) - Q / (2 s^2) d var / d alpha.
-Tensor NormCall::alpha_gradient() const {
-  const int64_t n = population.dim(1);
-  const auto row = [&](const Tensor& of, int64_t k) { return view::reshape(view::slice(of, 0, k, k + 1), {-1, n}); };
-  const Tensor rstd = row(cells, kCellRstd), away = row(cells, kCellOwnMean) - row(population, 0);
-  Tensor slope = row(cells, kCellM2) / maximum(row(cells, kCellCount), 1) - row(population, 1);
-  if (of_mixture) slope = slope + (1 - 2 * row(population, 2)) * away * away;
-  const Tensor by_var = row(totals, 0) * rstd * rstd * slope * 0.5;
-  const Tensor slopes = view::reshape(by_var + row(std::exchange(totals, {}), 1) * away, {-1, alpha.numel()});
-  return view::reshape(sum(slopes, {0}) * -1, alpha.shape()).to(alpha.dtype()).to(alpha.device());
-}
-
 Tensor norm(const Tensor& x, const Grouping& grouping, const Statistics& statistics, const Tensor& gamma,
             const Tensor& beta, const NormOptions& options) {
   return norm(std::vector<Tensor>{x}, grouping, statistics, gamma, beta, options)[0];
@@ -153,9 +114,9 @@ NormCall::NormCall(const Op& op, const std::vector<Tensor>& xs, const Grouping& 
   for (const Tensor& x : xs) op.check_same({xs[0], x, gamma_, beta_});
   op.check(!gamma_.defined() || !beta_.defined() || gamma_.shape() == beta_.shape(), "gamma is {}, beta is {}",
            gamma_.defined() ? gamma_.shape() : Shape{}, beta_.defined() ? beta_.shape() : Shape{});
-  op.check(!scale || (center && normalized_channels < 0 && !of_mixture),
-           "a variance of other cells than the mean's wants centering, all channels, and not that of a mixture");
-  plan = plan_norm(op.name(), grouping, xs, normalized_channels, source != Source::mixed && !scale);
+  op.check(!scale || (center && normalized_channels < 0),
+           "a variance of other cells than the mean's wants centering and all channels");
+  plan = plan_norm(op.name(), grouping, xs, normalized_channels, !scale);
   if (scale) plan.pool = pool_of(op, grouping, *scale, plan.affine_channels);
   if (const Tensor& p = gamma_.defined() ? gamma_ : beta_; p.defined()) {
     const bool fits = p.rank() == 1 || (p.rank() == 2 && (!is_by_sample(p, grouping) || p.dim(0) == xs[0].dim(0)));
@@ -174,9 +135,8 @@ NormCall::NormCall(const Op& op, const std::vector<Tensor>& xs, const Grouping& 
   }
   if (source == Source::renorm)
     op.check(r_max >= 1 && d_max >= 0, "renorm wants r_max >= 1 and d_max >= 0, not {} and {}", r_max, d_max);
-  const int64_t sets = plan.row_sets ? std::min<int64_t>(plan.sets, 1) : plan.sets;
-  for (int64_t set = 0; set < sets; ++set)
-    if (measured() && source != Source::mixed && center && !comm)
+  for (int64_t set = 0; set < (plan.row_sets ? std::min<int64_t>(plan.sets, 1) : plan.sets); ++set)
+    if (measured() && center && !comm)
       check_cell_size(op.name(), static_cast<double>(plan.elements(set)), set, grouping, xs[0].shape());
 
   population = population_of(op, statistics, plan, center);
@@ -186,11 +146,8 @@ NormCall::NormCall(const Op& op, const std::vector<Tensor>& xs, const Grouping& 
 }
 
 void NormCall::save(const Op& op) {
-  // What only the forward pass reads goes.
-  if (source != Source::mixed) population = {};
-  mean = var = {};
+  mean = var = population = {};  // which only the forward pass reads
   residual.clear();
-  alpha = alpha.defined() ? alpha.detach() : alpha;
   saved = {op.save(gamma), op.save(beta), op.save(cells)};
 }
 
@@ -209,8 +166,6 @@ void NormCall::give(const Tensor& affine, Sink& sink, size_t first) const {
 
 Moments NormCall::cell_moments() const {
   const Tensor own = view::slice(cells, 0, kCellCount, kCellM2 + 1).clone();
-  if (source == Source::mixed)
-    view::slice(own, 0, kCellMean, kCellMean + 1).copy_from(view::slice(cells, 0, kCellOwnMean, kCellOwnMean + 1));
   const auto part = [&](NormCellPart k) {
     return view::reshape(view::slice(own, 0, k, k + 1), {plan.sets, plan.groups});
   };
@@ -227,7 +182,7 @@ std::vector<Tensor> norm(const std::vector<Tensor>& xs, const Grouping& grouping
     first.residual = {};
     const std::vector<Tensor> normalized = norm(xs, grouping, statistics, {}, {}, first);
     const Tensor zero = zeros({p.dim(1)}, f64, p.device());
-    return norm(normalized, instance(), Statistics::given(zero, zero + 1), gamma, beta,
+    return norm(normalized, instance(), Statistics::given(zero, ones_like(zero)), gamma, beta,
                 {.eps = 0,
                  .activation = options.activation,
                  .normalized_channels = options.normalized_channels,
@@ -247,9 +202,7 @@ std::vector<Tensor> norm(const std::vector<Tensor>& xs, const Grouping& grouping
   if (options.moments && call.measured()) *options.moments = call.cell_moments();
 
   std::vector<Tensor> recorded = xs;
-  recorded.push_back(gamma);
-  recorded.push_back(beta);
-  recorded.push_back(statistics.alpha);
+  recorded.insert(recorded.end(), {gamma, beta});
   recorded.insert(recorded.end(), options.residual.begin(), options.residual.end());
   if (!Op::records(recorded)) return outputs;
   call.save(op);

@@ -9,8 +9,6 @@
 //   given    dx = g / s: y is affine in x
 //   renorm   r = clip(s / s_pop, 1/r_max, r_max), d = clip((mean - mean_pop) / s_pop, -d_max, d_max), both constants;
 //            y = gamma (xhat r + d) + beta; g = dy gamma r;  dgamma = sum dy (xhat r + d)         (Ioffe 2017)
-//   mixed    mean_a = a mean + (1 - a) mean_pop, var_a likewise; s and xhat by these;           (Schneider et al. 2020)
-//            dx = (g - a mean(g) - a (x - mean) / s mean(g xhat)) / s
 //   without centering (RMS norm: mean = 0, var = E[x^2]) the term mean(g) is left out    (Zhang & Sennrich 2019)
 //   With a variance of larger cells B than the mean's, A, the second mean of dx is over B:
 //            dx = (g - mean_A(g) - xhat mean_B(g xhat)) / s                              (Luo et al. 2020, "Extended
@@ -29,25 +27,15 @@ namespace norma {
 
 // Where the statistics come from.
 struct Statistics {
-  enum class Source : uint8_t { batch, given, renorm, mixed };
+  enum class Source : uint8_t { batch, given, renorm };
   Source source = Source::batch;
   Tensor mean{}, var{};  // of the population (all but batch): one entry a channel group [G] or a cell [sets, G]
   double r_max = 0, d_max = 0;
-  Tensor alpha{};  // mixed: the weight of the cell's own; of one entry, or as many as there are groups or cells
-  bool of_mixture = false;  // mixed: the variance is that of the two distributions' mixture
 
   static Statistics batch() { return {}; }  // of the cell; the gradient goes through them
   static Statistics given(const Tensor& mean, const Tensor& var) { return {Source::given, mean, var}; }
   static Statistics renorm(const Tensor& mean, const Tensor& var, double r_max = 3, double d_max = 5) {
     return {Source::renorm, mean, var, r_max, d_max};
-  }
-  // alpha m + (1 - alpha) mean, of the cell's own mean m, and likewise the variance; of a mixture, this gains
-  // alpha (1 - alpha) (m - mean)^2. alpha is any floating tensor, and has a gradient.
-  static Statistics mixed(const Tensor& mean, const Tensor& var, const Tensor& alpha, bool of_mixture = false) {
-    return {Source::mixed, mean, var, 0, 0, alpha, of_mixture};
-  }
-  static Statistics mixed(const Tensor& mean, const Tensor& var, double alpha, bool of_mixture = false) {
-    return mixed(mean, var, full({}, alpha, f64, mean.device()), of_mixture);
   }
 };
 
@@ -60,8 +48,8 @@ struct NormOptions {
   std::vector<Tensor> residual{};    // added before the activation: one for each x, of its shape
   Moments* moments = nullptr;        // where to put the cells' moments (all sources but given)
   // What shares a variance, where that is more channels than share a mean: the op's grouping with fewer groups. The
-  // variance is then about the means of its parts, given statistics have one for each of its groups, [G] or [sets, G],
-  // and the moments' m2 is shared out evenly. Extended BN: {.scale = Grouping{.channels = Channels::all()}}.
+  // variance is then about the means of its parts, and the moments' m2 is shared out evenly. Given statistics have an
+  // entry for each of the mean's groups. Extended BN: {.scale = Grouping{.channels = Channels::all()}}.
   std::optional<Grouping> scale{};
 };
 

@@ -168,7 +168,7 @@ TEST(NormSettings, AreCheckedWhereTheyAreUsed) {
   expect_checked(leaky, "slope");
   Norm pooled = BatchNorm(4);
   pooled.max_pool = Pair(0);
-  expect_checked(pooled, "max-pooling");
+  expect_checked(pooled, "kernel [0, 0]");
   Norm single = BatchNorm(4);
   single.grouping.positions = Positions::each;
   expect_checked(single, "single positions");

@@ -90,13 +90,12 @@ struct Case {
   Activation activation;
   bool residual;
   DType dtype;
-  std::vector<Tensor> leaves;                  // x, gamma, beta, (residual), (alpha)
-  bool of_groups = false, of_mixture = false;  // alpha, where statistics are mixed
+  std::vector<Tensor> leaves;  // x, gamma, beta, (residual)
   Statistics statistics{};
   NormOptions options{};
 
   bool feasible() const {
-    if (source == Statistics::Source::given || source == Statistics::Source::mixed || !family.center) return true;
+    if (source == Statistics::Source::given || !family.center) return true;
     int64_t sets = 0;
     const auto ids = reference_sets(family.grouping.samples, shape[0], sets);
     const int64_t channels = shape.back(), positions = shape.numel() / (shape[0] * channels);
@@ -128,25 +127,19 @@ struct Case {
     options = {
         .eps = 1e-3, .activation = activation, .center = family.center, .normalized_channels = family.half ? lead : -1};
     const int64_t positions = shape.numel() / (shape[0] * channels);
-    const auto entries_of = [&](const Grouping& g) {
-      return (g.positions == Positions::each && family.grouping.over_samples() ? positions : 1) *
-             (g.channels.count == 0 ? channels : g.channels.count);
-    };
-    const int64_t entries = entries_of(family.grouping);
-    Tensor mean({entries}, f64), var({family.scale ? entries_of(*family.scale) : entries}, f64);
+    const int64_t entries =
+        (family.grouping.positions == Positions::each && family.grouping.over_samples() ? positions : 1) *
+        (family.grouping.channels.count == 0 ? channels : family.grouping.channels.count);
+    Tensor mean({entries}, f64), var({entries}, f64);
     options.scale = family.scale;
     generator.fill_normal(mean, 0.4, 0.2);
     generator.fill_uniform(var, 0.5, 2);
+    if (family.scale) var.fill(1.3);  // as what shares a variance has it
     if (family.half && source != Statistics::Source::batch) {
       mean = view::slice(mean, 0, 0, lead).clone();
       var = view::slice(var, 0, 0, lead).clone();
     }
     statistics = {source, there(mean), there(var), 1.2, 0.3};
-    if (source != Statistics::Source::mixed) return;
-    Tensor alpha(of_groups && !family.scale ? mean.shape() : Shape{}, dtype);
-    generator.fill_uniform(alpha, 0.2, 0.8);
-    leaves.push_back(there(alpha).set_requires_grad());
-    statistics.of_mixture = of_mixture && !family.scale;
   }
 
   NormOptions with_residual(const std::vector<Tensor>& in) const {
@@ -154,16 +147,11 @@ struct Case {
     if (residual) all.residual = {in[3]};
     return all;
   }
-  Statistics with_alpha(const std::vector<Tensor>& in) const {
-    Statistics all = statistics;
-    if (source == Statistics::Source::mixed) all.alpha = in.back();
-    return all;
-  }
   Tensor fused(const std::vector<Tensor>& in) const {
-    return norm(in[0], family.grouping, with_alpha(in), in[1], in[2], with_residual(in));
+    return norm(in[0], family.grouping, statistics, in[1], in[2], with_residual(in));
   }
   Tensor composed(const std::vector<Tensor>& in) const {  // on the CPU
-    Statistics host = with_alpha(in);
+    Statistics host = statistics;
     host.mean = host.mean.to(cpu_device);
     host.var = host.var.to(cpu_device);
     return reference_norm({in[0]}, family.grouping, host, in[1], in[2], with_residual(in))[0];

@@ -79,16 +79,9 @@ inline std::vector<Tensor> reference_norm(const std::vector<Tensor>& xs, const G
   const Grouping& scales = options.scale ? *options.scale : grouping;
   const int64_t wide = scales.channels.count == 0 ? channels : scales.channels.count, ratio = groups / wide;
   const auto known = [&](const Tensor& p) {  // [1 or S, Q * G]; one entry a group holds at every position
-    Tensor of_groups = p.to(dtype);
-    if (p.numel() == 1)
-      of_groups = concat(std::vector<Tensor>(static_cast<size_t>(groups), reshape(of_groups, {1})), 0);
-    else if (ratio > 1 && p.numel() % groups != 0) {
-      const Tensor column = reshape(of_groups, {-1, 1});
-      of_groups = reshape(concat(std::vector<Tensor>(static_cast<size_t>(ratio), column), 1), {-1});
-    }
-    if (of_groups.numel() == groups)
-      return reshape(concat(std::vector<Tensor>(static_cast<size_t>(q[0]), of_groups), 0), {1, -1});
-    return reshape(of_groups, {-1, q[0] * groups});
+    if (p.numel() == groups)
+      return reshape(concat(std::vector<Tensor>(static_cast<size_t>(q[0]), p.to(dtype)), 0), {1, -1});
+    return reshape(p.to(dtype), {-1, q[0] * groups});
   };
   // The mean of a value an element over the cells of the variance, as a value for each sample, position and group.
   const auto scale_mean = [&](const Tensor& x) {  // [N, Q, R, G, C/G] -> [N, Q, 1, G, 1]
@@ -120,16 +113,10 @@ inline std::vector<Tensor> reference_norm(const std::vector<Tensor>& xs, const G
   }
   std::vector<Tensor> ys;
   for (size_t i = 0; i < parts.size(); ++i) {
-    Tensor center = spread(mean), variance = spread(var);
+    const Tensor center = spread(mean);
+    Tensor variance = spread(var);
     if (options.scale && statistics.source != Statistics::Source::given)
       variance = scale_mean(square(parts[i] - center));
-    if (statistics.source == Statistics::Source::mixed) {
-      const Tensor own = spread(known(statistics.alpha)),
-                   d = options.center ? center - spread(known(statistics.mean)) : zeros_like(center);
-      variance = own * variance + (1 - own) * spread(known(statistics.var));
-      if (statistics.of_mixture) variance = variance + own * (1 - own) * d * d;
-      center = center - (1 - own) * d;
-    }
     Tensor y = (parts[i] - center) * rsqrt(variance + options.eps);
     if (statistics.source == Statistics::Source::renorm) {
       const Tensor pop_mean = known(statistics.mean), pop_s = sqrt(known(statistics.var) + options.eps);

@@ -1,0 +1,158 @@
+// Layers whose variance is of more channels than their mean, that mix statistics in evaluation, or take a gamma and a
+// beta of each sample: their populations, and what is made of these.
+#include "norma/nn/layers.h"
+#include "norma/nn/norm/norm_report.h"
+#include "norma/nn/norm/population.h"
+#include "norma/nn/sequential.h"
+#include "tests/golden.h"
+
+namespace norma::nn {
+namespace {
+
+using namespace norma::test;
+
+// Channels of different means and deviations.
+Tensor channels_apart(const Shape& shape, uint64_t seed) {
+  const Tensor c = arange(shape.back(), f64);
+  return (random(shape, seed) * (c * 0.5 + 1) + c * 3).to(f32);
+}
+
+// The mean over the channels of each group of their variances.
+Tensor variance_of(const Tensor& x, int64_t groups) {
+  const Tensor channels = var(reshape(x.to(f64), {-1, x.dim(-1)}), {0}, 0);
+  return mean(reshape(channels, {groups, -1}), {1});
+}
+
+TEST(WiderNorm, ExtendedBatchNormHasAMeanOfEachChannelAndAVarianceOfAll) {
+  Norm norm = ExtendedBatchNorm(4, 1);
+  const Tensor x = channels_apart({16, 3, 3, 4}, 1), rows = reshape(x.to(f64), {-1, 4});
+  Tensor y;
+  {
+    Tape tape;
+    y = norm(x);
+  }
+  const double variance = variance_of(x, 1).item();
+  EXPECT_TRUE(close(y.to(f64), (x.to(f64) - mean(rows, {0})) / std::sqrt(variance + norm.eps), 1e-5));
+  EXPECT_TRUE(close(norm.running_mean, mean(rows, {0}), 1e-6));
+  // Unbiased: of each channel one degree of freedom goes with its mean.
+  EXPECT_TRUE(close(norm.running_var, full({4}, variance * 144 / 143, f64), 1e-6));
+  EXPECT_NE(norm.type().find("variance"), std::string::npos);
+  norm.eval();
+  EXPECT_TRUE(close(norm(x).to(f64), (x.to(f64) - mean(rows, {0})) / std::sqrt(variance * 144 / 143 + norm.eps), 1e-5));
+}
+
+TEST(WiderNorm, PreciseIsThePopulationOfEverything) {
+  Norm norm(6, {.scale = Grouping{.channels = Channels::groups(2)}});
+  const Tensor all = concat({channels_apart({40, 2, 2, 6}, 1), channels_apart({25, 2, 2, 6}, 2) * 2 + 1}, 0);
+  precise_bn(norm, [&] {
+    for (int64_t begin : {0, 20, 40}) norm(view::slice(all, 0, begin, std::min<int64_t>(begin + 20, 65)));
+    norm(view::slice(all, 0, 60, 65));
+  });
+  const Tensor spread = ones({2, 3}, f64) * reshape(variance_of(all, 2), {2, 1});
+  EXPECT_TRUE(close(norm.running_mean, mean(reshape(all.to(f64), {-1, 6}), {0}), 1e-6));
+  EXPECT_TRUE(close(norm.running_var, reshape(spread, {6}), 1e-6));
+}
+
+TEST(WiderNorm, FrozenFoldedAndReported) {
+  Sequential model(Conv2d(3, 4, 3), ExtendedBatchNorm(4, 1));
+  const Tensor x = channels_apart({16, 6, 6, 3}, 1);
+  {
+    Tape tape;
+    model(x);
+  }
+  model.eval();
+  const Tensor before = model(x);
+  freeze_bn(model);
+  EXPECT_TRUE(same_bits(model(x), before));
+  EXPECT_EQ(fold_norm(model, x).count, 1);
+  EXPECT_TRUE(close(model(x), before, 1e-4));
+}
+
+TEST(WiderNorm, NormsOfASampleHaveOneToo) {
+  Norm norm(4, {.grouping = instance(), .scale = layer()});
+  EXPECT_FALSE(norm.has_population());
+  const Tensor x = channels_apart({3, 2, 5, 4}, 1);
+  EXPECT_TRUE(same_bits(norm(x), norma::norm(x, instance(), {}, norm.weight, norm.bias, {.scale = layer()})));
+  EXPECT_FALSE(close(norm(x), norma::norm(x, instance(), {}, {}, {}), 1e-2));
+}
+
+TEST(WiderNorm, MixesTheMiniBatchWithThePopulation) {
+  for (const bool extended : {false, true}) {
+    Norm norm = extended ? ExtendedBatchNorm(4, 1) : BatchNorm(4, {.momentum = 1});
+    {
+      Tape tape;
+      norm(channels_apart({16, 3, 3, 4}, 1));
+    }
+    norm.eval();
+    const Tensor x = channels_apart({5, 3, 3, 4}, 2) * 2 + 3, population = norm(x);
+    norm.evaluation = EvalStatistics::mini_batch;
+    const Tensor own = norm(x);
+    norm.evaluation = EvalStatistics::mixed;
+    norm.alpha = 0;
+    EXPECT_TRUE(same_bits(norm(x), population)) << extended;
+    norm.alpha = 1;
+    EXPECT_TRUE(close(norm(x), own, 1e-6)) << extended;
+    norm.pseudo_samples = 15;  // 5 of 20
+    const Tensor a = norm(x);
+    norm.pseudo_samples = 0;
+    norm.alpha = 0.25;
+    EXPECT_TRUE(same_bits(norm(x), a)) << extended;
+    const Tensor m = mean(reshape(x.to(f64), {-1, 4}), {0});
+    const Tensor v = extended ? ones({4}, f64) * variance_of(x, 1) : variance_of(x, 4);
+    const Tensor want =
+        (x.to(f64) - (m * 0.25 + norm.running_mean * 0.75)) / sqrt(v * 0.25 + norm.running_var * 0.75 + norm.eps);
+    EXPECT_TRUE(close(a.to(f64), want, 1e-5)) << extended;
+    const Tensor kept = norm.running_mean.clone();
+    precise_bn(norm, [&] { norm(x); });  // mixes nothing, whatever evaluation does
+    EXPECT_TRUE(close(norm.running_mean, m, 1e-6)) << extended;
+    EXPECT_FALSE(same_bits(norm.running_mean, kept));
+  }
+}
+
+// A single sample has no variance of its own; with a population it has.
+TEST(WiderNorm, ASingleSampleMayBeMixed) {
+  Norm norm = BatchNorm(2);
+  norm.eval();
+  norm.evaluation = EvalStatistics::mixed;
+  norm.pseudo_samples = 1;
+  const Tensor x = tensor<float>({2, 4}, {1, 2});
+  EXPECT_TRUE(close(norm(x), x / 2 / static_cast<float>(std::sqrt(0.5 + norm.eps)), 1e-6));
+}
+
+TEST(WiderNorm, TakesAGammaAndABetaOfEachSample) {
+  Norm norm = BatchNorm(4, {.momentum = 1, .activation = Activation::relu()});
+  Tensor x = channels_apart({6, 3, 3, 4}, 1), gamma = random({6, 4}, 2).to(f32), beta = random({6, 4}, 3).to(f32);
+  const auto wanted = [&](const Tensor& mean, const Tensor& variance) {
+    const Tensor y = (x.to(f64) - mean) / sqrt(variance + norm.eps);
+    return relu(y * reshape(gamma.to(f64), {6, 1, 1, 4}) + reshape(beta.to(f64), {6, 1, 1, 4}));
+  };
+  gamma.set_requires_grad();
+  Tape tape;
+  const Tensor y = norm(x, gamma, beta);
+  EXPECT_TRUE(close(y.detach().to(f64), wanted(mean(x.to(f64), {0, 1, 2}), variance_of(x, 4)), 1e-5));
+  tape.backward(sum(y));
+  EXPECT_EQ(gamma.grad().shape(), gamma.shape());
+  EXPECT_FALSE(norm.weight.grad().defined());  // it has no part
+  EXPECT_FALSE(close(norm.running_mean, zeros({4}, f64), 1e-3));
+  norm.eval();
+  EXPECT_TRUE(close(norm(x, gamma, beta).detach().to(f64), wanted(norm.running_mean, norm.running_var), 1e-5));
+}
+
+TEST(WiderNorm, RefusesWhatDoesNotGoTogether) {
+  expect_error([] { Norm(4, {.scale = instance()}); },
+               "[Norm] a mean over whole x all x each and a variance over each");
+  expect_error([] { Norm(4, {.scale = Grouping{.channels = {1}}, .center = false}); }, "want centering");
+  expect_error([] { Norm(4, {.alpha = 1.5}); }, "[Norm] an alpha of 1.5");
+  expect_error([] { Norm(4, {.pseudo_samples = -1}); }, "-1 pseudo samples");
+  expect_error(
+      [] {
+        Norm(6, {.scale = Grouping{.channels = {4}}})(ones({4, 6}));
+      },
+      "a variance over whole x all x groups(4)");
+  Norm domains = DomainNorm(4, {.count = 2});
+  set_domains(domains, tensor<int64_t>({0, 1}));
+  expect_error([&] { domains(ones({2, 4}), ones({2, 4}), {}); }, "2 domains");
+}
+
+}  // namespace
+}  // namespace norma::nn
