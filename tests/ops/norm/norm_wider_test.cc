@@ -1,5 +1,5 @@
 // Norms whose variance is of more channels than their mean, or whose gamma and beta are each sample's own: against the
-// composed reference and finite differences.
+// composed reference, the formulae as arrays (tests/golden/make_wider_norm.py) and finite differences.
 #include "norma/ops/norm/norm_max_pool.h"
 #include "tests/ops/norm/norm_families.h"
 
@@ -64,6 +64,33 @@ TEST(NormWider, AgreesWithTheComposedReferenceInF64) {
 
 TEST(NormWider, AgreesWithTheComposedReferenceInF32) {
   for_each_wider(kShapes, f32, [](const Case& c) { compare(c, 2e-6); });
+}
+
+void check_against_arrays(
+    const std::string& op,
+    const std::function<Tensor(const GoldenCase&, const Tensor& x, const Tensor& gamma, const Tensor& beta)>& f) {
+  for_each_case("wider_norm", op, [&](const GoldenCase& c) {
+    const Tensor x = c.leaf("x"), gamma = c.leaf("gamma"), beta = c.leaf("beta");
+    check_case(
+        c, [&] { return f(c, x, gamma, beta); }, {{"x", x}, {"gamma", gamma}, {"beta", beta}},
+        c.dtype == f32 ? 5e-6 : 1e-12);
+  });
+}
+
+TEST(NormWider, AgreesWithTheFormulaeWrittenOut) {
+  for (const Grouping& means : {whole(), instance()})
+    check_against_arrays(means.over_samples() ? "extended_batch_norm" : "centered_by_channel",
+                         [&](const GoldenCase& c, const Tensor& x, const Tensor& gamma, const Tensor& beta) {
+                           Grouping scale = means;
+                           scale.channels = Channels::groups(c.attrs["groups"]);
+                           return norm(x, means, {}, gamma, beta, {.eps = c.attrs["eps"], .scale = scale});
+                         });
+  const std::map<std::string, Grouping> by = {
+      {"batch", whole()}, {"instance", instance()}, {"sample", layer()}, {"features", features()}};
+  check_against_arrays("own_affine",
+                       [&](const GoldenCase& c, const Tensor& x, const Tensor& gamma, const Tensor& beta) {
+                         return norm(x, by.at(c.attrs["over"]), {}, gamma, beta, {.eps = c.attrs["eps"]});
+                       });
 }
 
 TEST(NormWider, PassesGradcheck) {

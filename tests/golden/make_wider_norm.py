@@ -1,0 +1,49 @@
+#!/usr/bin/env python3
+"""Writes data/wider_norm.safetensors: norms whose variance is of more channels than their mean, or whose gamma and beta are
+each sample's own, in the format of make.py. PyTorch has no such op: these are the formulae, written out as means of
+arrays, with the gradients that PyTorch derives of them. Not part of the build: README.md tells how to run this."""
+import torch
+
+from make import DATA, case, files, normal, nonzero, save
+
+
+def scaled(mean_axes, groups, eps):
+    """A mean over `mean_axes`; a variance over these and the channels of each of `groups` groups."""
+    def norm(x, gamma, beta):
+        d = x - x.mean(mean_axes, keepdim=True)
+        parts = (d * d).unflatten(-1, (groups, -1))
+        v = parts.mean([*mean_axes, x.ndim], keepdim=True).expand(*[-1] * x.ndim, parts.shape[-1])
+        return gamma * d / torch.sqrt(v.flatten(-2) + eps) + beta
+    return norm
+
+
+def own_affine(axes, eps):
+    """A mean and a variance over `axes`; gamma and beta [N, C]."""
+    def norm(x, gamma, beta):
+        d = x - x.mean(axes, keepdim=True)
+        rows = [x.shape[0], *[1] * (x.ndim - 2), x.shape[-1]]
+        return gamma.view(rows) * d / torch.sqrt((d * d).mean(axes, keepdim=True) + eps) + beta.view(rows)
+    return norm
+
+
+def main():
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    for size, groups, eps in [((4, 5, 3, 6), 1, 1e-5), ((3, 2, 2, 8), 4, 1e-3), ((7, 6), 2, 1e-5)]:
+        inputs = dict(x=normal(*size, scale=2, shift=3), gamma=nonzero(size[-1]), beta=normal(size[-1]))
+        case("wider_norm", "extended_batch_norm", inputs, scaled([*range(len(size) - 1)], groups, eps), groups=groups, eps=eps)
+        if len(size) > 2:
+            case("wider_norm", "centered_by_channel", inputs, scaled([*range(1, len(size) - 1)], groups, eps), groups=groups,
+                 eps=eps)
+    for size, eps in [((4, 5, 3, 6), 1e-5), ((3, 1, 7, 5), 1e-3), ((2, 9, 16), 1e-5)]:
+        inputs = dict(x=normal(*size, scale=2, shift=3), gamma=nonzero(size[0], size[-1]), beta=normal(size[0], size[-1]))
+        places = [*range(1, len(size) - 1)]
+        for over, axes in dict(batch=[0, *places], instance=places, sample=[*places, len(size) - 1],
+                               features=[len(size) - 1]).items():
+            case("wider_norm", "own_affine", inputs, own_affine(axes, eps), over=over, eps=eps)
+    save("wider_norm", *files["wider_norm"])
+    print((DATA / "wider_norm.safetensors").stat().st_size, "wider_norm.safetensors")
+
+
+if __name__ == "__main__":
+    main()
