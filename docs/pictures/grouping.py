@@ -4,7 +4,8 @@
     python3 docs/pictures/grouping.py        (needs nothing but Python)
 
 Each panel is the plane of samples (down) and channels (across); a sample is cut into its positions by faint lines. One
-cell, all of whose elements share their statistics, is filled; the outlines are the others.
+cell, all of whose elements share their statistics, is filled; the outlines are the others. Where the variance is of more
+elements than the mean, these have a colour of their own.
 """
 import pathlib
 
@@ -13,9 +14,10 @@ SIZE = 24                     # of one sample of one channel
 PLANE = SIZE * SAMPLES
 STEP_X, STEP_Y = 206, 252     # from panel to panel
 LEFT, TOP = 46, 78            # of the plane in its panel
-INK, FAINT, PALE, STRONG, DEEP = "#24292f", "#57606a", "#dbe4ee", "#f2a33a", "#8a4b08"
+INK, FAINT, PALE, STRONG, DEEP, WIDE = "#24292f", "#57606a", "#dbe4ee", "#f2a33a", "#8a4b08", "#7fb8a4"
 
-# title, code, elements of a cell; sets of samples; channels a group; whether each position is by itself
+# title, code, elements of a cell; sets of samples; channels a group; whether each position is by itself; channels that share
+# a variance, if more
 WHOLE, EACH = [range(6)], [[n] for n in range(6)]
 ROWS = [
     ("over the samples: a sample's output depends on the others", [
@@ -30,6 +32,10 @@ ROWS = [
         ("LayerNorm, sample", "layer()", "M = P C", EACH, 6, False),
         ("LayerNorm, features", "features()", "M = C", EACH, 6, True),
         ("Half InstanceNorm", "instance(), half", "M = P", EACH, 1, False)]),
+    ("a mean of each channel, a variance of more", [
+        ("Extended BatchNorm", "whole(), scale: all", "M = N P and N P C", WHOLE, 1, False, 6),
+        ("... by groups", "whole(), scale: groups(2)", "M = N P and N P C / 2", WHOLE, 1, False, 3),
+        ("Channel mean, layer scale", "instance(), scale: layer()", "M = P and P C", EACH, 1, False, 6)]),
 ]
 
 
@@ -52,7 +58,7 @@ def runs(samples):
     return found
 
 
-def panel(left, top, title, code, elements, sets, group, each):
+def panel(left, top, title, code, elements, sets, group, each, wide=0):
     out = [text(left + PLANE / 2, top - 46, title, 14, extra='font-weight="600"'),
            text(left + PLANE / 2, top - 29, code, 12, FAINT, extra='font-family="ui-monospace, Menlo, Consolas, monospace"')]
     normalized = CHANNELS // 2 if "half" in code else CHANNELS
@@ -61,13 +67,13 @@ def panel(left, top, title, code, elements, sets, group, each):
     def row(n):
         return top + n * SIZE + (6 if n >= split else 0)
 
-    def cell(samples, first, fill, stroke, width):
+    def cell(samples, first, fill, stroke, width, channels=group):
         """All that one cell covers, as rectangles."""
         pieces = []
         for start, count in runs(samples):
             for begin, end in ((start, min(start + count, split)), (max(start, split), start + count)):
                 if begin < end:
-                    pieces.append(box(left + first * SIZE, row(begin), group * SIZE, (end - begin) * SIZE, fill, stroke, width))
+                    pieces.append(box(left + first * SIZE, row(begin), channels * SIZE, (end - begin) * SIZE, fill, stroke, width))
         return pieces
 
     cells = [(samples, first) for samples in sets for first in range(0, normalized, group)]
@@ -77,6 +83,8 @@ def panel(left, top, title, code, elements, sets, group, each):
         x = left + normalized * SIZE
         out += [box(x, top, PLANE / 2, PLANE, "none", FAINT, 1, 'stroke-dasharray="3 3"'),
                 text(x + PLANE / 4, top + PLANE / 2 - 3, "pass", 12, FAINT), text(x + PLANE / 4, top + PLANE / 2 + 12, "through", 12, FAINT)]
+    if wide:
+        out += cell(*cells[0], WIDE, "none", 0, wide)
     if each:
         out.append(box(left, top, PLANE, SIZE / POSITIONS, STRONG))
     else:
@@ -95,6 +103,8 @@ def panel(left, top, title, code, elements, sets, group, each):
         out.append(box(left, top, PLANE, SIZE / POSITIONS, "none", DEEP, 1.8))
     else:
         out += cell(*cells[0], "none", DEEP, 2)
+    if wide:
+        out += cell(*cells[0], "none", DEEP, 1.4, wide)
 
     bottom = row(SAMPLES - 1) + SIZE
     if title.startswith("Domain"):
@@ -107,7 +117,7 @@ def panel(left, top, title, code, elements, sets, group, each):
 
 
 def main():
-    width, height = 5 * STEP_X + 54, 2 * STEP_Y + 100
+    width, height = 5 * STEP_X + 54, 3 * STEP_Y + 130
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
            'font-family="-apple-system, Segoe UI, Helvetica, Arial, sans-serif" role="img">',
            "<title>Groupings of a batch: which elements share a mean and a variance</title>",
@@ -115,8 +125,8 @@ def main():
     for i, (heading, panels) in enumerate(ROWS):
         top = 28 + i * (STEP_Y + 22)
         out.append(text(LEFT, top + 4, heading, 13, FAINT, "start"))
-        for j, (title, code, elements, sets, group, each) in enumerate(panels):
-            out += panel(LEFT + j * STEP_X, top + TOP, title, code, elements, sets, group, each)
+        for j, of_panel in enumerate(panels):
+            out += panel(LEFT + j * STEP_X, top + TOP, *of_panel)
             if j == 0:  # the axes
                 x, y = LEFT, top + TOP
                 out += [text(x - 10, y + PLANE / 2, "samples", 11, FAINT, extra=f'transform="rotate(-90 {x - 10} {y + PLANE / 2})"'),
@@ -124,7 +134,8 @@ def main():
     y = height - 22
     out += [box(LEFT, y - 12, 26, 14, STRONG, DEEP, 1.8), text(LEFT + 34, y, "one cell: M elements, one mean, one variance", 12, INK, "start"),
             box(LEFT + 336, y - 12, 26, 14, PALE, FAINT, 1.1), text(LEFT + 370, y, "the other cells", 12, INK, "start"),
-            text(LEFT + 500, y, "N samples, P positions (faint lines), C channels; numbers at the left are labels", 12, FAINT, "start"),
+            box(LEFT + 484, y - 12, 26, 14, WIDE, DEEP, 1.4), text(LEFT + 518, y, "what else shares its variance", 12, INK, "start"),
+            text(LEFT + 710, y, "N samples, P positions, C channels", 12, FAINT, "start"),
             "</svg>"]
     pathlib.Path(__file__).with_suffix(".svg").write_text("\n".join(out) + "\n")
 
