@@ -66,11 +66,23 @@ std::vector<Tensor> run(const Call& call, const Grouping& by, const Statistics& 
                 norma::norm(call.xs, by, statistics, call.gamma, call.beta, call.options));
 }
 
+// And in evaluation by a mixture of the population and the mini-batch.
 std::vector<Tensor> normalize_by_population(const Call& call) {
   const Norm& norm = call.norm;
   const Domains own = own_parts(norm);
-  std::vector<Tensor> ys = run(call, all_samples(norm, own.population || own.affine),
-                               Statistics::given(norm.running_mean, norm.running_var));
+  const bool mixes = !norm.is_training() && norm.evaluation == EvalStatistics::mixed && norm.source != Source::given;
+  Tensor mean = norm.running_mean, var = norm.running_var;
+  if (mixes) {
+    const Moments m = norm.pooled(moments(call.xs, all_samples(norm, own.batch), norm.center));
+    double each = 0;  // elements of a sample
+    for (const Tensor& x : call.xs) each += static_cast<double>(x.numel() / std::max<int64_t>(x.dim(0), 1));
+    const Tensor n = m.count * static_cast<double>(m.count.dim(1)) / each;
+    const Tensor alpha = norm.pseudo_samples > 0 ? n / (n + norm.pseudo_samples) : n * 0 + norm.alpha;
+    mean = alpha * m.mean + (1 - alpha) * mean;
+    var = alpha * m.var() + (1 - alpha) * var;
+  }
+  std::vector<Tensor> ys =
+      run(call, all_samples(norm, own.population || own.affine || (mixes && own.batch)), Statistics::given(mean, var));
   if (norm.collect) norm.collect(call.xs, moments(call.xs, all_samples(norm, own.batch), norm.center));
   return ys;
 }
@@ -81,22 +93,15 @@ std::vector<Tensor> normalize_by_batch(Call call) {
   const Domains own = own_parts(norm);
   const bool training = norm.is_training();
   const Grouping by = training && !own.batch ? norm.grouping : all_samples(norm, own.batch);
-  Statistics statistics;
-  if (training && norm.source == Source::renorm) {
-    statistics = Statistics::renorm(norm.running_mean, norm.running_var, norm.r_max, norm.d_max);
-  } else if (!training && !norm.collect && norm.evaluation == EvalStatistics::mixed) {
-    const Moments m = norm.pooled(moments(call.xs, by, norm.center));
-    const double n = static_cast<double>(call.xs[0].dim(0)), pseudo = norm.pseudo_samples,
-                 alpha = pseudo > 0 ? n / (n + pseudo) : norm.alpha;
-    statistics = Statistics::given(alpha * m.mean + (1 - alpha) * norm.running_mean,
-                                   alpha * m.var() + (1 - alpha) * norm.running_var);
-  }
+  const Statistics statistics = training && norm.source == Source::renorm
+                                    ? Statistics::renorm(norm.running_mean, norm.running_var, norm.r_max, norm.d_max)
+                                    : Statistics::batch();
   Moments cells;
   call.options.moments = &cells;
-  if (statistics.source != Source::given) call.options.scale = norm.scale;
-  if (call.options.scale) call.options.scale->samples = by.samples;
+  if (norm.scale) call.options.scale = Grouping{by.samples, by.positions, norm.scale->channels};
   if (own.affine && !own.batch) {  // the op knows a row for each label of the grouping, or for each sample
     const Tensor rows = Tensor(norm.ids).to(call.gamma.device());
+    check(all(ge(rows, 0)).item() != 0, norm.type(), "a sample is of a domain below 0");
     call.gamma = index_select(call.gamma, 0, rows);
     if (call.beta.defined()) call.beta = index_select(call.beta, 0, rows);
   }
@@ -130,17 +135,17 @@ Norm::Norm(int64_t channels, const NormSettings& settings) : NormSettings(settin
 void Norm::check_settings(const std::string& op) const {
   const double momentum = estimator.momentum.value_or(0);
   check(momentum >= 0 && momentum <= 1, op, "a momentum of {}: want one in [0, 1]", momentum);
-  check(alpha >= 0 && alpha <= 1 && pseudo_samples >= 0, op, "an alpha of {} or {} pseudo samples: out of range", alpha,
-        pseudo_samples);
-  check(!scale || (grouping.over_samples() == scale->over_samples() && !half && center && domains.count == 0), op,
-        "a mean over {} and a variance over {}: want centering, no domains, and both over samples or neither",
-        grouping.str(), scale.value_or(grouping).str());
   check(source != Source::renorm || (r_max >= 1 && d_max >= 0), op,
         "r_max {} and d_max {}: want r_max >= 1, d_max >= 0", r_max, d_max);
+  check(alpha >= 0 && alpha <= 1 && pseudo_samples >= 0, op, "alpha {}, pseudo samples {}", alpha, pseudo_samples);
   const int64_t groups = grouping.channels.count;
   check(groups == 0 || channels_ % groups == 0, op, "{} channels do not divide into {} groups", channels_, groups);
   check(!half || (!grouping.over_samples() && groups == 0), op, "half norm wants {}, not {}", instance().str(),
         grouping.str());
+  const Grouping wide = scale ? Grouping{scale->samples, scale->positions, grouping.channels} : grouping;
+  check(wide.str() == grouping.str() && (!scale || (!half && center && domains.count == 0)), op,
+        "a mean over {} and a variance over {}: want centering, no domains, and no other samples or positions",
+        grouping.str(), scale.value_or(grouping).str());
   check(domains.count >= 0 && (domains.count == 0 || grouping.over_samples()), op, "{} domains under {}", domains.count,
         grouping.str());
   check(!has_population() || grouping.positions == Positions::all, op,
@@ -203,9 +208,10 @@ std::vector<Tensor> Norm::forward(Conv2d* conv, std::vector<Tensor> xs, const Te
   }
   // In evaluation, unless somebody wants the statistics of the mini-batch; and if frozen, in training.
   const bool frozen = source == Source::given,
-             evaluates = !collect && (frozen || evaluation == EvalStatistics::population),
-             by_population = has_population() && (is_training() ? frozen : evaluates);
-  if (conv && by_population && !is_training() && domains.count == 0 && !Tape::current() && !Observer::any())
+             evaluates = !collect && (frozen || evaluation != EvalStatistics::mini_batch),
+             by_population = has_population() && (is_training() ? frozen : evaluates),
+             mixes = evaluation == EvalStatistics::mixed;
+  if (conv && by_population && !mixes && !is_training() && domains.count == 0 && !Tape::current() && !Observer::any())
     return {conv2d_norm(xs[0], conv->filters(), conv->bias, conv->options, all_samples(*this, false),
                         Statistics::given(running_mean, running_var), weight, bias, options, pool)};
   for (Tensor& x : xs) {
@@ -213,7 +219,8 @@ std::vector<Tensor> Norm::forward(Conv2d* conv, std::vector<Tensor> xs, const Te
     check(x.rank() >= 2 && x.dim(-1) == channels_, type(), "wants [N, ..., {}]: input {}", channels_, x.shape());
   }
   const bool own = gamma.defined() || beta.defined();
-  check(!own || domains.count == 0, type(), "gamma and beta of each sample, and {} domains", domains.count);
+  check(!own || (domains.count == 0 && !identity && grouping.samples.kind != Samples::Kind::labels), type(),
+        "a gamma and a beta of each sample do not go with domains or labels, nor with the identity");
   const Call call{*this, xs, options, pool, own ? gamma : Tensor(weight), own ? beta : Tensor(bias)};
   if (identity) return finish(call, xs);
   if (!has_population()) return run(call, grouping, Statistics::batch());

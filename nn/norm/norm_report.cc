@@ -58,11 +58,10 @@ NormReport norm_report(Module& model, const data::DataLoader& loader, const Norm
   const auto merge_shares = [&](std::map<Norm*, Moments>& of, bool across) {
     for_each_norm(model, [&](const std::string&, Norm& norm) {  // in an order that is the same for all workers
       Communicator* merged = across ? norm.grouping.samples.comm : nullptr;
-      if (of.contains(&norm)) of[&norm] = merge_workers(worker, merged, of[&norm]);
+      if (of.contains(&norm)) of[&norm] = norm.pooled(merge_workers(worker, merged, of[&norm]));
     });
   };
   merge_shares(precise, true);
-  for (auto& [norm, of_norm] : precise) of_norm = norm->pooled(of_norm);
   merge_shares(by_domain, false);
   // How far the cells of training batches are from the population, and from the precise one: the mean over the batches,
   // [2, groups].

@@ -73,9 +73,7 @@ int64_t precise_bn(Module& model, const std::function<void()>& passes, const Pre
   for_each_norm(model, [&](const std::string&, Norm& norm) {  // in an order that is the same for all workers
     const auto found = estimates.extract(&norm);
     if (!found) return;
-    const auto share = [&](const Moments& m) {
-      return norm.pooled(merge_workers(options.worker, norm.grouping.samples.comm, m));
-    };
+    const auto share = [&](const Moments& m) { return merge_workers(options.worker, norm.grouping.samples.comm, m); };
     const auto& [all, within] = found.mapped();
     const Moments merged = share(all), of_var = options.variance == PreciseVariance::merged ? merged : share(within);
     const auto put = [seen = gt(merged.count, 0)](const Tensor& population, const Tensor& value) {
@@ -83,7 +81,7 @@ int64_t precise_bn(Module& model, const std::function<void()>& passes, const Pre
       population.copy_from(view::reshape(where(seen, value, old), population.shape()));
     };
     put(norm.running_mean, merged.mean);
-    put(norm.running_var, of_var.m2 / maximum(of_var.count, 1e-9));
+    put(norm.running_var, norm.pooled(of_var).m2 / maximum(of_var.count, 1e-9));
   });
   return count;
 }
@@ -168,13 +166,15 @@ Folded fold_norm(Module& model, const Tensor& example) {
   std::vector<std::pair<Norm*, WeightedLayer*>> pairs;
   for_each_norm(model, [&](const std::string& path, Norm& norm) {
     if (norm.identity) return;
-    const bool of_batch = norm.evaluation == EvalStatistics::mini_batch && norm.source != Statistics::Source::given;
+    const bool of_batch = norm.evaluation != EvalStatistics::population && norm.source != Statistics::Source::given;
     const std::vector<int64_t>& inputs = inputs_of[&norm];
     const auto keep = [&](const char* why) { result.left.push_back(fmt::format("{}: {}", path, why)); };
     if (!norm.has_population() || of_batch || norm.domains.count > 0) return keep("has no single population");
     if (inputs.size() != 1 || !made_by.contains(inputs[0]))
       return keep("is not called once, behind a Conv2d or Linear with its own weight");
     if (uses[inputs[0]] != 1) return keep("its input goes elsewhere too");
+    if (norm.weight.defined() && norm.weight.requires_grad() && uses[tape->leaf_id(norm.weight)] == 0)
+      return keep("takes its gamma and beta from elsewhere");
     WeightedLayer* layer = made_by[inputs[0]];
     bool shared = users[layer] != 1;
     for (const Tensor& p : layer->parameters()) shared |= users[p.identity()] != 1 || uses[tape->leaf_id(p)] > 1;

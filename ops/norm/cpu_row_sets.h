@@ -95,7 +95,7 @@ struct RowSets {
   const T leak = static_cast<T>(call.activation.slope);
 
   Tensor by_channel(const Tensor& parameter, double otherwise) const {
-    return parameter.defined() ? parameter : full({plan.channels}, otherwise, dtype_of<T>());
+    return parameter.defined() ? parameter : full({plan.affine_sets * plan.channels}, otherwise, dtype_of<T>());
   }
   // Of gamma and beta, where those of a row begin. Rows taken together have the same: so many from `row` on, before
   // `end`.

@@ -34,11 +34,10 @@ bool is_by_sample(const Tensor& p, const Grouping& grouping) {
 
 // The number of groups that share a variance.
 int64_t pool_of(const Op& op, const Grouping& grouping, const Grouping& scale, int64_t channels) {
-  const Samples &own = grouping.samples, &wide = scale.samples;
-  const auto count = [=](const Grouping& g) { return g.channels.count > 0 ? g.channels.count : channels; };
-  op.check(own.kind == wide.kind && own.size == wide.size && own.comm == wide.comm &&
-               own.ids.identity() == wide.ids.identity() && grouping.positions == scale.positions &&
-               count(grouping) % count(scale) == 0,
+  const auto count = [=](const Grouping& g) { return g.channels.count != 0 ? g.channels.count : channels; };
+  const Grouping wide = {scale.samples, scale.positions, grouping.channels};
+  op.check(wide.str() == grouping.str() && wide.samples.comm == grouping.samples.comm && count(scale) >= 1 &&
+               wide.samples.ids.identity() == grouping.samples.ids.identity() && count(grouping) % count(scale) == 0,
            "a mean over {} and a variance over {}: want that of more channels, and else the same", grouping.str(),
            scale.str());
   return count(grouping) / count(scale);
@@ -114,8 +113,7 @@ NormCall::NormCall(const Op& op, const std::vector<Tensor>& xs, const Grouping& 
   for (const Tensor& x : xs) op.check_same({xs[0], x, gamma_, beta_});
   op.check(!gamma_.defined() || !beta_.defined() || gamma_.shape() == beta_.shape(), "gamma is {}, beta is {}",
            gamma_.defined() ? gamma_.shape() : Shape{}, beta_.defined() ? beta_.shape() : Shape{});
-  op.check(!scale || (center && normalized_channels < 0),
-           "a variance of other cells than the mean's wants centering and all channels");
+  op.check(!scale || (center && normalized_channels < 0), "a variance of its own wants centering, all channels");
   plan = plan_norm(op.name(), grouping, xs, normalized_channels, !scale);
   if (scale) plan.pool = pool_of(op, grouping, *scale, plan.affine_channels);
   if (const Tensor& p = gamma_.defined() ? gamma_ : beta_; p.defined()) {
@@ -183,10 +181,7 @@ std::vector<Tensor> norm(const std::vector<Tensor>& xs, const Grouping& grouping
     const std::vector<Tensor> normalized = norm(xs, grouping, statistics, {}, {}, first);
     const Tensor zero = zeros({p.dim(1)}, f64, p.device());
     return norm(normalized, instance(), Statistics::given(zero, ones_like(zero)), gamma, beta,
-                {.eps = 0,
-                 .activation = options.activation,
-                 .normalized_channels = options.normalized_channels,
-                 .residual = options.residual});
+                {.eps = 0, .activation = options.activation, .residual = options.residual});
   }
   NormCall call(op, xs, grouping, statistics, gamma, beta, options);
   const bool adds = !options.residual.empty(), keeps_mask = adds && options.activation.kind != Activation::Kind::none;

@@ -81,7 +81,7 @@ NormPlan plan_norm(const char* op, const Grouping& grouping, std::span<const Ten
 
   const bool each_position = grouping.positions == Positions::each;
   const bool each_sample = grouping.samples.kind == Samples::Kind::each;
-  const int64_t positions = first.rank() > 2 && first[0] > 0 ? first.numel() / (first[0] * first.back()) : 1;
+  const int64_t positions = first.numel() > 0 ? first.numel() / (first[0] * first.back()) : 1;
   if (each_position && !each_sample) {  // positions become channels
     plan.channels *= positions;
     plan.groups *= positions;

@@ -96,7 +96,7 @@ TEST(WiderNorm, MixesTheMiniBatchWithThePopulation) {
     const Tensor a = norm(x);
     norm.pseudo_samples = 0;
     norm.alpha = 0.25;
-    EXPECT_TRUE(same_bits(norm(x), a)) << extended;
+    EXPECT_TRUE(close(norm(x), a, 1e-6)) << extended;
     const Tensor m = mean(reshape(x.to(f64), {-1, 4}), {0});
     const Tensor v = extended ? ones({4}, f64) * variance_of(x, 1) : variance_of(x, 4);
     const Tensor want =
@@ -107,6 +107,70 @@ TEST(WiderNorm, MixesTheMiniBatchWithThePopulation) {
     EXPECT_TRUE(close(norm.running_mean, m, 1e-6)) << extended;
     EXPECT_FALSE(same_bits(norm.running_mean, kept));
   }
+}
+
+// Pseudo samples are weighed against those whose statistics are mixed in: of all workers, or of a domain.
+TEST(WiderNorm, PseudoSamplesAreWeighedAgainstWhatIsMixed) {
+  const Tensor x = channels_apart({12, 2, 2, 4}, 1);
+  const auto mixed = [](Norm norm, const Tensor& in) {
+    norm.running_mean.fill(1);
+    norm.eval();
+    norm.evaluation = EvalStatistics::mixed;
+    norm.pseudo_samples = 12;
+    return norm(in);
+  };
+  std::vector<Tensor> parts(2);
+  run_workers({.count = 2}, [&](Communicator& me) {
+    const bool second = me.rank() == 1;
+    parts[second] = mixed(SyncBatchNorm(4, me), view::slice(x, 0, second ? 9 : 0, second ? 12 : 9).clone());
+  });
+  EXPECT_TRUE(close(concat(parts, 0), mixed(BatchNorm(4), x), 1e-5));
+
+  // A sample of a domain by itself counts as one, whatever else is in the batch.
+  const auto of_domains = [&](const Tensor& in, const Tensor& ids, const Domains& domains) {
+    Norm norm = DomainNorm(4, domains);
+    set_domains(norm, ids);
+    return mixed(std::move(norm), in);
+  };
+  const Domains apart = {.count = 2}, shared = {.count = 2, .batch = false, .population = true, .affine = false};
+  const Tensor ids = tensor<int64_t>({0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1});
+  const Tensor last = view::slice(x, 0, 11, 12).clone(), all = of_domains(x, ids, apart);
+  EXPECT_TRUE(close(view::slice(all, 0, 11, 12), of_domains(last, tensor<int64_t>({1}), apart), 1e-5));
+  EXPECT_TRUE(close(of_domains(x, ids, shared), mixed(BatchNorm(4), x), 1e-5));  // populations that are equal
+}
+
+TEST(WiderNorm, IsNotFoldedWhereItsPopulationIsNotAll) {
+  const Tensor x = channels_apart({16, 6, 6, 3}, 1);
+  Sequential model(Conv2d(3, 4, 3), BatchNorm(4));
+  auto& norm = dynamic_cast<Norm&>(model[1]);
+  norm.evaluation = EvalStatistics::mixed;
+  EXPECT_EQ(fold_norm(model, x).count, 0);
+
+  struct Styled : Module {
+    Conv2d conv{3, 4, 3};
+    Norm norm = BatchNorm(4);
+    NORMA_VISIT(conv, norm)
+    Tensor forward(const Tensor& in) override {
+      const Tensor own = full({in.dim(0), 4}, 2);
+      return norm(conv(in), own, own);
+    }
+  } styled;
+  const Folded folded = fold_norm(styled, x);
+  EXPECT_EQ(folded.count, 0);
+  EXPECT_NE(folded.left.at(0).find("from elsewhere"), std::string::npos);
+}
+
+TEST(WiderNorm, IsReportedByDomainsAsOthersAre) {
+  Sequential model(ExtendedBatchNorm(3));
+  data::ImageDataset pictures = {
+      "noise", (channels_apart({200, 2, 2, 3}, 4) * 8 + 40).to(u8), zeros({200}, i64), {"a"}};
+  const data::DataLoader loader(pictures, {.batch = 50, .normalize = pictures.statistics()});
+  const Tensor domains = (arange(200, f64) - floor(arange(200, f64) / 2) * 2).to(i64);
+  precise_bn(model, loader);
+  NormReportOptions options;
+  options.domains = domains;
+  const NormReport report = norm_report(model, loader, options);
+  EXPECT_EQ(report.str().find("not i.i.d."), std::string::npos) << report.str();
 }
 
 // A single sample has no variance of its own; with a population it has.
@@ -142,8 +206,8 @@ TEST(WiderNorm, RefusesWhatDoesNotGoTogether) {
   expect_error([] { Norm(4, {.scale = instance()}); },
                "[Norm] a mean over whole x all x each and a variance over each");
   expect_error([] { Norm(4, {.scale = Grouping{.channels = {1}}, .center = false}); }, "want centering");
-  expect_error([] { Norm(4, {.alpha = 1.5}); }, "[Norm] an alpha of 1.5");
-  expect_error([] { Norm(4, {.pseudo_samples = -1}); }, "-1 pseudo samples");
+  expect_error([] { Norm(4, {.alpha = 1.5}); }, "[Norm] alpha 1.5");
+  expect_error([] { Norm(4, {.pseudo_samples = -1}); }, "pseudo samples -1");
   expect_error(
       [] {
         Norm(6, {.scale = Grouping{.channels = {4}}})(ones({4, 6}));
@@ -151,7 +215,13 @@ TEST(WiderNorm, RefusesWhatDoesNotGoTogether) {
       "a variance over whole x all x groups(4)");
   Norm domains = DomainNorm(4, {.count = 2});
   set_domains(domains, tensor<int64_t>({0, 1}));
-  expect_error([&] { domains(ones({2, 4}), ones({2, 4}), {}); }, "2 domains");
+  expect_error([&] { domains(ones({2, 4}), ones({2, 4}), {}); }, "domains");
+  Norm by_label(4, {.grouping = labels(tensor<int64_t>({0, 1}), 2)}), none(4, {.identity = true});
+  expect_error([&] { by_label(ones({2, 4}), ones({2, 4}), {}); }, "labels");
+  expect_error([&] { none(ones({2, 4}), ones({2, 4}), {}); }, "identity");
+  Norm own = DomainNorm(4, {.count = 2, .batch = false, .population = false, .affine = true});
+  set_domains(own, tensor<int64_t>({0, -1}));
+  expect_error([&] { own(random({2, 4}).to(f32)); }, "domain below 0");
 }
 
 }  // namespace

@@ -162,6 +162,40 @@ TEST(NormWider, AMaxPoolMayStandBehind) {
   }
 }
 
+// A gamma of each sample without a beta, and the other way round: what is missing is 1 or 0 for all samples.
+TEST(NormWider, GammaOrBetaAlone) {
+  for (const Shape& shape : {Shape{16, 3, 8}, Shape{300, 64}, Shape{5, 2, 2, 30}})
+    for (const Grouping& grouping : {whole(), instance(), groups(2), layer(), features(), chunks(3)}) {
+      if (shape.rank() == 2 && !grouping.over_samples() && grouping.channels.count == 0)
+        continue;  // one element a cell
+      SCOPED_TRACE(fmt::format("{} {}", grouping.str(), shape));
+      const Tensor x = there(random(shape)), own = there(random({shape[0], shape.back()}, 2));
+      const Tensor one = ones_like(own), zero = zeros_like(own);
+      const auto alone = [&](bool beta) {
+        Tensor leaf = own.detach().set_requires_grad(), in = x.detach().set_requires_grad();
+        Tape tape;
+        const Tensor y = beta ? norm(in, grouping, {}, {}, leaf) : norm(in, grouping, {}, leaf, {});
+        tape.backward(y, {.seed = there(random(y.shape(), 9))});
+        return std::vector{y.detach(), in.grad(), leaf.grad()};
+      };
+      const auto gamma = alone(false), beta = alone(true), of_gamma = sweep({x, own, zero}, grouping, {}, {}),
+                 of_beta = sweep({x, one, own}, grouping, {}, {});
+      for (size_t i : {0, 1}) EXPECT_TRUE(close(gamma[i], of_gamma[i], 1e-13)) << i;
+      for (size_t i : {0, 1}) EXPECT_TRUE(close(beta[i], of_beta[i], 1e-13)) << i;
+      EXPECT_TRUE(close(gamma[2], of_gamma[2], 1e-12));
+      EXPECT_TRUE(close(beta[2], of_beta[3], 1e-12));
+    }
+}
+
+TEST(NormWider, NoPositionsAreNoError) {
+  for (const Samples& samples : {Samples::whole(), Samples::chunks(2), Samples::each()})
+    for (const Positions positions : {Positions::all, Positions::each}) {
+      const Tensor x = there(zeros({3, 0, 4}, f64)), own = there(ones({3, 4}, f64));
+      EXPECT_EQ(norm(x, {samples, positions, {}}, {}, {}, {}).shape(), x.shape());
+      EXPECT_EQ(norm(x, {samples, positions, {}}, {}, own, {}).shape(), x.shape());
+    }
+}
+
 // What is far beyond float's squares, next to the same in double.
 TEST(NormWider, DeviationsThatAreTooLargeForFloat) {
   const Grouping all = {.channels = Channels::all()};
@@ -229,6 +263,8 @@ TEST(NormWider, RejectsBadInput) {
   expect_error([&] { scaled(groups(2), groups(3)); }, "a variance over each x all x groups(3)");
   expect_error([&] { scaled(layer(), instance()); }, "a variance over each x all x each");
   expect_error([&] { scaled(chunks(2), chunks(3)); }, "a variance over chunks(3)");
+  expect_error([&] { scaled(whole(), {.channels = {-3}}); }, "a variance over whole x all x groups(-3)");
+  expect_error([&] { scaled(whole(), {.channels = {4}}); }, "a variance over whole x all x groups(4)");
   expect_error([&] { scaled(instance(), layer(), {.center = false}); }, "wants centering");
   expect_error([&] { scaled(instance(), layer(), {.normalized_channels = 3}); }, "all channels");
   expect_error([&] { norm(x, whole(), {}, random({3, 6}), {}); }, "[norm] gamma of shape [3, 6]");
