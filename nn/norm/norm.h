@@ -52,7 +52,7 @@ struct NormSettings {
   EvalStatistics evaluation = EvalStatistics::population;
   // Where evaluation mixes them: alpha, in [0, 1], is how much the mini-batch's mean and variance count, the
   // population's 1 - alpha; or for a batch of n samples n / (n + pseudo_samples), as if the population were worth so
-  // many.
+  // many. To the gradient they are constants.
   double alpha = 0.5, pseudo_samples = 0;
   Activation activation{};         // behind the norm and the residual, fused; default: none
   std::optional<Pair> max_pool{};  // behind the activation, fused: max-pooling in windows of this size and stride
