@@ -211,12 +211,11 @@ inline void store_cells(const NormPlan& plan, const ChannelMoments& channel, con
 // positions where these are channels.
 inline void sum_affine_gradients(const NormPlan& plan, std::span<const double> parts, const Tensor& affine) {
   if (!affine.defined()) return;
-  const int64_t channels = plan.channels, size = plan.affine_size(),
-                each = std::ssize(parts) / (2 * channels * plan.affine_sets);
+  const int64_t channels = plan.channels, size = plan.affine_size();
   double* const first = affine.mutable_data<double>();
   for (int64_t i = 0; i < std::ssize(parts) / channels; ++i) {  // of dgamma and dbeta in turn
     const double* from = parts.data() + i * channels;
-    double* to = first + (i % 2 * affine.dim(1) + i / 2 / each) * size;
+    double* to = first + (i % 2 * affine.dim(1) + i * channels * plan.affine_sets / std::ssize(parts)) * size;
     for (int64_t at = 0; at < plan.normalized; at += plan.affine_channels)
       for (int64_t c = 0; c < size; ++c) to[c] += from[at + c];
   }

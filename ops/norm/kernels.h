@@ -47,6 +47,9 @@ struct NormCall : NormOptions, Statistics {
   void give(const Tensor& affine, Sink& sink, size_t first) const;
 };
 
+// Whether p, gamma or beta, has a row for each sample.
+bool is_by_sample(const Tensor& p, const Grouping& grouping);
+
 // Lists have one entry for each x. Residuals and masks are undefined where there are none.
 struct NormOutputs {
   std::span<const Tensor> residual, y, mask;  // mask: u8, where the activation passes dy on (with residual only)

@@ -26,12 +26,6 @@ Tensor population_of(const Op& op, const Statistics& statistics, const NormPlan&
   return both;
 }
 
-// Whether gamma or beta has a row for each sample.
-bool is_by_sample(const Tensor& p, const Grouping& grouping) {
-  return p.defined() && p.rank() == 2 &&
-         (grouping.samples.kind != Samples::Kind::labels || p.dim(0) != grouping.samples.size);
-}
-
 // The number of groups that share a variance.
 int64_t pool_of(const Op& op, const Grouping& grouping, const Grouping& scale, int64_t channels) {
   const auto count = [=](const Grouping& g) { return g.channels.count != 0 ? g.channels.count : channels; };
@@ -88,6 +82,11 @@ std::vector<Tensor> norm_in_double(std::vector<Tensor> xs, const Grouping& group
 }
 
 }  // namespace
+
+bool is_by_sample(const Tensor& p, const Grouping& grouping) {
+  return p.defined() && p.rank() == 2 &&
+         (grouping.samples.kind != Samples::Kind::labels || p.dim(0) != grouping.samples.size);
+}
 
 void NormCall::merge_over_workers() const {
   if (!comm) return;

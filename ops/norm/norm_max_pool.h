@@ -8,8 +8,8 @@
 namespace norma {
 
 // max_pool2d(norm(x, ...), pool), to the bit: x [N, H, W, C] -> [N, OH, OW, C]. One pass each way where there is no
-// residual, gamma and beta are [C], C elements are 64 bytes or more, windows do not overlap (stride == kernel, no
-// padding, up to 256 elements) and cells span the positions; else it is made of the two ops. Errors: those of both.
+// residual, C elements are 64 bytes or more, cells span the positions, norm() is one pass, and windows do not overlap
+// (stride == kernel, no padding, up to 256 elements); else it is made of the two ops. Errors: those of both.
 Tensor norm_max_pool(const Tensor& x, const Grouping& grouping, const Statistics& statistics, const Tensor& gamma,
                      const Tensor& beta, const Pool2dOptions& pool, const NormOptions& options = {});
 

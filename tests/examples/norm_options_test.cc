@@ -12,10 +12,19 @@ using namespace norma::test;
 
 TEST(NormOptions, ANormIsMadeFromItsName) {
   const std::vector<std::pair<std::string, std::string>> types = {
-      {"bn", "BatchNorm"},         {"bn:16", "GhostBatchNorm(16)"}, {"gn:8", "GroupNorm(8)"},
-      {"ln", "LayerNorm"},         {"in", "InstanceNorm"},          {"hin", "HalfInstanceNorm"},
-      {"rms", "RMSNorm"},          {"brn", "BatchRenorm"},          {"none", "Identity"},
-      {"ws+gn:8", "GroupNorm(8)"}, {"frozen", "FrozenBatchNorm"},   {"ws+bn", "BatchNorm"}};
+      {"bn", "BatchNorm"},
+      {"bn:16", "GhostBatchNorm(16)"},
+      {"gn:8", "GroupNorm(8)"},
+      {"ln", "LayerNorm"},
+      {"in", "InstanceNorm"},
+      {"hin", "HalfInstanceNorm"},
+      {"rms", "RMSNorm"},
+      {"brn", "BatchRenorm"},
+      {"none", "Identity"},
+      {"ws+gn:8", "GroupNorm(8)"},
+      {"frozen", "FrozenBatchNorm"},
+      {"ws+bn", "BatchNorm"},
+      {"ebn", "Norm(whole x all x each, variance whole x all x all)"}};
   for (const auto& [text, type] : types) {
     const NormChoice choice = parse_norm(text);
     Norm layer = choice.layer(16);
@@ -29,7 +38,7 @@ TEST(NormOptions, ANormIsMadeFromItsName) {
   for (const char* text : {"", "BN", "bn:", "bn:0", "bn:-2", "bn:2x", "bn:1e3", "gn", "gn:", "ln:2", "ws", "ws+",
                            "ws+none", "ws+ws+bn", "none:1", "bn ", "frozen:1", "gn:99999999999999999999"})
     expect_error([&] { parse_norm(text); },
-                 fmt::format("[parse_norm] '{}' is none of bn, bn:K, gn:G, ln, in, hin", text));
+                 fmt::format("[parse_norm] '{}' is none of bn, bn:K, ebn, gn:G, ln, in, hin", text));
   expect_error([] { parse_norm("gn:3").layer(16); }, "[GroupNorm] 16 channels do not divide into 3 groups");
 }
 
@@ -68,12 +77,20 @@ TEST(NormOptions, ConfigureTheNormsOfAModel) {
   configured("ema:0.25", "minibatch");
   EXPECT_EQ(norm.estimator.momentum, 0.25);
   EXPECT_EQ(norm.evaluation, EvalStatistics::mini_batch);
+  configured("", "mix:0.25");
+  EXPECT_EQ(norm.evaluation, EvalStatistics::mixed);
+  EXPECT_EQ(norm.alpha, 0.25);
+  configured("", "pseudo:16");
+  EXPECT_EQ(norm.pseudo_samples, 16);
+  for (const char* text : {"mix", "mix:", "mix:1.5", "mix:x", "pseudo:0", "pseudo:-1"})
+    expect_error([&] { configured("", text); }, "[--eval-stats] '");
   configured("cumulative", "population");
   EXPECT_FALSE(norm.estimator.momentum);
   for (const char* text :
        {"ema", "ema:", "ema:2", "ema:-1", "ema:x", "precise", "precise:0", "precise:1.5", "precise:5k", "x"})
     expect_error([&] { configured(text, "population"); }, "[--population] '");
-  expect_error([&] { configured("", "batch"); }, "[--eval-stats] 'batch' is neither population nor minibatch");
+  expect_error([&] { configured("", "batch"); },
+               "[--eval-stats] 'batch' is none of population, minibatch, mix:A, pseudo:N");
 }
 
 }  // namespace
