@@ -222,19 +222,18 @@ template <class T, class F>
 void run_forward(const Passes<T>& passes, const NormPlan& out, const PoolVector<const T*>& xs, F&& apply) {
   const NormCall& call = passes.call;
   const NormPlan& plan = passes.plan;
-  if (call.measured() && passes.one_go()) {
-    parallel_for(plan.sets, 1, [&](int64_t begin, int64_t end) {
+  if (passes.one_go())
+    return parallel_for(plan.sets, 1, [&](int64_t begin, int64_t end) {
       const TaskScratch<T> scratch = passes.task_scratch();
       for (int64_t set = begin; set < end; ++set) {
-        store_cells(plan, measure(plan, whole_set(plan, set), xs, scratch.sums, scratch.accumulators), passes.cells,
-                    set);
+        const NormBlock rows = whole_set(plan, set);
+        if (call.measured())
+          store_cells(plan, measure(plan, rows, xs, scratch.sums, scratch.accumulators), passes.cells, set);
         solve_cells(call, passes.cells, set * plan.groups, (set + 1) * plan.groups);
         passes.fill_forward(set, passes.statistics(set, scratch), scratch.columns);
         apply(whole_set(out, set), scratch.columns);
       }
     });
-    return;
-  }
   const NormBlocks blocks = cut_into_blocks(plan);
   if (call.measured()) measure_blocks<T>(passes, blocks, xs);
   call.merge_over_workers();
