@@ -86,7 +86,7 @@ void measure(const Work<T>& work, std::span<const Tensor> xs, const Tensor& cell
   merge_pieces(work, partial, to);
 }
 
-// Of what is of each cell, among those that share a variance.
+// Shares out, among the cells that share a variance, values of which each cell has one. Does nothing where none do.
 void share_evenly(const NormPlan& plan, double* values) {
   if (const int64_t pool = plan.pool; pool > 1)
     for_each("norm", plan.cells() / pool, [=] __device__(int64_t i) { norma::share_evenly(values + i * pool, pool); });
@@ -233,7 +233,8 @@ void total_rows(const Passes<T>& call, const Gradients<T>& g, double* totals) {
 template <class T>
 void affine_gradients(const Work<T>& work, const Sums* partial, double* dgamma, double* dbeta) {
   const int64_t pieces = work.pieces(), sets = work.call.affine_sets,
-                each = sets > 1 ? work.sets_of_pieces() / sets : work.sets_of_pieces();  // of pieces, of one gamma
+                each =
+                    sets > 1 ? work.sets_of_pieces() / sets : work.sets_of_pieces();  // sets of pieces with one gamma
   const int64_t times = work.call.channels / work.call.affine_channels;  // more than once where positions are channels
   work.combine(
       sets * work.call.affine_size(), pieces / sets * times,

@@ -146,8 +146,8 @@ void Norm::check_settings(const std::string& op) const {
   check(wide.str() == grouping.str() && (!scale || (!half && center && domains.count == 0)), op,
         "a mean over {} and a variance over {}: want centering, no domains, and no other samples or positions",
         grouping.str(), scale.value_or(grouping).str());
-  check(domains.count >= 0 && (domains.count == 0 || grouping.over_samples()), op, "{} domains under {}", domains.count,
-        grouping.str());
+  const bool apart = grouping.over_samples() && grouping.samples.kind != Samples::Kind::labels;
+  check(domains.count >= 0 && (domains.count == 0 || apart), op, "{} domains under {}", domains.count, grouping.str());
   check(!has_population() || grouping.positions == Positions::all, op,
         "a population has no statistics of single positions: want Positions::all, not {}", grouping.str());
 }

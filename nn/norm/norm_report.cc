@@ -58,6 +58,7 @@ NormReport norm_report(Module& model, const data::DataLoader& loader, const Norm
   const auto merge_shares = [&](std::map<Norm*, Moments>& of, bool across) {
     for_each_norm(model, [&](const std::string&, Norm& norm) {  // in an order that is the same for all workers
       Communicator* merged = across ? norm.grouping.samples.comm : nullptr;
+      // (Of divergences, too, whose m2 is 0: there is nothing to pool.)
       if (of.contains(&norm)) of[&norm] = norm.pooled(merge_workers(worker, merged, of[&norm]));
     });
   };

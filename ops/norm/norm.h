@@ -11,8 +11,8 @@
 //            y = gamma (xhat r + d) + beta; g = dy gamma r;  dgamma = sum dy (xhat r + d)         (Ioffe 2017)
 //   without centering (RMS norm: mean = 0, var = E[x^2]) the term mean(g) is left out    (Zhang & Sennrich 2019)
 //   With a variance of larger cells B than the mean's, A, the second mean of dx is over B:
-//            dx = (g - mean_A(g) - xhat mean_B(g xhat)) / s                              (Luo et al. 2020, "Extended
-//            BN")
+//            dx = (g - mean_A(g) - xhat mean_B(g xhat)) / s            (Luo et al. 2020, "Extended batch
+//            normalization")
 #pragma once
 
 #include <optional>

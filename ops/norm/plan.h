@@ -19,7 +19,7 @@ struct NormDims {  // what fits into a kernel's arguments
   int64_t normalized = 0;   // channels below this are normalized, those above pass through (half instance norm)
   int64_t pool = 1;         // consecutive groups that share a variance
   bool row_sets = false;    // every row is a set of its own; runs is then empty
-  int64_t affine_sets = 1;  // gammas and betas: one of each, or one for so many runs of consecutive sets
+  int64_t affine_sets = 1;  // rows of gamma and beta: 1 for all sets, or one for every sets / affine_sets in turn
 
   constexpr int64_t cells() const { return sets * groups; }
   constexpr int64_t affine_set(int64_t set) const { return affine_sets == 1 ? 0 : set / (sets / affine_sets); }

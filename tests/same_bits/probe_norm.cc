@@ -5,27 +5,22 @@
 namespace probe {
 namespace {
 
-// Three workers with the same samples each.
+// Three workers with the same samples each. The Communicators of earlier commits have other virtual functions: here are
+// those of all, of which only some override anything.
 struct Echo : Communicator {
   int rank() const override { return 1; }
   int size() const override { return 3; }
-#if __has_include("norma/core/communicator.cc")  // (commits that came before have another Communicator)
-  Communicator& split(int64_t) override { return *this; }
-
- protected:
-  void gather(const Tensor& x, const Tensor& all) override { all.copy_from(view::expand(x, all.shape())); }
-  void reduce(const Tensor& x) override { x.copy_from(x + x + x); }
-  void spread(const Tensor&, int) override {}
-#elif __has_include("norma/core/workers.h")
-  Communicator& split(int64_t) override { return *this; }
-  Tensor all_gather(const Tensor& x) override { return stack({x, x, x}); }
-  void all_reduce(const Tensor& x) override { x.copy_from(x + x + x); }
-  void broadcast(const Tensor&, int) override {}
-#else
-  void all_gather(std::span<const double> own, std::span<double> all) override {
+  Communicator& split(int64_t) { return *this; }
+  Tensor all_gather(const Tensor& x) { return stack({x, x, x}); }
+  void all_reduce(const Tensor& x) { x.copy_from(x + x + x); }
+  void broadcast(const Tensor&, int) {}
+  // As they were called before, of contiguous tensors on the CPU; and before that, of numbers.
+  void gather(const Tensor& x, const Tensor& all) { all.copy_from(view::expand(x, all.shape())); }
+  void reduce(const Tensor& x) { x.copy_from(x + x + x); }
+  void spread(const Tensor&, int) {}
+  void all_gather(std::span<const double> own, std::span<double> all) {
     for (size_t i = 0; i < all.size(); ++i) all[i] = own[i % own.size()];
   }
-#endif
 } echo;
 
 struct NamedGrouping {
