@@ -137,6 +137,8 @@ TEST(WiderNorm, PseudoSamplesAreWeighedAgainstWhatIsMixed) {
   const Tensor last = view::slice(x, 0, 11, 12).clone(), all = of_domains(x, ids, apart);
   EXPECT_TRUE(close(view::slice(all, 0, 11, 12), of_domains(last, tensor<int64_t>({1}), apart), 1e-5));
   EXPECT_TRUE(close(of_domains(x, ids, shared), mixed(BatchNorm(4), x), 1e-5));  // populations that are equal
+  const Domains one_population = {.count = 2, .batch = true, .population = false, .affine = false};
+  EXPECT_TRUE(close(of_domains(x, ids, one_population), all, 1e-5));
 }
 
 TEST(WiderNorm, IsNotFoldedWhereItsPopulationIsNotAll) {
@@ -160,17 +162,19 @@ TEST(WiderNorm, IsNotFoldedWhereItsPopulationIsNotAll) {
   EXPECT_NE(folded.left.at(0).find("from elsewhere"), std::string::npos);
 }
 
+// Channels of very different deviations: their common variance is nobody's own.
 TEST(WiderNorm, IsReportedByDomainsAsOthersAre) {
   Sequential model(ExtendedBatchNorm(3));
-  data::ImageDataset pictures = {
-      "noise", (channels_apart({200, 2, 2, 3}, 4) * 8 + 40).to(u8), zeros({200}, i64), {"a"}};
-  const data::DataLoader loader(pictures, {.batch = 50, .normalize = pictures.statistics()});
-  const Tensor domains = (arange(200, f64) - floor(arange(200, f64) / 2) * 2).to(i64);
+  const Tensor deviations = tensor({1., 8., 30.});
+  const data::ImageDataset pictures = {
+      "noise", (random({200, 4, 4, 3}, 4) * deviations + 128).to(u8), zeros({200}, i64), {"a"}};
+  const data::DataLoader loader(pictures, {.batch = 50, .normalize = data::ChannelStats{{0, 0, 0}, {1, 1, 1}}});
   precise_bn(model, loader);
   NormReportOptions options;
-  options.domains = domains;
+  options.domains = (arange(200, f64) - floor(arange(200, f64) / 2) * 2).to(i64);
   const NormReport report = norm_report(model, loader, options);
   EXPECT_EQ(report.str().find("not i.i.d."), std::string::npos) << report.str();
+  EXPECT_LT(report.layers.at(0).noise, 0.05) << report.str();
 }
 
 // A single sample has no variance of its own; with a population it has.
