@@ -148,13 +148,7 @@ void Tape::backward(const Tensor& loss, const BackwardOptions& options) {
   for (const auto& [_, leaf] : leaves_)
     if (reach[leaf.id] & Reach::reached) leaves.push_back(leaf), gradients[leaf.id] = leaf.tensor.grad();
   gradients[node.id] = seed.detach();
-  if (options.retain) {
-    std::deque<Entry> entries = entries_;
-    std::erase_if(entries, [&](const Entry& entry) { return !reach.makes(entry, Reach::reached); });
-    sweep(std::move(entries), gradients);
-  } else {
-    sweep(take(reach), gradients);
-  }
+  sweep(options.retain ? entries_ : take(reach), gradients);
   for (const Leaf& leaf : leaves) {
     Tensor& gradient = gradients[leaf.id];
     // (Else it was added in place.)
