@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <numeric>
+#include <optional>
 
 #include "norma/autograd/tape.h"
 #include "norma/core/random.h"
@@ -45,12 +46,10 @@ struct Check {
     for (const Tensor& input : originals) {
       check(input.dtype() != f32, "gradcheck", "wants f64 inputs, not f32: shape {}", input.shape());
       Tensor x = input.to(cpu_device).clone();
-      if (x.is_floating()) {
+      if (x.is_floating())
         for (double& value : elements(x))
           for (const double kink : options.kinks)
             if (std::abs(value - kink) < options.margin) value = kink + (value < kink ? -1 : 1) * options.margin;
-        x.set_requires_grad();
-      }
       inputs.push_back(x);
     }
     const Tensor given = f(inputs);
@@ -70,7 +69,9 @@ struct Check {
       if (!inputs[i].is_floating()) continue;
       compare_added(i, gradients[i], initial[i], added[i],
                     "the sweep must add {0} to an initial gradient of {2}, it left {1}");
-      compare_alone(i, gradients[i]);
+      // A rule may skip what nobody wants, and must not be misled by it.
+      compare_added(i, gradients[i], zeros_like(gradients[i]), sweep({}, upstream, i)[i],
+                    "gradient {} where all inputs require one, {} where only this does");
       compare_numeric(i, gradients[i]);
     }
     return result;
@@ -80,9 +81,13 @@ struct Check {
     return {x.mutable_data<double>(), static_cast<size_t>(x.numel())};
   }
 
-  std::vector<Tensor> sweep(const std::vector<Tensor>& initial, const Tensor& seed) {
-    for (size_t i = 0; i < inputs.size(); ++i)
-      if (inputs[i].is_floating()) inputs[i].set_grad(initial.empty() ? Tensor() : initial[i].clone());
+  // The gradients of all inputs, added to initial ones where such are given. Only input `alone` requires one, or all
+  // do.
+  std::vector<Tensor> sweep(const std::vector<Tensor>& initial, const Tensor& seed, std::optional<size_t> alone = {}) {
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      if (!inputs[i].is_floating()) continue;
+      inputs[i].set_requires_grad(!alone || alone == i).set_grad(initial.empty() ? Tensor() : initial[i].clone());
+    }
     Tape tape;
     const Tensor y = f(inputs);
     if (y.requires_grad()) tape.backward(y, {.seed = seed});
@@ -134,17 +139,6 @@ struct Check {
                 fmt::format(fmt::runtime(text), g[k], after[k], before[k]));
       return;
     }
-  }
-
-  // A rule may skip what nobody wants, and must not be misled by it.
-  void compare_alone(size_t i, const Tensor& gradient) {
-    for (size_t k = 0; k < inputs.size(); ++k)
-      if (inputs[k].is_floating()) inputs[k].set_requires_grad(k == i);
-    const Tensor alone = sweep({}, upstream)[i];
-    for (Tensor& x : inputs)
-      if (x.is_floating()) x.set_requires_grad();
-    compare_added(i, gradient, zeros_like(gradient), alone,
-                  "gradient {} where all inputs require one, {} where only this does");
   }
 
   void failed_at(size_t i, const auto& where, const std::string& text) {
