@@ -1,8 +1,6 @@
 // The CPU's backend, and the choice between devices.
 #include "norma/core/backend.h"
 
-#include <cstring>
-
 #include "norma/core/simd/for_each.h"
 
 namespace norma {
@@ -24,9 +22,8 @@ class CpuBackend final : public Backend {
     });
   }
 
-  void copy_from_host(const void* host, void* block, size_t bytes) override { std::memcpy(block, host, bytes); }
-  void copy_to_host(const void* block, void* host, size_t bytes) override { std::memcpy(host, block, bytes); }
-
+  Tensor from_host(const Tensor& host) override { return host; }
+  Tensor to_host(const Tensor& x) override { return x; }
   std::function<Tensor()> upload(const Tensor& host) override {
     return [host] { return host; };
   }

@@ -16,9 +16,9 @@ class Backend {
   virtual MemoryPool& memory() = 0;
   // to[i] = from[i], converting the dtype; same shape, any strides, both on this device.
   virtual void copy(const Tensor& from, const Tensor& to) = 0;
-  // Whole blocks to and from host memory.
-  virtual void copy_from_host(const void* host, void* block, size_t bytes) = 0;
-  virtual void copy_to_host(const void* block, void* host, size_t bytes) = 0;
+  // Contiguous tensors, from the host's memory to the device's and the other way round.
+  virtual Tensor from_host(const Tensor& host) = 0;
+  virtual Tensor to_host(const Tensor& x) = 0;
   // Begins to copy `host`, which is contiguous, and returns. What it returns gives the copy: work that is asked of the
   // device from then on waits for it, the host does not, nor does what the device is doing meanwhile.
   virtual std::function<Tensor()> upload(const Tensor& host) = 0;

@@ -133,14 +133,8 @@ Tensor Tensor::copy_as(DType wanted) const {
 
 Tensor Tensor::to(Device wanted) const {
   if (wanted == device()) return *this;
-  const Tensor source = contiguous();
-  Tensor copy(shape(), dtype(), wanted);
-  const auto size = static_cast<size_t>(bytes());
-  const void* from = source.raw(dtype(), device().kind);
-  if (wanted.is_cpu()) backend(device()).copy_to_host(from, copy.storage()->data(), size);
-  else if (device().is_cpu()) backend(wanted).copy_from_host(from, copy.storage()->data(), size);
-  else return to(cpu_device).to(wanted);
-  return copy;
+  const Tensor host = backend(device()).to_host(contiguous());
+  return backend(wanted).from_host(host);
 }
 
 Tensor Tensor::detach() const { return Tensor(storage(), shape(), strides(), offset(), dtype()); }

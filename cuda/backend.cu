@@ -122,14 +122,22 @@ class CudaBackend final : public Backend {
     });
   }
 
-  void copy_from_host(const void* host, void* block, size_t bytes) override {
+  Tensor from_host(const Tensor& host) override {
     select();
-    check_cuda("copy", cudaMemcpyAsync(block, host, bytes, cudaMemcpyHostToDevice, context_.stream));
+    const Tensor there(host.shape(), host.dtype(), Device{Device::Kind::cuda, context_.device});
+    const std::span<const std::byte> from = host.memory();
+    check_cuda("copy", cudaMemcpyAsync(there.storage()->data(), from.data(), from.size(), cudaMemcpyHostToDevice,
+                                       context_.stream));
+    return there;
   }
-  void copy_to_host(const void* block, void* host, size_t bytes) override {
+  Tensor to_host(const Tensor& x) override {
     select();
-    check_cuda("copy", cudaMemcpyAsync(host, block, bytes, cudaMemcpyDeviceToHost, context_.stream));
+    const Tensor host(x.shape(), x.dtype());
+    const std::span<std::byte> to = host.memory();
+    const std::byte* from = static_cast<const std::byte*>(x.storage()->data()) + x.offset() * size_of(x.dtype());
+    check_cuda("copy", cudaMemcpyAsync(to.data(), from, to.size(), cudaMemcpyDeviceToHost, context_.stream));
     synchronize("copy", context_);
+    return host;
   }
   std::function<Tensor()> upload(const Tensor& host) override {
     select();

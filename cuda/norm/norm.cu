@@ -15,12 +15,7 @@ Tensor on_device(PoolVector<int64_t> table, Device device) {
   const std::lock_guard lock(mutex);
   if (tables->size() == kMost) tables->clear();
   const auto [entry, fresh] = tables->try_emplace({device.index, std::move(table)});
-  if (fresh) {
-    const PoolVector<int64_t>& values = entry->first.second;
-    entry->second = Tensor({static_cast<int64_t>(values.size())}, i64, device);
-    backend(device).copy_from_host(values.data(), entry->second.mutable_cuda_data<int64_t>(),
-                                   values.size() * sizeof(int64_t));
-  }
+  if (fresh) entry->second = tensor(entry->first.second, std::ssize(entry->first.second)).to(device);
   return entry->second;
 }
 
