@@ -45,20 +45,15 @@ void nodes_inside(int begin, int end, Node of, std::vector<Node>& nodes) {
   nodes_inside(begin, end, {of.middle(), of.high}, nodes);
 }
 
-// to[0 ... n) = the sum of a node. known(node): where its sum lies, or null where it is that of the nodes below.
-// memory: n elements for each level below.
+// Where the n elements of a node's sum lie: where known(node) says or, where that is null, at `memory`, which is given
+// the sum of the two nodes below. memory: n elements for each level.
 template <class T, class Known>
-void sum_node(Node node, const Known& known, T* to, T* memory, int64_t n) {
-  if (const T* sum = known(node)) {
-    std::copy_n(sum, n, to);
-    return;
-  }
-  const Node left = {node.low, node.middle()}, right = {node.middle(), node.high};
-  sum_node(left, known, to, memory, n);
-  const T* sum = known(right);
-  if (!sum) sum_node(right, known, memory, memory + n, n);
-  if (!sum) sum = memory;
-  for (int64_t i = 0; i < n; ++i) to[i] += sum[i];
+const T* sum_node(Node node, const Known& known, T* memory, int64_t n) {
+  if (const T* sum = known(node)) return sum;
+  const T* left = sum_node({node.low, node.middle()}, known, memory, n);
+  const T* right = sum_node({node.middle(), node.high}, known, memory + n, n);
+  for (int64_t i = 0; i < n; ++i) memory[i] = left[i] + right[i];
+  return memory;
 }
 
 // put(from, sum, n) is given the sum of a node for parts [from, from + n) of n elements; known(node) is where the first
@@ -67,15 +62,14 @@ template <class T, class Known, class Put>
 void sum_all(Node node, int64_t count, const Known& known, const Put& put) {
   const int levels = 1 + std::bit_width(static_cast<unsigned>(node.size() - 1));
   parallel_for((count + kBlock - 1) / kBlock, 4, [&](int64_t begin, int64_t end) {
-    PoolVector<T> memory(static_cast<size_t>((levels + 1) * kBlock));
+    PoolVector<T> memory(static_cast<size_t>(levels * kBlock));
     for (int64_t block = begin; block < end; ++block) {
       const int64_t from = block * kBlock, n = std::min(kBlock, count - from);
       const auto here = [&](Node of) {
         const T* start = known(of);
         return start ? start + from : nullptr;
       };
-      sum_node<T>(node, here, memory.data(), memory.data() + kBlock, n);
-      put(from, static_cast<const T*>(memory.data()), n);
+      put(from, sum_node(node, here, memory.data(), n), n);
     }
   });
 }
@@ -242,6 +236,7 @@ class Group {
 
   template <class T>
   void reduce_as(int64_t n) {
+    if (size() == 1) return;
     const Node root = {0, size()};
     std::vector<T*> own;
     for (const Call& call : calls_) own.push_back(call.x.template mutable_data<T>());
