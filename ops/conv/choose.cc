@@ -29,10 +29,10 @@ static ConvAlgorithm wanted() {
   return static_cast<ConvAlgorithm>(found - kNames);
 }
 
-// The thresholds are where timings cross.
+// The thresholds are where timings cross. (Without images there are no tiles, and winograd's kernels are not asked.)
 static ConvAlgorithm choose(const ConvGeometry& g, DType dtype, int64_t filters) {
   const ConvAlgorithm named = g.algorithm == ConvAlgorithm::automatic ? wanted() : g.algorithm;
-  if (named != ConvAlgorithm::automatic && can_do(named, g, dtype)) return named;
+  if (named != ConvAlgorithm::automatic && g.n > 0 && can_do(named, g, dtype)) return named;
   const auto tiles = [&](int64_t size) { return g.n * ((g.oh + size - 1) / size) * ((g.ow + size - 1) / size); };
   // 36 products for a tile of 4 x 4 outputs, 16 for one of 2 x 2: at the edges of small images the latter waste less.
   if (can_do(ConvAlgorithm::winograd, g, dtype) && std::min(g.c, g.oc) >= 12 && tiles(4) >= 16)

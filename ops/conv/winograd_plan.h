@@ -17,7 +17,7 @@ struct WinogradPlan {
   static constexpr int64_t kBufferElements = 5 << 20;  // elements of dU that all slots may have
   static constexpr int places = F::in * F::in;         // of a tile
 
-  const int64_t n;                                                                              // images
+  const int64_t n;                                                                              // images, some
   const Images out;                                                                             // y's
   const int64_t channels;                                                                       // x's
   int64_t block;                                                                                // tiles of a block
@@ -36,7 +36,7 @@ struct WinogradPlan {
           std::clamp<int64_t>(4 / std::max<int64_t>(1, plan.blocks), 1, std::max<int64_t>(1, plan.k / kMaxVectors));
     return plan;
   }
-  // Of backward_weight. Not for n = 0.
+  // Of backward_weight.
   static WinogradPlan of_weight_gradient(int64_t n, const Images& out, int64_t channels) {
     const int64_t most = std::max(channels, out.c);
     WinogradPlan plan = {n, out, channels, most <= 64 ? 16 : most <= 128 ? 32 : 64};
