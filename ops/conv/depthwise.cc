@@ -6,8 +6,6 @@ NORMA_SIMD_BEGIN
 namespace {
 
 struct DepthwiseTile {
-  static constexpr bool kOneGroup = true;
-
   static constexpr int rows(int) { return tile_rows(4); }
   static int64_t channels(const Windows&) { return 1; }
   static Filters filters(const ConvGeometry& g, const float* weight, bool) { return {weight, 1, 0, g.kh * g.kw}; }
@@ -16,10 +14,10 @@ struct DepthwiseTile {
   // there are n.
   template <int R, int K>
   NORMA_INLINE static void multiply(Vec (&sum)[R][K], const Windows& windows, const Strip& strip, int64_t t,
-                                    const float* packed, int64_t, int64_t channel, int64_t n) {
+                                    const float* packed, int64_t depth, int64_t channel, int64_t n) {
     with_loads<K>(n, [&](auto&& get) NORMA_INLINE {
-      const float* w = packed + channel;  // [run][channel]
-      for (int64_t i = 0; i < windows.size(); ++i, w += vectors(windows.in.c) * kLanes) {
+      const float* w = packed + channel * depth;  // [run][k]
+      for (int64_t i = 0; i < windows.size(); ++i, w += K * kLanes) {
         const float* const* p = strip.run(i) + t;
         for_tile(sum, [&](Vec& s, int r, int k) NORMA_INLINE { s += get(p[r] + channel, k) * load(w + k * kLanes); });
       }
@@ -29,9 +27,9 @@ struct DepthwiseTile {
   // sums[run][k] += the sum over the strip of run[t][k] dy[t][k], for K vectors of k from `channel` on, where there are
   // n.
   template <int K, class F>
-  static void add_gradient(const RunOfStrip& run, int64_t channel, int64_t n, float* sums, int64_t, F&& fetch) {
+  static void add_gradient(const RunOfStrip& run, int64_t channel, int64_t n, float* sums, int64_t depth, F&& fetch) {
     fetch(0, 1);
-    float* dw = sums + run.run * run.stride + channel;
+    float* dw = sums + channel * depth + run.run * K * kLanes;
     const float* dy = run.dy;
     Vec sum[2][K];  // of every other pixel
     for_tile(sum, [&](Vec& s, int r, int k) NORMA_INLINE { s = r == 0 ? load(dw + k * kLanes) : Vec{}; });

@@ -9,8 +9,6 @@ namespace {
 constexpr int weight_rows(int k) { return kRegisters == 32 ? (k == 1 ? 16 : 24 / k) : 12 / k; }
 
 struct DenseTile {
-  static constexpr bool kOneGroup = false;
-
   // Each pixel takes a pointer's register, too.
   static constexpr int rows(int k) {
     return kRegisters == 32 ? (k == 1 ? 12 : k == 4 ? 6 : 8) : (k == 1 ? 8 : k == 2 ? 6 : 4);

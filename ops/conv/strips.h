@@ -2,7 +2,6 @@
 // says what a strip is. All that differs between the two is in a Tile, the register tile of R pixels (or rows of
 // weights) x K vectors of output channels (ops/conv/direct.cc, ops/conv/depthwise.cc), which has:
 //
-//     kOneGroup       true: all vectors of output channels are packed as one group, and not cut into parts
 //     rows(k)         R of a register tile of pixels
 //     channels(w)     the input channels that a filter has
 //     filters(g, ..)  how the weight lies in memory
@@ -16,16 +15,14 @@
 NORMA_SIMD_BEGIN
 
 // Into how many parts the vectors of output channels are cut, where there are few pieces of other work: at most `most`.
-template <class Tile>
-int64_t parts_of(int64_t pieces, int64_t most) {
-  return Tile::kOneGroup ? 1 : std::clamp<int64_t>(8 / std::max<int64_t>(1, pieces), 1, most);
+inline int64_t parts_of(int64_t pieces, int64_t most) {
+  return std::clamp<int64_t>(8 / std::max<int64_t>(1, pieces), 1, most);
 }
 // The groups of the vectors [0, k) of output channels, where no group is of two parts.
-template <class Tile>
-const std::vector<Range>& groups_of(int64_t k, int64_t parts) {
+inline const std::vector<Range>& groups_of(int64_t k, int64_t parts) {
   thread_local std::vector<Range> groups;  // until the next call; a step of training takes no large block for it
-  groups.assign(Tile::kOneGroup ? 1 : 0, Range{0, k});
-  for (int64_t part = 0; part < parts && !Tile::kOneGroup; ++part)
+  groups.clear();
+  for (int64_t part = 0; part < parts; ++part)
     for_groups(k * part / parts, k * (part + 1) / parts, [&]<int K>(int64_t i) { groups.push_back({i, i + K}); });
   return groups;
 }
@@ -45,14 +42,14 @@ struct StripConvolution {
   const int64_t area_strips = (area + kStrip - 1) / kStrip;
   const int64_t strips = area_strips * (out.pools() ? windows.n : 1);
   const int64_t bundle = out.pools() ? area_strips : 1;
-  const int64_t parts = parts_of<Tile>(strips, (k + 1) / 2);  // of the output channels: two vectors or more
-  const Scratch packed{depth * k * kLanes};                   // [group][depth][vector of the group][lane]
-  const Scratch padded_bias{k * kLanes};                      // [vector][lane]
+  const int64_t parts = parts_of(strips, (k + 1) / 2);  // of the output channels: two vectors or more
+  const Scratch packed{depth * k * kLanes};             // [group][depth][vector of the group][lane]
+  const Scratch padded_bias{k * kLanes};                // [vector][lane]
 
   void run(const Filters& w, const float* bias) const {
     std::fill_n(static_cast<float*>(padded_bias), k * kLanes, 0.F);
     if (bias) std::copy_n(bias, out.size.c, static_cast<float*>(padded_bias));
-    pack(w, windows, Tile::channels(windows), groups_of<Tile>(k, parts), out.size.c, packed);
+    pack(w, windows, Tile::channels(windows), groups_of(k, parts), out.size.c, packed);
     reserve(Strip::size(windows), out.pools() ? kStrip * out.size.c : 1);
     parallel_for(strips * parts / std::max<int64_t>(1, bundle),
                  kTaskWork / (kStrip * (depth + 1) * k * kLanes * bundle / parts + 1) + 1,
@@ -163,13 +160,13 @@ struct StripWeightGradient {
   const int64_t size = depth * k * kLanes;                                   // floats of a slot's sums
   const int64_t slots =
       std::clamp<int64_t>(windows.count() / kSlotPixels, 1, std::clamp<int64_t>(kBufferElements / size, 1, 16));
-  const int64_t parts = parts_of<Tile>(slots, std::max<int64_t>(1, k / kMaxVectors));  // of the filters
+  const int64_t parts = parts_of(slots, std::max<int64_t>(1, k / kMaxVectors));  // of the filters
   const Scratch sums{slots * size};  // [slot][group][depth][vector of the group][lane]
 
   void run(float* dw, bool add) const {
     reserve(Strip::size(windows), kStrip * k * kLanes);
     parallel_slots(static_cast<int>(slots * parts), [&](int64_t item) { sum_slot(item % slots, item / slots); });
-    for (const Range& group : groups_of<Tile>(k, parts)) merge(group, dw, add);
+    for (const Range& group : groups_of(k, parts)) merge(group, dw, add);
   }
 
   // The sums of one slot, for one part of the output channels.
