@@ -196,17 +196,13 @@ class Observer {
 class EvalMode {
  public:
   explicit EvalMode(Module& model) {
-    model.for_each([this](const std::string&, Module& module) { modes_.emplace_back(&module, module.training_); });
-    model.eval();
+    model.for_each([this](const std::string&, Module& m) { modes_.try_emplace(&m, m.training_, false); });
   }
-  ~EvalMode() {
-    for (const auto& [module, training] : modes_) module->training_ = training;
-    default_generator().set_state(generator_);
-  }
+  ~EvalMode() { default_generator().set_state(generator_); }
   EvalMode& operator=(EvalMode&&) = delete;  // neither moved nor copied
 
  private:
-  std::vector<std::pair<Module*, bool>> modes_;
+  std::map<const Module*, Scoped<bool>> modes_;  // one of each, if it stands in several places
   Generator::State generator_ = default_generator().state();
 };
 

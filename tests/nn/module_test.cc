@@ -256,6 +256,14 @@ TEST(Module, TrainAndEvalReachEveryModule) {
   }
   EXPECT_EQ(count(), std::pair(2, 9));
   EXPECT_EQ(default_generator().state(), state);
+
+  struct Twice : Module {
+    ReLU relu;
+    Module* again = &relu;
+    NORMA_VISIT(relu, again)
+  } twice;
+  { const EvalMode evaluation(twice); }
+  EXPECT_TRUE(twice.relu.is_training());
 }
 
 TEST(Module, ForEachGivesPathsParentsFirst) {
