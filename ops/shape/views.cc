@@ -11,9 +11,9 @@
 namespace norma {
 namespace {
 
-Tensor reshaped(const Op& op, const Tensor& x, const Shape& shape) {
-  return op.record({x}, view::reshape(x, shape),
-                   [from = x.shape()](const Tensor& dy, Sink& dx) { dx.give(0, view::reshape(dy, from)); });
+// y has x's elements in another shape.
+Tensor reshaped(const Op& op, const Tensor& x, const Tensor& y) {
+  return op.record({x}, y, [from = x.shape()](const Tensor& dy, Sink& dx) { dx.give(0, view::reshape(dy, from)); });
 }
 
 Tensor permuted(const Op& op, const Tensor& x, const Shape& axes) {
@@ -23,28 +23,18 @@ Tensor permuted(const Op& op, const Tensor& x, const Shape& axes) {
   return op.record({x}, y, [back](const Tensor& dy, Sink& dx) { dx.give(0, view::permute(dy, back)); });
 }
 
-Tensor drop_axis(const Tensor& x, int axis) {
-  return Tensor(x.storage(), x.shape().without(axis), x.strides().without(axis), x.offset(), x.dtype());
-}
-
-Tensor insert_axis(const Tensor& x, int axis) {
-  Shape shape = x.shape(), strides = x.strides();
-  for (const auto& [to, value] : {std::pair(&shape, 1), {&strides, 0}}) {
-    to->push_back(value);
-    std::rotate(&(*to)[0] + axis, &(*to)[0] + x.rank(), &(*to)[0] + x.rank() + 1);
-  }
-  return Tensor(x.storage(), shape, strides, x.offset(), x.dtype());
-}
-
 }  // namespace
 
-Tensor reshape(const Tensor& x, const Shape& shape) { return reshaped(Op("reshape"), x, shape); }
+Tensor reshape(const Tensor& x, const Shape& shape) {
+  const Op op("reshape");
+  return reshaped(op, x, view::reshape(x, shape));
+}
 
 Tensor flatten(const Tensor& x) {
   const Op op("flatten");
   op.check(x.rank() >= 1, "wants at least one axis: shape {}", x.shape());
   const int64_t n = x.shape()[0];
-  return reshaped(op, x, {n, n == 0 ? x.shape().without(0).numel() : -1});
+  return reshaped(op, x, view::reshape(x, {n, n == 0 ? x.shape().without(0).numel() : -1}));
 }
 
 Tensor permute(const Tensor& x, const Shape& axes) { return permuted(Op("permute"), x, axes); }
@@ -126,14 +116,18 @@ Tensor squeeze(const Tensor& x, int64_t axis) {
   const Op op("squeeze");
   const int a = op.axis(x, axis);
   op.check(x.shape()[a] == 1, "axis {} has extent {}, want 1: shape {}", axis, x.shape()[a], x.shape());
-  return op.record({x}, drop_axis(x, a), [a](const Tensor& dy, Sink& dx) { dx.give(0, insert_axis(dy, a)); });
+  return reshaped(op, x, Tensor(x.storage(), x.shape().without(a), x.strides().without(a), x.offset(), x.dtype()));
 }
 
 Tensor unsqueeze(const Tensor& x, int64_t axis) {
   const Op op("unsqueeze");
   op.check(axis >= -x.rank() - 1 && axis <= x.rank(), "axis {} is out of range for shape {}", axis, x.shape());
   const int a = static_cast<int>(axis < 0 ? axis + x.rank() + 1 : axis);
-  return op.record({x}, insert_axis(x, a), [a](const Tensor& dy, Sink& dx) { dx.give(0, drop_axis(dy, a)); });
+  Shape shape = x.shape(), strides = x.strides(), axes;  // with the new one last, and then from there to its place
+  shape.push_back(1);
+  strides.push_back(0);
+  for (int i = 0; i <= x.rank(); ++i) axes.push_back(i < a ? i : i == a ? x.rank() : i - 1);
+  return reshaped(op, x, view::permute(Tensor(x.storage(), shape, strides, x.offset(), x.dtype()), axes));
 }
 
 }  // namespace norma

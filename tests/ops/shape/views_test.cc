@@ -74,6 +74,13 @@ TEST(Views, ShareStorage) {
     EXPECT_NE(y.identity(), x.identity());
   }
   EXPECT_EQ(unsqueeze(x, -1).shape(), (Shape{2, 3, 4, 1}));
+  const Tensor turned = permute(x, {2, 0, 1});
+  for (int axis = 0; axis <= 3; ++axis) {
+    const Tensor y = unsqueeze(turned, axis);
+    EXPECT_EQ(y.dim(axis), 1);
+    EXPECT_EQ(y.shape().without(axis), turned.shape());
+    EXPECT_EQ(y.strides().without(axis), turned.strides());
+  }
   EXPECT_EQ(flatten(zeros({0, 3, 4})).shape(), (Shape{0, 12}));
   EXPECT_EQ(flatten(zeros({3, 0})).shape(), (Shape{3, 0}));
   EXPECT_EQ(flatten(zeros({3})).shape(), (Shape{3, 1}));
