@@ -17,8 +17,7 @@ Tensor concat(const std::vector<Tensor>& tensors, int64_t axis) {
   for (const Tensor& x : tensors) {
     op.check(x.rank() == first.rank() && x.shape().with(a, 0) == first.shape().with(a, 0),
              "shapes {} and {} differ in another axis than {}", first.shape(), x.shape(), a);
-    op.check(x.dtype() == first.dtype() && x.device() == first.device(), "{} ({}, {}) does not go with {} ({}, {})",
-             x.shape(), x.dtype(), x.device(), first.shape(), first.dtype(), first.device());
+    op.check_same({first, x}, false);
     sizes.push_back(x.shape()[a]);
   }
   const Tensor y(first.shape().with(a, std::reduce(sizes.begin(), sizes.end())), first.dtype(), first.device());

@@ -106,7 +106,7 @@ TEST(Concat, RejectsBadArguments) {
       [&] {
         concat({x, zeros({2, 3}, f64)}, 0);
       },
-      "[concat] [2, 3] (f64, cpu) does not go with [2, 3] (f32, cpu)");
+      "[concat] dtypes differ: f32 of shape [2, 3] and f64 of shape [2, 3]");
   expect_error([&] { concat({x}, 2); }, "[concat] axis 2 is out of range for shape [2, 3]");
   expect_error([&] { concat({x, Tensor()}, 0); }, "an undefined tensor was used");
 }
