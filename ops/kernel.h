@@ -4,8 +4,8 @@
 //
 // declares cpu::where, which ops/elementwise/where.cc defines, and cuda::where, which cuda/elementwise/where.cu
 // defines. kernel::where(condition, a, b, y) calls the one for the device of the first argument that is a defined
-// tensor (or a span of tensors: of its first). There is no registry. Where the CUDA backend is not built, a call for it
-// throws.
+// tensor, or a span of tensors, or of what has a tensor p: of its first. There is no registry. Where the CUDA backend
+// is not built, a call for it throws.
 //
 // A kernel that is compiled for several instruction sets is declared with NORMA_SIMD_KERNEL. There is then a
 // cpu::base::softmax and the same for each other level that is built; ops/reduce/softmax_cpu.cc defines them between
@@ -35,6 +35,7 @@ struct Kernel<void(Args...)> {
       const Tensor* tensor = nullptr;
       if constexpr (std::is_same_v<Arg, Tensor>) tensor = &arg;
       if constexpr (std::is_same_v<Arg, std::span<const Tensor>>) tensor = arg.empty() ? nullptr : &arg[0];
+      if constexpr (requires { arg[0].p; }) tensor = arg.empty() ? nullptr : &arg[0].p;
       if (!first && tensor && tensor->defined()) first = tensor;
     };
     (look(args), ...);

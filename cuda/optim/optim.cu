@@ -18,9 +18,10 @@ __global__ void update_kernel(Updates<Update> all) {
   for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < update.n; i += step) update(i);
 }
 
-// make<T>(k)(i) for the elements i of all parameters k: as many as there is room for in one kernel, by dtype.
+// make<T>(step)(i) for the elements i of the parameters of all steps: as many as there is room for in one kernel, by
+// dtype.
 template <template <class> class Update, class Make>
-void update_all(const char* op, std::span<const Tensor> parameters, Make make) {
+void update_all(const char* op, std::span<const ParameterStep> steps, Make make) {
   const auto of_type = [&]<class T>() {
     Updates<Update<T>> some;
     unsigned count = 0;
@@ -30,11 +31,11 @@ void update_all(const char* op, std::span<const Tensor> parameters, Make make) {
       if (blocks > 0) launch(op, {static_cast<unsigned>(blocks), count}, kThreads, update_kernel<Update<T>>, some);
       count = 0, most = 0;
     };
-    for (size_t k = 0; k < parameters.size(); ++k) {
-      if (parameters[k].dtype() != dtype_of<T>()) continue;
+    for (const ParameterStep& step : steps) {
+      if (step.p.dtype() != dtype_of<T>()) continue;
       if (count == some.kMost) start();
-      some.update[count++] = make.template operator()<T>(k);
-      most = std::max(most, parameters[k].numel());
+      some.update[count++] = make.template operator()<T>(step);
+      most = std::max(most, step.p.numel());
     }
     start();
   };
@@ -67,24 +68,22 @@ struct Adam {
 
 }  // namespace
 
-void sgd_update(std::span<const Tensor> p, std::span<const Tensor> grad, std::span<const Tensor> velocity,
-                std::span<const SgdStep> steps) {
-  update_all<Sgd>("sgd", p, [&]<class T>(size_t k) {
-    T* v = velocity[k].defined() ? velocity[k].mutable_cuda_data<T>() : nullptr;
-    return Sgd<T>{p[k].numel(), p[k].mutable_cuda_data<T>(), grad[k].cuda_data<T>(), v,
-                  optim_functions::Sgd<T>(steps[k])};
+void sgd_update(std::span<const ParameterStep> steps, const SgdRule& rule) {
+  update_all<Sgd>("sgd", steps, [&]<class T>(const ParameterStep& step) {
+    const Tensor& v = step.averages[0];
+    return Sgd<T>{step.p.numel(), step.p.mutable_cuda_data<T>(), step.grad.cuda_data<T>(),
+                  v.defined() ? v.mutable_cuda_data<T>() : nullptr, optim_functions::Sgd<T>(step, rule)};
   });
 }
 
-void adam_update(std::span<const Tensor> p, std::span<const Tensor> grad, std::span<const Tensor> m,
-                 std::span<const Tensor> v, std::span<const AdamStep> steps) {
-  update_all<Adam>("adam", p, [&]<class T>(size_t k) {
-    return Adam<T>{p[k].numel(),
-                   p[k].mutable_cuda_data<T>(),
-                   grad[k].cuda_data<T>(),
-                   m[k].mutable_cuda_data<T>(),
-                   v[k].mutable_cuda_data<T>(),
-                   optim_functions::Adam<T>(steps[k])};
+void adam_update(std::span<const ParameterStep> steps, const AdamRule& rule) {
+  update_all<Adam>("adam", steps, [&]<class T>(const ParameterStep& step) {
+    return Adam<T>{step.p.numel(),
+                   step.p.mutable_cuda_data<T>(),
+                   step.grad.cuda_data<T>(),
+                   step.averages[0].mutable_cuda_data<T>(),
+                   step.averages[1].mutable_cuda_data<T>(),
+                   optim_functions::Adam<T>(step, rule)};
   });
 }
 

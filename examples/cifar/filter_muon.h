@@ -36,16 +36,15 @@ class FilterMuon final : public norma::nn::Optimizer {
     return x;
   }
   static norma::Tensor length(const norma::Tensor& x) { return sqrt(sum(square(x.to(norma::f64)))).to(x.dtype()); }
-  void update(const Batch& batch) override {
+  void update(std::span<const norma::ParameterStep> steps) override {
     using namespace norma;
     const NoGrad unrecorded;
-    for (size_t i = 0; i < batch.parameters.size(); ++i) {
-      const Tensor &p = batch.parameters[i], &g = batch.grads[i], &v = batch.averages[0][i];
+    for (const auto& [p, g, averages, lr, weight_decay, step] : steps) {
+      const Tensor& v = averages[0];
       v.copy_from(v * momentum_ + g);
       const int64_t filters = p.dim(0);
       const Tensor u = orthogonalized(view::reshape(g + v * momentum_, {filters, p.numel() / filters}));
-      p.copy_from(p * (std::sqrt(static_cast<double>(filters)) / length(p)) -
-                  view::reshape(u, p.shape()) * batch.lrs[i]);
+      p.copy_from(p * (std::sqrt(static_cast<double>(filters)) / length(p)) - view::reshape(u, p.shape()) * lr);
     }
   }
   double momentum_;

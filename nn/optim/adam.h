@@ -6,7 +6,6 @@
 #include <optional>
 
 #include "norma/nn/optim/optimizer.h"
-#include "norma/ops/optim/optim.h"
 
 namespace norma::nn {
 
@@ -27,22 +26,16 @@ class Adam : public Optimizer {
   Adam(const char* name, const Parameters& parameters, const AdamOptions& options, bool decoupled)
       : Optimizer(name, parameters, options.lr, options.weight_decay.value_or(decoupled ? 0.01 : 0), options.groups,
                   {"mean", "square"}),
-        o_(options),
-        decoupled_(decoupled) {
-    check(o_.beta1 >= 0 && o_.beta1 < 1 && o_.beta2 >= 0 && o_.beta2 < 1, name,
-          "betas of {} and {}: want two in [0, 1)", o_.beta1, o_.beta2);
-    check(std::isfinite(o_.eps) && o_.eps >= 0, name, "an eps of {}: want a number of at least 0", o_.eps);
+        rule_{options.beta1, options.beta2, options.eps, decoupled} {
+    const auto& [beta1, beta2, eps, _] = rule_;
+    check(beta1 >= 0 && beta1 < 1 && beta2 >= 0 && beta2 < 1, name, "betas of {} and {}: want two in [0, 1)", beta1,
+          beta2);
+    check(std::isfinite(eps) && eps >= 0, name, "an eps of {}: want a number of at least 0", eps);
   }
-  void update(const Batch& batch) override {
-    PoolVector<AdamStep> steps;
-    for (size_t i = 0; i < batch.parameters.size(); ++i)
-      steps.push_back({batch.lrs[i], o_.beta1, o_.beta2, o_.eps, batch.weight_decays[i], decoupled_, batch.steps[i]});
-    kernel::adam_update(batch.parameters, batch.grads, batch.averages[0], batch.averages[1], steps);
-  }
+  void update(std::span<const ParameterStep> steps) override { kernel::adam_update(steps, rule_); }
 
  private:
-  AdamOptions o_;
-  bool decoupled_;
+  AdamRule rule_;
 };
 
 struct AdamW final : Adam {

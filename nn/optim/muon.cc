@@ -34,27 +34,24 @@ Muon::Muon(const Parameters& parameters, const MuonOptions& options)
   }
 }
 
-void Muon::update(const Batch& batch) {
+void Muon::update(std::span<const ParameterStep> steps) {
   const NoGrad unrecorded;
-  Batch rest;
+  PoolVector<ParameterStep> rest;
   PoolVector<std::pair<Tensor, Tensor>> results;  // of matrices: where, and what will be there
-  for (size_t i = 0; i < batch.parameters.size(); ++i) {
-    const Tensor &p = batch.parameters[i], &g = batch.grads[i], &average = batch.averages[0][i];
-    const double lr = batch.lrs[i], decay = batch.weight_decays[i];
-    if (batch.averages[1][i].defined()) {
-      rest.parameters.push_back(p), rest.grads.push_back(g), rest.averages[0].push_back(average);
-      rest.averages[1].push_back(batch.averages[1][i]), rest.steps.push_back(batch.steps[i]);
-      rest.lrs.push_back(lr), rest.weight_decays.push_back(decay);
+  for (const ParameterStep& step : steps) {
+    const auto& [p, g, averages, lr, decay, _] = step;
+    if (averages[1].defined()) {
+      rest.push_back(step);
     } else if (p.numel() > 0) {
       const Shape matrix = {p.dim(0), p.numel() / p.dim(0)};
       const double tall = std::max(1., static_cast<double>(matrix[0]) / static_cast<double>(matrix[1]));
-      const Tensor v = average * momentum_ + g * (1 - momentum_);
+      const Tensor v = averages[0] * momentum_ + g * (1 - momentum_);
       const Tensor u = orthogonalized(view::reshape(nesterov_ ? g * (1 - momentum_) + v * momentum_ : v, matrix));
-      results.emplace_back(average, v);
+      results.emplace_back(averages[0], v);
       results.emplace_back(p, p * (1 - lr * decay) - view::reshape(u, p.shape()) * (lr * std::sqrt(tall)));
     }
   }
-  if (!rest.steps.empty()) Adam::update(rest);
+  if (!rest.empty()) Adam::update(rest);
   for (const auto& [target, value] : results) target.copy_from(value);  // which needs no memory that might be missing
 }
 

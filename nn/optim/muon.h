@@ -32,7 +32,7 @@ class Muon final : public Adam {
   explicit Muon(const Parameters& parameters, const MuonOptions& options = {});
 
  private:
-  void update(const Batch& batch) override;
+  void update(std::span<const ParameterStep> steps) override;
   double momentum_;
   bool nesterov_;
 };

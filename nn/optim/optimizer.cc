@@ -8,7 +8,6 @@
 #include "norma/nn/optim/schedule.h"
 #include "norma/nn/state.h"
 #include "norma/ops/elementwise/binary.h"
-#include "norma/ops/optim/optim.h"
 #include "norma/ops/reduce/reduce.h"
 
 namespace norma::nn {
@@ -92,8 +91,7 @@ void Optimizer::look_ahead(int64_t k, double alpha) {
 }
 
 void Optimizer::step() {
-  Batch batch;
-  PoolVector<Tensor> slow, fast;
+  PoolVector<ParameterStep> steps, slow;
   PoolVector<int64_t*> counts;
   for (const Slot& slot : slots_) {
     const Tensor grad = slot.parameter.grad();
@@ -102,24 +100,19 @@ void Optimizer::step() {
     check(!storage.pinned(), name_,
           "parameter '{}' is saved by a pending tape entry (op '{}'): run backward, or end the tape, before step()",
           slot.name, storage.pinned_by());
-    batch.parameters.push_back(slot.parameter);
-    batch.grads.push_back(grad.contiguous());
-    batch.lrs.push_back(lr() * slot.lr_scale);
-    check_rate(name_, batch.lrs.back());  // state() gave it away
-    batch.weight_decays.push_back(slot.weight_decay);
     counts.push_back(slot.steps.mutable_data<int64_t>());
-    batch.steps.push_back(*counts.back() + 1);
-    if (slot.slow.defined() && batch.steps.back() % k_ == 0) slow.push_back(slot.slow), fast.push_back(slot.parameter);
-    for (size_t k : {0, 1}) batch.averages[k].push_back(k < slot.averages.size() ? slot.averages[k].second : Tensor());
+    const double rate = lr() * slot.lr_scale;
+    check_rate(name_, rate);  // state() gave it away
+    steps.push_back({slot.parameter, grad.contiguous(), {}, rate, slot.weight_decay, *counts.back() + 1});
+    for (size_t k = 0; k < slot.averages.size(); ++k) steps.back().averages[k] = slot.averages[k].second;
+    if (slot.slow.defined() && steps.back().step % k_ == 0)
+      slow.push_back({.p = slot.slow, .grad = slot.parameter, .lr = -alpha_, .weight_decay = -1});
   }
-  check(!batch.steps.empty(), name_,
+  check(!steps.empty(), name_,
         "no parameter has a gradient: was backward run, and are these the tensors the model uses now?");
-  // As of SGD: slow -= lr (fast + weight_decay slow).
-  const PoolVector<SgdStep> steps(slow.size(), {.lr = -alpha_, .weight_decay = -1});
-  const PoolVector<Tensor> no_velocity(slow.size());
-  update(batch);
-  kernel::sgd_update(slow, fast, no_velocity, steps);
-  for (size_t i = 0; i < slow.size(); ++i) fast[i].copy_from(slow[i]);
+  update(steps);
+  kernel::sgd_update(slow, {});  // slow -= lr (fast + weight_decay slow)
+  for (const ParameterStep& step : slow) step.grad.copy_from(step.p);
   for (int64_t* count : counts) ++*count;  // unless something has thrown: then it was no step
 }
 

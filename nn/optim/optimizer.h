@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "norma/nn/module.h"
+#include "norma/ops/optim/optim.h"
 
 namespace norma::nn {
 
@@ -93,15 +94,8 @@ class Optimizer {
   // Named are the running averages that a parameter has, at most two.
   Optimizer(const char* name, Parameters parameters, double lr, double weight_decay, const ParameterGroups& groups,
             const std::vector<const char*>& averages);
-  // What a step updates: those that have a gradient. Steps count from 1; averages[k] are the k-th of all parameters,
-  // undefined where the optimizer has fewer.
-  struct Batch {
-    PoolVector<Tensor> parameters, grads, averages[2];
-    PoolVector<double> lrs, weight_decays;
-    PoolVector<int64_t> steps;
-  };
-  virtual void update(const Batch& batch) = 0;
-  std::vector<Slot> slots_;  // of each parameter
+  virtual void update(std::span<const ParameterStep> steps) = 0;  // of the parameters that have a gradient
+  std::vector<Slot> slots_;                                       // of each parameter
 
  private:
   const char* name_;

@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "norma/nn/optim/optimizer.h"
-#include "norma/ops/optim/optim.h"
 
 namespace norma::nn {
 
@@ -23,22 +22,16 @@ class SGD final : public Optimizer {
   explicit SGD(const Parameters& parameters, const SGDOptions& options = {})
       : Optimizer("SGD", parameters, options.lr, options.weight_decay, options.groups,
                   options.momentum != 0 ? std::vector{"velocity"} : std::vector<const char*>{}),
-        o_(options) {
-    check(o_.momentum >= 0 && o_.momentum < 1, "SGD", "a momentum of {}: want one in [0, 1)", o_.momentum);
-    check(std::isfinite(o_.dampening), "SGD", "a dampening of {}: want a number", o_.dampening);
-    check(!o_.nesterov || (o_.momentum > 0 && o_.dampening == 0), "SGD",
-          "nesterov wants a momentum and no dampening, not {} and {}", o_.momentum, o_.dampening);
+        rule_{options.momentum, options.dampening, options.nesterov} {
+    check(rule_.momentum >= 0 && rule_.momentum < 1, "SGD", "a momentum of {}: want one in [0, 1)", rule_.momentum);
+    check(std::isfinite(rule_.dampening), "SGD", "a dampening of {}: want a number", rule_.dampening);
+    check(!rule_.nesterov || (rule_.momentum > 0 && rule_.dampening == 0), "SGD",
+          "nesterov wants a momentum and no dampening, not {} and {}", rule_.momentum, rule_.dampening);
   }
 
  private:
-  void update(const Batch& batch) override {
-    PoolVector<SgdStep> steps;
-    for (size_t i = 0; i < batch.parameters.size(); ++i)
-      steps.push_back(
-          {batch.lrs[i], o_.momentum, o_.dampening, batch.weight_decays[i], o_.nesterov, batch.steps[i] == 1});
-    kernel::sgd_update(batch.parameters, batch.grads, batch.averages[0], steps);
-  }
-  SGDOptions o_;
+  void update(std::span<const ParameterStep> steps) override { kernel::sgd_update(steps, rule_); }
+  SgdRule rule_;
 };
 
 }  // namespace norma::nn

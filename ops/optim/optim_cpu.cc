@@ -7,30 +7,29 @@ NORMA_SIMD_BEGIN
 
 static constexpr int64_t kGrain = 16384;
 
-// In parallel, calls f.operator()<T>(i, begin, end) for the elements [begin, end) of tensor i, as if all lay one behind
-// the other: small ones are done together.
+// In parallel, calls f.operator()<T>(step, begin, end) for the elements [begin, end) of a step's parameter, as if all
+// lay one behind the other: small ones are done together.
 template <class F>
-static void for_all(const char* op, std::span<const Tensor> tensors, F&& f) {
+static void for_all(const char* op, std::span<const ParameterStep> steps, F&& f) {
   PoolVector<int64_t> ends;
-  for (const Tensor& x : tensors) ends.push_back((ends.empty() ? 0 : ends.back()) + x.numel());
+  for (const ParameterStep& step : steps) ends.push_back((ends.empty() ? 0 : ends.back()) + step.p.numel());
   parallel_for(ends.empty() ? 0 : ends.back(), kGrain, [&](int64_t begin, int64_t end) {
     size_t i = std::upper_bound(ends.begin(), ends.end(), begin) - ends.begin();
     for (int64_t to; begin < end; begin = to, ++i) {
-      const int64_t start = ends[i] - tensors[i].numel();
+      const int64_t start = ends[i] - steps[i].p.numel();
       to = std::min(end, ends[i]);
-      dispatch_floating(op, tensors[i].dtype(),
-                        [&]<class T>() { f.template operator()<T>(i, begin - start, to - start); });
+      dispatch_floating(op, steps[i].p.dtype(),
+                        [&]<class T>() { f.template operator()<T>(steps[i], begin - start, to - start); });
     }
   });
 }
 
-void sgd_update(std::span<const Tensor> p, std::span<const Tensor> grad, std::span<const Tensor> velocity,
-                std::span<const SgdStep> steps) {
-  for_all("sgd", p, [&]<class T>(size_t k, int64_t begin, int64_t end) {
-    const optim_functions::Sgd<T> update(steps[k]);
-    T* __restrict x = p[k].mutable_data<T>();
-    T* __restrict v = velocity[k].defined() ? velocity[k].mutable_data<T>() : nullptr;
-    const T* __restrict dx = grad[k].data<T>();
+void sgd_update(std::span<const ParameterStep> steps, const SgdRule& rule) {
+  for_all("sgd", steps, [&]<class T>(const ParameterStep& step, int64_t begin, int64_t end) {
+    const optim_functions::Sgd<T> update(step, rule);
+    T* __restrict x = step.p.mutable_data<T>();
+    T* __restrict v = step.averages[0].defined() ? step.averages[0].mutable_data<T>() : nullptr;
+    const T* __restrict dx = step.grad.data<T>();
     if (v)
       for (int64_t i = begin; i < end; ++i) update(x[i], dx[i], v[i]);
     else
@@ -38,14 +37,13 @@ void sgd_update(std::span<const Tensor> p, std::span<const Tensor> grad, std::sp
   });
 }
 
-void adam_update(std::span<const Tensor> p, std::span<const Tensor> grad, std::span<const Tensor> m,
-                 std::span<const Tensor> v, std::span<const AdamStep> steps) {
-  for_all("adam", p, [&]<class T>(size_t k, int64_t begin, int64_t end) {
-    const optim_functions::Adam<T> update(steps[k]);
-    T* __restrict x = p[k].mutable_data<T>();
-    T* __restrict mean = m[k].mutable_data<T>();
-    T* __restrict square = v[k].mutable_data<T>();
-    const T* __restrict dx = grad[k].data<T>();
+void adam_update(std::span<const ParameterStep> steps, const AdamRule& rule) {
+  for_all("adam", steps, [&]<class T>(const ParameterStep& step, int64_t begin, int64_t end) {
+    const optim_functions::Adam<T> update(step, rule);
+    T* __restrict x = step.p.mutable_data<T>();
+    T* __restrict mean = step.averages[0].mutable_data<T>();
+    T* __restrict square = step.averages[1].mutable_data<T>();
+    const T* __restrict dx = step.grad.data<T>();
     for (int64_t i = begin; i < end; ++i) update(x[i], dx[i], mean[i], square[i]);
   });
 }

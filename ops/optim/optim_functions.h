@@ -1,5 +1,5 @@
 // The mathematics of ops/optim/optim.h, one struct a rule, for CPU and CUDA kernels alike: made from a parameter's
-// step, in the arithmetic of its dtype, it updates one element.
+// step and the rule, in the arithmetic of its dtype, it updates one element.
 #pragma once
 
 #include <cmath>
@@ -16,13 +16,13 @@ struct Sgd {
   T along, ahead;  // of the new velocity and of the gradient, in the step taken
 
   Sgd() = default;
-  explicit Sgd(const SgdStep& step)
+  Sgd(const ParameterStep& step, const SgdRule& rule)
       : lr(static_cast<T>(step.lr)),
         decay(static_cast<T>(step.weight_decay)),
-        keep(static_cast<T>(step.first ? 0 : step.momentum)),
-        take(static_cast<T>(step.first ? 1 : 1 - step.dampening)),
-        along(static_cast<T>(step.nesterov ? step.momentum : 1)),
-        ahead(step.nesterov) {}
+        keep(static_cast<T>(step.step == 1 ? 0 : rule.momentum)),
+        take(static_cast<T>(step.step == 1 ? 1 : 1 - rule.dampening)),
+        along(static_cast<T>(rule.nesterov ? rule.momentum : 1)),
+        ahead(rule.nesterov) {}
 
   NORMA_HOST_DEVICE void operator()(T& p, T grad) const { p -= lr * (grad + decay * p); }
   NORMA_HOST_DEVICE void operator()(T& p, T grad, T& velocity) const {
@@ -39,16 +39,16 @@ struct Adam {
   T rate, scale;  // with the corrections of m's and v's bias
 
   Adam() = default;
-  explicit Adam(const AdamStep& step)
-      : beta1(static_cast<T>(step.beta1)),
-        beta2(static_cast<T>(step.beta2)),
-        rest1(static_cast<T>(1 - step.beta1)),
-        rest2(static_cast<T>(1 - step.beta2)),
-        eps(static_cast<T>(step.eps)),
-        decay(static_cast<T>(step.decoupled ? 0 : step.weight_decay)),
-        shrink(static_cast<T>(step.decoupled ? 1 - step.lr * step.weight_decay : 1)),
-        rate(static_cast<T>(step.lr / (1 - std::pow(step.beta1, static_cast<double>(step.step))))),
-        scale(static_cast<T>(1 / std::sqrt(1 - std::pow(step.beta2, static_cast<double>(step.step))))) {}
+  Adam(const ParameterStep& step, const AdamRule& rule)
+      : beta1(static_cast<T>(rule.beta1)),
+        beta2(static_cast<T>(rule.beta2)),
+        rest1(static_cast<T>(1 - rule.beta1)),
+        rest2(static_cast<T>(1 - rule.beta2)),
+        eps(static_cast<T>(rule.eps)),
+        decay(static_cast<T>(rule.decoupled ? 0 : step.weight_decay)),
+        shrink(static_cast<T>(rule.decoupled ? 1 - step.lr * step.weight_decay : 1)),
+        rate(static_cast<T>(step.lr / (1 - std::pow(rule.beta1, static_cast<double>(step.step))))),
+        scale(static_cast<T>(1 / std::sqrt(1 - std::pow(rule.beta2, static_cast<double>(step.step))))) {}
 
   NORMA_HOST_DEVICE void operator()(T& p, T grad, T& m, T& v) const {
     const T g = grad + decay * p;

@@ -49,51 +49,53 @@ TEST(Optim, LargeParametersFollowTheFormula) {
   Generator g(3);
   for (DType dtype : {f64, f32}) {
     // A large one between small ones, an empty one and one of the other dtype; the last has no velocity.
-    std::vector<Tensor> p, grad, v;
-    std::vector<SgdStep> steps;
+    std::vector<ParameterStep> steps;
     for (int64_t n : {3, 100'003, 0, 7, 20'000, 5}) {
       const DType own = n == 7 ? (dtype == f32 ? f64 : f32) : dtype;
-      p.push_back(randn({n}, g, own));
-      grad.push_back(randn({n}, g, own));
-      v.push_back(n == 5 ? Tensor() : randn({n}, g, own));
-      steps.push_back({.lr = 0.1 + 0.01 * static_cast<double>(n % 10),
-                       .momentum = 0.9,
-                       .dampening = 0.3,
-                       .weight_decay = n == 7 ? 0 : 0.01,
-                       .nesterov = n == 20'000,
-                       .first = n == 3});
+      const auto make = [&] { return randn({n}, g, own); };
+      steps.push_back({make(), make()});
+      if (n != 5) steps.back().averages[0] = make();
+      steps.back().lr = 0.1 + 0.01 * static_cast<double>(n % 10);
+      steps.back().weight_decay = n == 7 ? 0 : 0.01;
+      steps.back().step = n == 3 ? 1 : 2;
     }
-    std::vector<std::vector<double>> x, velocity;
-    for (const Tensor& t : p) x.push_back(t.to_vector<double>());
-    for (const Tensor& t : v) velocity.push_back(t.defined() ? t.to_vector<double>() : std::vector<double>());
-    kernel::sgd_update(p, grad, v, steps);
-    for (size_t k = 0; k < p.size(); ++k) {
-      const auto d = grad[k].to_vector<double>();
-      const SgdStep& s = steps[k];
-      std::vector<double> want_p, want_v;
-      for (size_t i = 0; i < d.size(); ++i) {
-        const double decayed = d[i] + s.weight_decay * x[k][i];
-        if (v[k].defined()) want_v.push_back(s.first ? decayed : 0.9 * velocity[k][i] + 0.7 * decayed);
-        const double along = !v[k].defined() ? decayed : s.nesterov ? decayed + 0.9 * want_v[i] : want_v[i];
-        want_p.push_back(x[k][i] - s.lr * along);
+    for (const bool nesterov : {false, true}) {
+      std::vector<std::vector<double>> x, velocity;
+      for (const ParameterStep& s : steps) {
+        const Tensor& v = s.averages[0];
+        x.push_back(s.p.to_vector<double>());
+        velocity.push_back(v.defined() ? v.to_vector<double>() : std::vector<double>());
       }
-      const int64_t n = p[k].numel();
-      const double tolerance = p[k].dtype() == f32 ? 1e-6 : 1e-14;
-      EXPECT_TRUE(close(p[k], tensor(want_p, {n}), tolerance)) << k;
-      if (!v[k].defined()) continue;
-      EXPECT_TRUE(close(v[k], tensor(want_v, {n}), tolerance)) << k;
+      kernel::sgd_update(steps, {.momentum = 0.9, .dampening = 0.3, .nesterov = nesterov});
+      for (size_t k = 0; k < steps.size(); ++k) {
+        const auto& [p, grad, averages, lr, weight_decay, step] = steps[k];
+        const Tensor& v = averages[0];
+        const auto d = grad.to_vector<double>();
+        std::vector<double> want_p, want_v;
+        for (size_t i = 0; i < d.size(); ++i) {
+          const double decayed = d[i] + weight_decay * x[k][i];
+          if (v.defined()) want_v.push_back(step == 1 ? decayed : 0.9 * velocity[k][i] + 0.7 * decayed);
+          const double along = !v.defined() ? decayed : nesterov ? decayed + 0.9 * want_v[i] : want_v[i];
+          want_p.push_back(x[k][i] - lr * along);
+        }
+        const double tolerance = p.dtype() == f32 ? 1e-6 : 1e-14;
+        EXPECT_TRUE(close(p, tensor(want_p, {p.numel()}), tolerance)) << k;
+        if (!v.defined()) continue;
+        EXPECT_TRUE(close(v, tensor(want_v, {p.numel()}), tolerance)) << k;
+      }
     }
   }
 }
 
 TEST(Optim, TheFirstVelocityIsTheGradientUndampened) {
-  const Tensor p[] = {zeros({3}, f64)}, velocity[] = {zeros({3}, f64)}, grad[] = {ones({3}, f64)};
-  const SgdStep first[] = {{.lr = 1, .momentum = 0.9, .dampening = 0.25, .first = true}};
-  const SgdStep later[] = {{.lr = 1, .momentum = 0.9, .dampening = 0.25}};
-  kernel::sgd_update(p, grad, velocity, first);
-  EXPECT_TRUE(same_bits(velocity[0], ones({3}, f64)));
-  kernel::sgd_update(p, grad, velocity, later);
-  EXPECT_TRUE(close(p[0], full({3}, -1 - 1.65, f64)));
+  const Tensor p = zeros({3}, f64), velocity = zeros({3}, f64);
+  const SgdRule rule = {.momentum = 0.9, .dampening = 0.25};
+  ParameterStep step = {p, ones({3}, f64), {velocity}, 1};
+  kernel::sgd_update({&step, 1}, rule);
+  EXPECT_TRUE(same_bits(velocity, ones({3}, f64)));
+  step.step = 2;
+  kernel::sgd_update({&step, 1}, rule);
+  EXPECT_TRUE(close(p, full({3}, -1 - 1.65, f64)));
 }
 
 TEST(Optim, DecayCanLeaveOutVectors) {
@@ -263,7 +265,7 @@ TEST(Optim, LoadStateWantsNumbersThatMakeSense) {
 TEST(Optim, AStepThatThrowsIsNotCounted) {
   struct Broken : Optimizer {
     explicit Broken(const Parameters& parameters) : Optimizer("Broken", parameters, 0.1, 0, {}, {}) {}
-    void update(const Batch& batch) override { fail("Broken", "step {}", batch.steps[0]); }
+    void update(std::span<const ParameterStep> steps) override { fail("Broken", "step {}", steps[0].step); }
   };
   Linear fc(3, 2);
   Broken optimizer(fc);
