@@ -87,37 +87,37 @@ void share_evenly(const NormPlan& plan, double* values) {
     for_each("norm", plan.cells() / pool, [=] __device__(int64_t i) { norma::share_evenly(values + i * pool, pool); });
 }
 
+// Where cells share a variance, their sums of g (x - mean) become the slope that they share.
+void share_slopes(const NormCall& call, double* sums) {
+  if (call.plan.pool == 1) return;
+  const int64_t n = call.plan.cells();
+  const double* cells = call.cells.cuda_data<double>();
+  for_each("norm", n, [=] __device__(int64_t i) {
+    sums[i] = gradient_slope(sums[i], cells[kCellShare * n + i], cells[kCellRstd * n + i]);
+  });
+  share_evenly(call.plan, sums);
+}
+
 // Completes the cells from their moments, or from the population.
 void solve(const NormCall& call) {
   const Tensor &population = call.population, &cells = call.cells;
   const int64_t n = cells.dim(1), entries = population.defined() ? population.dim(1) : 1;
-  const double *mean = population.data_or_null<double>(), *var = mean + entries;
+  const double* known = population.data_or_null<double>();
   double* to = cells.mutable_cuda_data<double>();
-  const Statistics::Source source = call.source;
+  const bool renorm = call.source == Statistics::Source::renorm;
   const double eps = call.eps, r_max = call.r_max, d_max = call.d_max;
   const bool center = call.center;
   share_evenly(call.plan, to + kCellM2 * n);
   for_each("norm", n, [=] __device__(int64_t i) {
-    double &count = to[kCellCount * n + i], &own_mean = to[kCellMean * n + i], &m2 = to[kCellM2 * n + i];
-    double variance = 0;
-    if (source == Statistics::Source::given) {
-      count = m2 = 0;
-      own_mean = mean[i % entries];
-      variance = var[i % entries];
-    } else {
-      variance = cell_variance(count, own_mean, m2, center);
-      if (!center) {
-        m2 += count * own_mean * own_mean;
-        own_mean = 0;
-      }
+    double &mean = to[kCellMean * n + i], &m2 = to[kCellM2 * n + i];
+    const double count = to[kCellCount * n + i], variance = cell_variance(count, mean, m2, center);
+    if (!center) {
+      m2 += count * mean * mean;
+      mean = 0;
     }
-    const double rstd = cell_rstd(variance, eps);
-    RenormCorrection correction = {1, 0};
-    if (source == Statistics::Source::renorm)
-      correction = renorm_correction(own_mean, rstd, mean[i % entries], var[i % entries], eps, r_max, d_max);
-    to[kCellInv * n + i] = rstd * correction.r;
-    to[kCellRstd * n + i] = rstd;
-    to[kCellOffset * n + i] = correction.d;
+    const auto part = [=](int64_t k) { return known ? known[k * entries + i % entries] : 1; };  // alpha: of the cell
+    const SolvedCell solved = solve_cell(count, mean, variance, eps, part(0), part(1), part(2), renorm, r_max, d_max);
+    for (int64_t k = 0; k < 6; ++k) to[(kCellMean + k) * n + i] = solved.parts[k];
   });
 }
 
@@ -300,7 +300,7 @@ void backward(Work<T> work, std::span<const Tensor> x, const NormCall& call, con
   if (double* dgamma = to.affine.mutable_data_or_null<double>())
     affine_gradients(work, partial, dgamma, dgamma + to.affine.numel() / 2);
   if (call.comm && call.measured()) call.comm->all_reduce(totals);
-  share_evenly(call.plan, total);
+  share_slopes(call, total);
   rows = prepare_rows(work, total, device);
   for (size_t t = 0; t < gradients.size(); ++t) gradient(work, t, gradients[t], total);
 }

@@ -48,7 +48,7 @@ struct RowCell {
 // What every kernel of a call of norm knows.
 template <class T>
 struct Passes : NormDims {
-  bool measured, center;
+  bool center;
   Activation::Kind kind;
   T leak;
   int width, lanes;                       // of a block: columns, and threads of each
@@ -109,7 +109,6 @@ class Work {
   explicit Work(const NormCall& of) {
     const NormPlan& plan = of.plan;
     static_cast<NormDims&>(call) = plan;
-    call.measured = of.measured();
     call.center = of.center;
     call.kind = of.activation.kind;
     call.leak = static_cast<T>(of.activation.slope);
@@ -219,15 +218,16 @@ __device__ ForwardColumn<T> row_column(const Passes<T>& call, const RowCell<T>& 
   return {cell.high, weight * cell.inv, call.bias(row, c) + weight * cell.shift};
 }
 
-// `totals` [2, cells]: the sums of g (x - mean) and of g, of g = gamma inv dy.
+// `totals` [2, cells]: the sums of g (x - mean), or of what share a variance the slopes, and of g = gamma inv dy.
 template <class T>
 __device__ CellSlope<T> slope_of_cell(const Passes<T>& call, const double* totals, int64_t cell) {
-  if (!call.measured) return {};
-  const double count = call.part(kCellCount, cell), share = 1 / (count > 1 ? count : 1),
-               rstd = call.part(kCellRstd, cell), slope = totals[cell] * share * rstd;
-  const double offset = offset_from_high<T>(call.center ? gradient_offset(totals[call.cells() + cell], share) : 0,
-                                            slope * rstd, call.part(kCellMean, cell));
-  return {static_cast<T>(rstd), static_cast<T>(slope), static_cast<T>(offset)};
+  const double share = call.part(kCellShare, cell), rstd = call.part(kCellRstd, cell);
+  if (share == 0 && call.pool == 1) return {};
+  const double slope = call.pool > 1 ? totals[cell] / rstd : totals[cell] * share * rstd,
+               away = call.part(kCellOwn, cell) - call.part(kCellMean, cell),
+               offset = gradient_offset(totals[call.cells() + cell], share, slope * rstd, away);
+  return {static_cast<T>(rstd), static_cast<T>(slope),
+          static_cast<T>(offset_from_high<T>(call.center ? offset : 0, slope * rstd, call.part(kCellMean, cell)))};
 }
 
 template <class T>

@@ -32,15 +32,25 @@ NORMA_HOST_DEVICE inline void share_evenly(double* values, int64_t n) {
   for (int64_t i = 0; i < n; ++i) values[i] = sum / static_cast<double>(n);
 }
 
-// Batch renorm's correction towards a population (Ioffe 2017): y = gamma (xhat r + d) + beta.
-struct RenormCorrection {
-  double r, d;
+// From kCellMean on, in the order of NormCellPart.
+struct SolvedCell {
+  double parts[6];
 };
-NORMA_HOST_DEVICE inline RenormCorrection renorm_correction(double mean, double rstd, double population_mean,
-                                                            double population_var, double eps, double r_max,
-                                                            double d_max) {
+// Of a cell of `count` elements with these moments, which count alpha, and its entry of a population, which counts the
+// rest; of batch renorm, where alpha is 1, with the corrections towards the population: y = gamma (xhat r + d) + beta.
+NORMA_HOST_DEVICE inline SolvedCell solve_cell(double count, double mean, double variance, double eps,
+                                               double population_mean, double population_var, double alpha, bool renorm,
+                                               double r_max, double d_max) {
+  const auto mixed = [=](double own, double other) {  // what does not count may be anything
+    return alpha == 0 ? other : alpha == 1 ? own : alpha * own + (1 - alpha) * other;
+  };
+  const double center = mixed(mean, population_mean), rstd = cell_rstd(mixed(variance, population_var), eps),
+               share = alpha == 0 ? 0 : alpha / (count > 1 ? count : 1);
+  if (!renorm) return {center, rstd, rstd, 0, share, mean};
   const double s = std::sqrt(population_var + eps), r = 1 / (rstd * s), d = (mean - population_mean) / s;
-  return {r < 1 / r_max ? 1 / r_max : r > r_max ? r_max : r, d < -d_max ? -d_max : d > d_max ? d_max : d};
+  return {mean,  rstd * (r < 1 / r_max ? 1 / r_max : r > r_max ? r_max : r),
+          rstd,  d < -d_max ? -d_max : d > d_max ? d_max : d,
+          share, mean};
 }
 
 // What the rounding of the mean to T left.
@@ -64,12 +74,14 @@ NORMA_HOST_DEVICE inline ForwardColumn<T> forward_column(double mean, double inv
 }
 
 // slope and offset, in double and about the mean itself, from the sums over the cell of g = gamma inv dy and of
-// g (x - mean). `share` is 1 / M, or 0 for what has no part in the gradient: both where statistics are given, the
-// offset without centering.
+// g (x - mean), from its kCellShare, and from how far kCellOwn is from kCellMean. (What has no share, or no slope, may
+// be anything, as infinite.)
 NORMA_HOST_DEVICE inline double gradient_slope(double sum_of_g_x, double share, double rstd) {
-  return sum_of_g_x * (share * rstd * rstd);
+  return share != 0 ? sum_of_g_x * (share * rstd * rstd) : 0;
 }
-NORMA_HOST_DEVICE inline double gradient_offset(double sum_of_g, double share) { return sum_of_g * share; }
+NORMA_HOST_DEVICE inline double gradient_offset(double sum_of_g, double share, double slope, double away) {
+  return (share != 0 ? sum_of_g * share : 0) - (slope != 0 ? slope * away : 0);
+}
 // That offset in terms of x - high.
 template <class T>
 NORMA_HOST_DEVICE inline double offset_from_high(double offset, double slope, double mean) {

@@ -30,56 +30,54 @@ PoolVector<const T*> data_of_all(std::span<const Tensor> list) {
 
 // The rows of NormCall::cells (NormCellPart) by name, of n cells.
 struct CellArrays {
-  double *count, *mean, *m2, *inv, *rstd, *offset;
-  CellArrays(double* cells, int64_t n) {
-    for (double** part : {&count, &mean, &m2, &inv, &rstd, &offset}) *part = std::exchange(cells, cells + n);
+  int64_t size;
+  double *count, *m2, *mean, *inv, *rstd, *offset, *share, *own;
+  CellArrays(double* cells, int64_t n) : size(n) {
+    for (double** part : {&count, &m2, &mean, &inv, &rstd, &offset, &share, &own})
+      *part = std::exchange(cells, cells + n);
   }
   // The gradient only reads them.
   explicit CellArrays(const NormCall& call)
       : CellArrays(const_cast<double*>(call.cells.data<double>()), call.plan.cells()) {}
 };
 
-// inv, rstd and offset of n cells from their moments; without centering these become such about 0. False if a deviation
-// is beyond what float computes with (NormCall::far_out).
-inline bool solve_measured(int64_t n, bool center, const double* __restrict count, double* __restrict mean,
-                           double* __restrict m2, double eps, double* __restrict inv, double* __restrict rstd,
-                           double* __restrict offset) {
-  int64_t near = 0;
-  for (int64_t i = 0; i < n; ++i) {
+// What follows of cells [begin, end) from their moments; without centering these become such about 0. False if a
+// deviation is beyond what float computes with (NormCall::far_out).
+inline bool solve_measured(const CellArrays& cells, int64_t begin, int64_t end, bool center, double eps) {
+  const auto [size, count, m2, mean, inv, rstd, offset, share, own] = cells;
+  int64_t near = begin;
+#pragma GCC ivdep
+  for (int64_t i = begin; i < end; ++i) {
     const double variance = cell_variance(count[i], mean[i], m2[i], center);
     inv[i] = rstd[i] = cell_rstd(variance, eps);
+    share[i] = 1 / (count[i] > 1 ? count[i] : 1);
     offset[i] = 0;
+    own[i] = center ? mean[i] : 0;
     near += variance <= 0x1p80;
   }
-  for (int64_t i = 0; i < n && eps < 0x1p-80; ++i) near -= rstd[i] > 0x1p40;
-  for (int64_t i = 0; i < n && !center; ++i) {
+  for (int64_t i = begin; i < end && eps < 0x1p-80; ++i) near -= rstd[i] > 0x1p40;
+  for (int64_t i = begin; i < end && !center; ++i) {
     m2[i] += count[i] * mean[i] * mean[i];
     mean[i] = 0;
   }
-  return near == n;
+  return near == end;
 }
 
 // Completes cells [begin, end) from their moments, or from the population.
 inline void solve_cells(const NormCall& call, const CellArrays& cells, int64_t begin, int64_t end) {
   for (int64_t i = begin, pool = call.plan.pool; i < end && pool > 1; i += pool) share_evenly(cells.m2 + i, pool);
-  if (call.measured() &&
-      !solve_measured(end - begin, call.center, cells.count + begin, cells.mean + begin, cells.m2 + begin, call.eps,
-                      cells.inv + begin, cells.rstd + begin, cells.offset + begin))
+  if (call.measured() && !solve_measured(cells, begin, end, call.center, call.eps))
     __atomic_store_n(&call.far_out, true, __ATOMIC_RELAXED);
   if (call.source == Statistics::Source::batch) return;
-  const int64_t entries = call.population.numel() / 2;  // which divide the cells
-  const double *mean = call.population.data<double>(), *var = mean + entries;
+  const int64_t entries = call.population.dim(1);
+  const double *mean = call.population.data<double>(), *var = mean + entries, *alpha = var + entries;
   for (int64_t i = begin; i < end; ++i) {
-    if (call.measured()) {
-      const RenormCorrection correction = renorm_correction(cells.mean[i], cells.rstd[i], mean[i % entries],
-                                                            var[i % entries], call.eps, call.r_max, call.d_max);
-      cells.inv[i] *= correction.r;
-      cells.offset[i] = correction.d;
-    } else {
-      cells.count[i] = cells.m2[i] = cells.offset[i] = 0;
-      cells.mean[i] = mean[i % entries];
-      cells.inv[i] = cells.rstd[i] = cell_rstd(var[i % entries], call.eps);
-    }
+    const int64_t entry = i % entries;
+    const double variance = cell_variance(cells.count[i], cells.mean[i], cells.m2[i], true);
+    const SolvedCell solved =
+        solve_cell(cells.count[i], cells.mean[i], variance, call.eps, mean[entry], var[entry], alpha[entry],
+                   call.source == Statistics::Source::renorm, call.r_max, call.d_max);
+    for (int64_t k = 0; double part : solved.parts) cells.mean[k++ * cells.size + i] = part;
   }
 }
 
@@ -104,15 +102,16 @@ void weigh_sums(int64_t n, const ChannelStatistics& s, const double* __restrict 
   }
 }
 
-// In place, from the sums over n cells of g (x - mean) and of g, the slope and offset of their gradient.
-inline void solve_gradients(int64_t n, const double* __restrict count, const double* __restrict rstd, bool measured,
-                            bool center, double* __restrict slope, double* __restrict offset) {
-  center &= measured;
-  for (int64_t i = 0; i < n; ++i) {  // (a sum that has no part may be anything, as infinite)
-    const double share = 1 / (count[i] > 1 ? count[i] : 1);
-    slope[i] = measured ? gradient_slope(slope[i], share, rstd[i]) : 0;
-    offset[i] = center ? gradient_offset(offset[i], share) : 0;
-  }
+// In place, from the sums over n cells from `first` on of g (x - mean) and of g, the slope and offset of their
+// gradient; each `pool` cells in turn share a variance.
+inline void solve_gradients(const CellArrays& cells, int64_t first, int64_t n, int64_t pool, bool center,
+                            double* __restrict slope, double* __restrict offset) {
+  const double *share = cells.share + first, *rstd = cells.rstd + first, *mean = cells.mean + first,
+               *own = cells.own + first;
+  for (int64_t i = 0; i < n; ++i) slope[i] = gradient_slope(slope[i], share[i], rstd[i]);
+  for (int64_t i = 0; i < n && pool > 1; i += pool) share_evenly(slope + i, pool);
+  for (int64_t i = 0; i < n; ++i)
+    offset[i] = center ? gradient_offset(offset[i], share[i], slope[i], own[i] - mean[i]) : 0;
 }
 
 // Calls f(size) with a constant for the usual group sizes: loops over a size that the compiler knows vectorise.

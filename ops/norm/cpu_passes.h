@@ -81,9 +81,8 @@ struct Passes {
   const NormPlan& plan = call.plan;
   const CellArrays cells{call};
   const int64_t width = rows_per_wide_row(plan.channels) * plan.channels;  // of a wide row
-  // [affine sets, channels], 1 and 0 where there are none; and [channels].
+  // [affine sets, channels], 1 and 0 where there are none.
   const PoolVector<double> gammas = by_channel(call.gamma, 1), betas = by_channel(call.beta, 0);
-  const PoolVector<double> zeros = PoolVector<double>(plan.channels, 0.0);
 
   // Whether each set is to be done in one go by one task.
   bool one_go() const {
@@ -113,9 +112,8 @@ struct Passes {
   }
   ChannelStatistics statistics(int64_t set, const TaskScratch<T>& scratch) const {
     const int64_t first = set * plan.groups;
-    const bool moved = call.source == Statistics::Source::renorm;
     return {spread(cells.mean + first, 0, scratch.mean), spread(cells.inv + first, 1, scratch.inv),
-            moved ? spread(cells.offset + first, 0, scratch.offset) : zeros.data()};
+            spread(cells.offset + first, 0, scratch.offset)};
   }
   const double* gamma(int64_t set) const { return gammas.data() + affine_at(set); }
 
@@ -144,10 +142,7 @@ struct Passes {
   // From these totals, which it overwrites by the slopes and offsets of the cells, those of the columns.
   void fill_gradient(int64_t set, const ChannelStatistics& s, double* totals, const Columns<T>& to,
                      const TaskScratch<T>& scratch) const {
-    const int64_t first = set * plan.groups;
-    for (int64_t g = 0; g < plan.groups && plan.pool > 1; g += plan.pool) share_evenly(totals + g, plan.pool);
-    solve_gradients(plan.groups, cells.count + first, cells.rstd + first, call.measured(), call.center, totals,
-                    totals + plan.groups);
+    solve_gradients(cells, set * plan.groups, plan.groups, plan.pool, call.center, totals, totals + plan.groups);
     const double *slope = spread(totals, 0, scratch.sum_of_g_x),
                  *offset = spread(totals + plan.groups, 0, scratch.sum_of_g);
     for (int64_t c = 0; c < plan.channels; ++c) {

@@ -159,31 +159,32 @@ void behind_cell(const T* __restrict dy, const T* __restrict x, const uint8_t* _
   }
 }
 
-// From the sums of w d and w d (x - high) over each of n cells, what their gradient needs, a column a cell: the
-// normalized value is (x - high) scale + shift, and dx = scale w d - (x - high) slope - offset. `middle`, the cells'
-// offsets, may be null: 0.
+// From the sums of w d and w d (x - high) over n cells from `first` on, what their gradient needs, a column a cell: the
+// normalized value is (x - high) scale + shift, and dx = scale w d - (x - high) slope - offset.
 template <class T>
-void solve_gradients(int64_t n, const NormCall& call, int64_t size, const double* __restrict mean,
-                     const double* __restrict inv, const double* __restrict rstd, const double* __restrict middle,
-                     const double* __restrict sum, const double* __restrict sum_x, const Columns<T>& to) {
-  const double measured = call.measured() ? 1 / static_cast<double>(size) : 0, centered = call.center ? measured : 0;
+void solve_gradients(const RowSets<T>& sets, int64_t first, int64_t n, const double* __restrict sum,
+                     const double* __restrict sum_x, const Columns<T>& to) {
+  const auto& [_, count, m2, mean, inv, rstd, middle, share, own] = sets.cells;
+  const double inverse = 1 / static_cast<double>(sets.size);
+  const bool general = sets.general, center = sets.call.center;
   T* __restrict high = to.high, * __restrict scale = to.scale, * __restrict shift = to.shift, * __restrict to_slope = to.slope, * __restrict offset = to.offset;
-  for (int64_t i = 0; i < n; ++i) {
-    const ForwardColumn<T> column = forward_column<T>(mean[i], inv[i], middle ? middle[i] : 0);
+  for (int64_t i = 0, k = first; i < n; ++i, ++k) {
+    const ForwardColumn<T> column = forward_column<T>(mean[k], inv[k], general ? middle[k] : 0);
     high[i] = column.high;
     scale[i] = column.scale;
     shift[i] = column.shift;
-    const double about_mean = sum_x[i] - low_part<T>(mean[i]) * sum[i],
-                 slope = gradient_slope(about_mean, measured * inv[i], rstd[i]);
+    const double about_mean = sum_x[i] - low_part<T>(mean[k]) * sum[i], part = (general ? share[k] : inverse) * inv[k],
+                 slope = gradient_slope(about_mean, part, general ? rstd[k] : inv[k]),
+                 about = center ? gradient_offset(sum[i], part, slope, general ? own[k] - mean[k] : 0) : 0;
     to_slope[i] = static_cast<T>(slope);
-    offset[i] = static_cast<T>(offset_from_high<T>(gradient_offset(sum[i], centered * inv[i]), slope, mean[i]));
+    offset[i] = static_cast<T>(offset_from_high<T>(about, slope, mean[k]));
   }
 }
 
 // dx of the cells of one channel group in kRows rows, and what they add to dgamma and dbeta. In d, x, dx, the rows are
-// `stride` elements apart, their cells `groups` apart from `first` on in `of`. dx may be d. Where the statistics are
-// not measured, x has no part in dx, not even an infinite one.
-template <int kRows, Write write, bool measured, class T>
+// `stride` elements apart, their cells `groups` apart from `first` on in `of`. dx may be d. Where there
+// is no slope, as with given statistics, x has no part in dx, not even an infinite one.
+template <int kRows, Write write, class T>
 void gradient_of_cells(const T* d, const T* __restrict x, T* dx, int64_t stride, int64_t n, const T* __restrict w,
                        const Columns<T>& of, int64_t first, int64_t groups, T* __restrict dgamma, T* __restrict dbeta) {
   T high[kRows], scale[kRows], shift[kRows], slope[kRows], offset[kRows];
@@ -202,7 +203,7 @@ void gradient_of_cells(const T* d, const T* __restrict x, T* dx, int64_t stride,
       const T v = x[r * stride + k] - high[r], dr = d[r * stride + k];
       dg += dr * (v * scale[r] + shift[r]);
       db += dr;
-      const T own = scale[r] * w[k] * dr, gradient = measured ? own - v * slope[r] - offset[r] : own;
+      const T gradient = scale[r] * w[k] * dr - (slope[r] != 0 ? v : T(0)) * slope[r] - offset[r];
       if constexpr (write == Write::assign) dx[r * stride + k] = gradient;
       if constexpr (write == Write::add) dx[r * stride + k] += gradient;
     }
@@ -271,9 +272,7 @@ struct SlotGradient {
       sum[i] = sums.plain;
       sum_x[i] = sums.product;
     });
-    solve_gradients(n, sets.call, size, known.mean + first, known.inv + first,
-                    (sets.general ? known.rstd : known.inv) + first, sets.general ? known.offset + first : nullptr, sum,
-                    sum_x, cells);
+    solve_gradients(sets, first, n, sum, sum_x, cells);
   }
 
   void write_dx(const T* d, int64_t row, int64_t rows) {
@@ -283,13 +282,9 @@ struct SlotGradient {
         const int64_t c = g * sets.size;
         const auto sweep = [&]<int kRows>(int64_t r) {
           const int64_t at = r * channels + c, to = row * channels + at;
-          const auto run = [&]<bool measured>() {
-            gradient_of_cells<kRows, write, measured>(
-                d + at, data.x + to, write == Write::none ? nullptr : data.dx + to, channels, sets.size, weight + c,
-                cells, r * groups + g, groups, chunk + c, chunk + channels + c);
-          };
-          if (sets.call.measured()) run.template operator()<true>();
-          else run.template operator()<false>();
+          gradient_of_cells<kRows, write>(d + at, data.x + to, write == Write::none ? nullptr : data.dx + to, channels,
+                                          sets.size, weight + c, cells, r * groups + g, groups, chunk + c,
+                                          chunk + channels + c);
         };
         int64_t r = 0;
         for (; r + 4 <= rows; r += 4) sweep.template operator()<4>(r);

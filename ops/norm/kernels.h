@@ -11,12 +11,14 @@ namespace norma {
 // What the forward pass leaves for the gradient: `cells`, f64 [kNormCellParts, sets * groups], a row for each of these.
 enum NormCellPart : int64_t {
   kCellCount,   // elements
-  kCellMean,    // 0 without centering
   kCellM2,      // sum of squared deviations from the cell's own mean; without centering from 0. Of what shares a
                 // variance, shared out evenly
+  kCellMean,    // that it is normalized by; 0 without centering
   kCellInv,     // y = gamma ((x - mean) inv + offset) + beta
   kCellRstd,    // 1 / s
   kCellOffset,  // renorm's d
+  kCellShare,   // of an element in the mean and the variance, as the gradient sees it: alpha / count
+  kCellOwn,     // the mean of x, from which that mean may differ where statistics are mixed; of given ones, anything
   kNormCellParts
 };
 
@@ -28,7 +30,8 @@ struct NormCall : NormOptions, Statistics {
   NormPlan plan;
   Communicator* comm;  // merges the moments of several workers; null: this one only
   Tensor gamma, beta;  // contiguous; undefined: 1, 0
-  Tensor population;   // f64 [2, G or sets * G], mean (0 without centering), var; undefined for the source batch
+  Tensor population;   // f64 [3, entries], mean (0 without centering), var, alpha (1: of the cell, 0: given); entries
+                       // divide the cells. Undefined for the source batch
   Tensor cells;        // which the forward pass fills
   // The deviation of a cell is so large or small (or NaN) that its squares, or the gradient's factors, may be beyond
   // float. Set by the forward pass on the CPU; CUDA scales such sums (cuda/sums.h).

@@ -6,12 +6,15 @@
 #include "norma/autograd/op.h"
 #include "norma/ops/elementwise/cast.h"
 #include "norma/ops/norm/kernels.h"
+#include "norma/ops/shape/concat.h"
 
 namespace norma {
 namespace {
 
-// f64 [2, entries], mean (0 without centering) then var, from what the caller gave; undefined for the source batch.
+// NormCall::population, from what the caller gave.
 Tensor population_of(const Op& op, const Statistics& statistics, const NormPlan& plan, bool center) {
+  const bool mixed = statistics.source == Statistics::Source::mixed;
+  op.check(statistics.alpha.defined() == mixed, "statistics that are mixed want alpha, and no others do");
   if (statistics.source == Statistics::Source::batch) return {};
   const Tensor &mean = statistics.mean, &var = statistics.var;
   op.check(mean.defined() && var.defined(), "statistics that are given want a mean and a variance");
@@ -19,11 +22,13 @@ Tensor population_of(const Op& op, const Statistics& statistics, const NormPlan&
                (mean.numel() == plan.groups || mean.numel() == plan.cells()),
            "given statistics of shapes {} and {} for {} sets x {} channel groups: want one entry a group or one a cell",
            mean.shape(), var.shape(), plan.sets, plan.groups);
-  const int64_t n = mean.numel();
-  const Tensor both({2, n}, f64, mean.device());
-  view::slice(both, 0, 0, 1).copy_from(view::reshape(center ? mean : zeros_like(mean), {1, n}));
-  view::slice(both, 0, 1, 2).copy_from(view::reshape(var, {1, n}));
-  return both;
+  const bool given = statistics.source == Statistics::Source::given;
+  const Tensor alpha = mixed ? statistics.alpha : full(mean.shape(), given ? 0 : 1, f64, mean.device());
+  op.check(alpha.is_floating() && alpha.shape() == mean.shape() && !Op::records({alpha}),
+           "alpha of shape {}: want {}, floating, as the mean, and without a gradient", alpha.shape(), mean.shape());
+  const NoGrad unrecorded;
+  const std::vector<Tensor> rows = {(center ? mean : zeros_like(mean)).to(f64), var.to(f64), alpha.to(f64)};
+  return view::reshape(stack(rows), {3, -1});
 }
 
 // The number of groups that share a variance.
@@ -90,13 +95,13 @@ bool is_by_sample(const Tensor& p, const Grouping& grouping) {
 
 void NormCall::merge_over_workers() const {
   if (!comm) return;
-  const Tensor all = comm->all_gather(view::slice(cells, 0, 0, 3));
+  const Tensor all = comm->all_gather(view::slice(cells, 0, kCellCount, kCellMean + 1));
   const auto part = [&](NormCellPart k) { return view::reshape(view::slice(all, 1, k, k + 1), {-1, plan.cells()}); };
   const Moments merged = merge_sets({part(kCellCount), part(kCellMean), part(kCellM2)});
   for (const auto& [k, x] : {std::pair(kCellCount, merged.count), {kCellMean, merged.mean}, {kCellM2, merged.m2}})
     view::slice(cells, 0, k, k + 1).copy_from(x);
   const Tensor counts = view::slice(cells, 0, kCellCount, kCellCount + 1).to(cpu_device).contiguous();
-  for (int64_t set = 0; set < plan.sets && center; ++set)
+  for (int64_t set = 0; set < plan.sets && center && source != Source::mixed; ++set)
     check_cell_size("norm", counts.data<double>()[set * plan.groups], set, across(*comm),
                     {plan.rows[0], plan.channels});
 }
@@ -133,7 +138,7 @@ NormCall::NormCall(const Op& op, const std::vector<Tensor>& xs, const Grouping& 
   if (source == Source::renorm)
     op.check(r_max >= 1 && d_max >= 0, "renorm wants r_max >= 1 and d_max >= 0, not {} and {}", r_max, d_max);
   for (int64_t set = 0; set < (plan.row_sets ? std::min<int64_t>(plan.sets, 1) : plan.sets); ++set)
-    if (measured() && center && !comm)
+    if (measured() && source != Source::mixed && center && !comm)
       check_cell_size(op.name(), static_cast<double>(plan.elements(set)), set, grouping, xs[0].shape());
 
   population = population_of(op, statistics, plan, center);
@@ -143,7 +148,7 @@ NormCall::NormCall(const Op& op, const std::vector<Tensor>& xs, const Grouping& 
 }
 
 void NormCall::save(const Op& op) {
-  mean = var = population = {};  // which only the forward pass reads
+  mean = var = alpha = population = {};  // which only the forward pass reads
   residual.clear();
   saved = {op.save(gamma), op.save(beta), op.save(cells)};
 }
@@ -162,11 +167,10 @@ void NormCall::give(const Tensor& affine, Sink& sink, size_t first) const {
 }
 
 Moments NormCall::cell_moments() const {
-  const Tensor own = view::slice(cells, 0, kCellCount, kCellM2 + 1).clone();
   const auto part = [&](NormCellPart k) {
-    return view::reshape(view::slice(own, 0, k, k + 1), {plan.sets, plan.groups});
+    return view::reshape(view::slice(cells, 0, k, k + 1), {plan.sets, plan.groups}).clone();
   };
-  return {part(kCellCount), part(kCellMean), part(kCellM2)};
+  return {part(kCellCount), part(source == Source::mixed ? kCellOwn : kCellMean), part(kCellM2)};
 }
 
 std::vector<Tensor> norm(const std::vector<Tensor>& xs, const Grouping& grouping, const Statistics& statistics,

@@ -9,6 +9,8 @@
 //   given    dx = g / s: y is affine in x
 //   renorm   r = clip(s / s_pop, 1/r_max, r_max), d = clip((mean - mean_pop) / s_pop, -d_max, d_max), both constants;
 //            y = gamma (xhat r + d) + beta; g = dy gamma r;  dgamma = sum dy (xhat r + d)         (Ioffe 2017)
+//   mixed    mean_a = a mean + (1 - a) mean_pop, var_a likewise, and s, xhat by these;
+//            dx = (g - a mean(g) - a (x - mean) / s mean(g xhat)) / s                        (Schneider et al. 2020)
 //   without centering (RMS norm: mean = 0, var = E[x^2]) the term mean(g) is left out    (Zhang & Sennrich 2019)
 //   With a variance of larger cells B than the mean's, A, the second mean of dx is over B:
 //            dx = (g - mean_A(g) - xhat mean_B(g xhat)) / s            (Luo et al. 2020, "Extended batch
@@ -27,15 +29,24 @@ namespace norma {
 
 // Where the statistics come from.
 struct Statistics {
-  enum class Source : uint8_t { batch, given, renorm };
+  enum class Source : uint8_t { batch, given, renorm, mixed };
   Source source = Source::batch;
   Tensor mean{}, var{};  // of the population (all but batch): one entry a channel group [G] or a cell [sets, G]
   double r_max = 0, d_max = 0;
+  Tensor alpha{};  // mixed: how much the cell's own count, of the shape of the mean
 
   static Statistics batch() { return {}; }  // of the cell; the gradient goes through them
   static Statistics given(const Tensor& mean, const Tensor& var) { return {Source::given, mean, var}; }
   static Statistics renorm(const Tensor& mean, const Tensor& var, double r_max = 3, double d_max = 5) {
     return {Source::renorm, mean, var, r_max, d_max};
+  }
+  // alpha m + (1 - alpha) mean, m the cell's own mean, and likewise the variance. alpha, in [0, 1], is a constant of
+  // the gradient. At 1 and 0 the bits are those of batch and of given.
+  static Statistics mixed(const Tensor& mean, const Tensor& var, const Tensor& alpha) {
+    return {Source::mixed, mean, var, 0, 0, alpha};
+  }
+  static Statistics mixed(const Tensor& mean, const Tensor& var, double alpha) {
+    return mixed(mean, var, full(mean.shape(), alpha, f64, mean.device()));
   }
 };
 

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Writes data/wider_norm.safetensors: norms whose variance is of more channels than their mean, or whose gamma and beta are
-each sample's own, in the format of make.py. PyTorch has no such op: these are the formulae, written out as means of
-arrays, with the gradients that PyTorch derives of them. Not part of the build: README.md tells how to run this."""
+"""Writes data/wider_norm.safetensors: norms whose variance is of more channels than their mean, whose statistics are mixed
+with a population's, or whose gamma and beta are each sample's own, and layers that stand where a norm might, in the
+format of make.py. PyTorch has no such op: these are the formulae, written out as means of arrays, with the gradients that
+PyTorch derives of them. Not part of the build: README.md tells how to run this."""
 import torch
 
-from make import DATA, case, files, normal, nonzero, save
+from make import DATA, case, files, normal, nonzero, save, uniform
 
 
 def scaled(mean_axes, groups, eps):
@@ -26,6 +27,30 @@ def own_affine(axes, eps):
     return norm
 
 
+def mixed(axes, eps):
+    """The mean and the variance over `axes`, weighed by alpha with those of a population."""
+    def norm(x, gamma, beta, alpha, mean, var):
+        m = x.mean(axes, keepdim=True)
+        v = alpha * (x - m).square().mean(axes, keepdim=True) + (1 - alpha) * var
+        return gamma * (x - alpha * m - (1 - alpha) * mean) / torch.sqrt(v + eps) + beta
+    return norm
+
+
+def filter_response(eps):
+    def norm(x, gamma, beta, tau):
+        nu = x.square().mean([*range(1, x.ndim - 1)], keepdim=True)
+        return torch.maximum(gamma * x / torch.sqrt(nu + eps) + beta, tau)
+    return norm
+
+
+def evonorm_s0(groups, eps):
+    def norm(x, gamma, beta, v):
+        parts = x.reshape(x.shape[0], -1, groups, x.shape[-1] // groups)
+        s = torch.sqrt(parts.var((1, 3), correction=0, keepdim=True) + eps).expand(parts.shape).reshape(x.shape)
+        return gamma * x * torch.sigmoid(v * x) / s + beta
+    return norm
+
+
 def main():
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
@@ -41,6 +66,24 @@ def main():
         for over, axes in dict(batch=[0, *places], instance=places, sample=[*places, len(size) - 1],
                                features=[len(size) - 1]).items():
             case("wider_norm", "own_affine", inputs, own_affine(axes, eps), over=over, eps=eps)
+    for size in [(4, 5, 3, 6), (3, 2, 2, 8), (7, 6)]:
+        channels = size[-1]
+        inputs = dict(x=normal(*size, scale=2, shift=3), gamma=nonzero(channels), beta=normal(channels),
+                      alpha=uniform(channels, lo=0.1, hi=0.9), mean=normal(channels, shift=2),
+                      var=uniform(channels, lo=0.5, hi=6))
+        for over, axes in dict(batch=[*range(len(size) - 1)], instance=[*range(1, len(size) - 1)]).items():
+            if axes:
+                case("wider_norm", "mixed", inputs, mixed(axes, 1e-5), const=("alpha", "mean", "var"), over=over)
+    for size in [(4, 5, 3, 6), (2, 1, 1, 5), (3, 7, 4)]:
+        channels = size[-1]
+        inputs = dict(x=normal(*size, scale=2, shift=1), gamma=nonzero(channels), beta=normal(channels))
+        case("wider_norm", "frn", dict(inputs, tau=normal(channels)), filter_response(1e-6))
+        for name, f in dict(dynamic_tanh=torch.tanh, dynamic_erf=torch.erf).items():
+            case("wider_norm", name, dict(inputs, a=uniform(1, lo=0.2, hi=0.9)),
+                 lambda x, gamma, beta, a, f=f: gamma * f(a * x) + beta)
+    for size, groups, eps in [((4, 5, 3, 6), 2, 1e-5), ((2, 3, 1, 8), 8, 1e-3), ((3, 7, 4), 1, 1e-5)]:
+        inputs = dict(x=normal(*size, scale=2, shift=1), gamma=nonzero(size[-1]), beta=normal(size[-1]), v=normal(size[-1]))
+        case("wider_norm", "evonorm_s0", inputs, evonorm_s0(groups, eps), groups=groups, eps=eps)
     save("wider_norm", *files["wider_norm"])
     print((DATA / "wider_norm.safetensors").stat().st_size, "wider_norm.safetensors")
 

@@ -95,7 +95,7 @@ struct Case {
   NormOptions options{};
 
   bool feasible() const {
-    if (source == Statistics::Source::given || !family.center) return true;
+    if (source == Statistics::Source::given || source == Statistics::Source::mixed || !family.center) return true;
     int64_t sets = 0;
     const auto ids = reference_sets(family.grouping.samples, shape[0], sets);
     const int64_t channels = shape.back(), positions = shape.numel() / (shape[0] * channels);
@@ -134,12 +134,16 @@ struct Case {
     options.scale = family.scale;
     generator.fill_normal(mean, 0.4, 0.2);
     generator.fill_uniform(var, 0.5, 2);
-    if (family.scale) var.fill(1.3);  // as what shares a variance has it
+    if (family.scale && source != Statistics::Source::mixed) var.fill(1.3);  // as what shares a variance has it
     if (family.half && source != Statistics::Source::batch) {
       mean = view::slice(mean, 0, 0, lead).clone();
       var = view::slice(var, 0, 0, lead).clone();
     }
     statistics = {source, there(mean), there(var), 1.2, 0.3};
+    if (source != Statistics::Source::mixed) return;
+    statistics.alpha = empty(mean.shape(), dtype);
+    generator.fill_uniform(statistics.alpha, 0.2, 0.8);
+    statistics.alpha = there(statistics.alpha);
   }
 
   NormOptions with_residual(const std::vector<Tensor>& in) const {
@@ -154,6 +158,7 @@ struct Case {
     Statistics host = statistics;
     host.mean = host.mean.to(cpu_device);
     host.var = host.var.to(cpu_device);
+    if (host.alpha.defined()) host.alpha = host.alpha.to(cpu_device);
     return reference_norm({in[0]}, family.grouping, host, in[1], in[2], with_residual(in))[0];
   }
   std::string str() const {

@@ -113,10 +113,15 @@ inline std::vector<Tensor> reference_norm(const std::vector<Tensor>& xs, const G
   }
   std::vector<Tensor> ys;
   for (size_t i = 0; i < parts.size(); ++i) {
-    const Tensor center = spread(mean);
-    Tensor variance = spread(var);
+    Tensor center = spread(mean), variance = spread(var);
     if (options.scale && statistics.source != Statistics::Source::given)
       variance = scale_mean(square(parts[i] - center));
+    if (statistics.source == Statistics::Source::mixed) {
+      const Tensor own = spread(known(statistics.alpha)),
+                   d = options.center ? center - spread(known(statistics.mean)) : zeros_like(center);
+      variance = own * variance + (1 - own) * spread(known(statistics.var));
+      center = center - (1 - own) * d;
+    }
     Tensor y = (parts[i] - center) * rsqrt(variance + options.eps);
     if (statistics.source == Statistics::Source::renorm) {
       const Tensor pop_mean = known(statistics.mean), pop_s = sqrt(known(statistics.var) + options.eps);

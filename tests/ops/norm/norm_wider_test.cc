@@ -1,5 +1,6 @@
-// Norms whose variance is of more channels than their mean, or whose gamma and beta are each sample's own: against the
-// composed reference, the formulae as arrays (tests/golden/make_wider_norm.py) and finite differences.
+// Norms whose variance is of more channels than their mean, whose statistics are mixed with a population's, or whose
+// gamma and beta are each sample's own: against the composed reference, the formulae as arrays
+// (tests/golden/make_wider_norm.py) and finite differences.
 #include "norma/ops/norm/norm_max_pool.h"
 #include "tests/ops/norm/norm_families.h"
 
@@ -9,15 +10,16 @@ namespace {
 using namespace norma::test;
 using Source = Statistics::Source;
 
-// A case of every wider family and source: all activations in turn, with and without a residual.
+// Cases of every wider family and source, and of the others with mixed statistics: all activations in turn, with and
+// without a residual.
 template <class F>
 int for_each_wider(const std::vector<Shape>& shapes, DType dtype, F f) {
   int cases = 0;
   size_t turn = 0;
-  const auto try_one = [&](size_t family, Source source) {
+  const auto try_one = [&](const auto& all, size_t family, Source source) {
     for (size_t k = 0; k < shapes.size(); ++k) {
       const Shape& shape = shapes[turn++ % shapes.size()];
-      const Family chosen = wider_families(shape[0], shape.back())[family];
+      const Family chosen = all(shape[0], shape.back())[family];
       if (!chosen.center && source == Source::renorm) return;  // renorm corrects a mean
       const Activation activations[] = {Activation::none(), Activation::relu(), Activation::leaky_relu(0.2)};
       Case c{shape, chosen, source, activations[turn % 3], turn % 2 == 0, dtype, {}};
@@ -29,8 +31,12 @@ int for_each_wider(const std::vector<Shape>& shapes, DType dtype, F f) {
       return;
     }
   };
-  for (size_t family = 0; family < wider_families(2, 2).size(); ++family)
-    for (Source source : {Source::batch, Source::given, Source::renorm}) try_one(family, source);
+  for (int times = 0; times < 2; ++times) {
+    for (size_t family = 0; family < wider_families(2, 2).size(); ++family)
+      for (Source source : {Source::batch, Source::given, Source::renorm, Source::mixed})
+        try_one(wider_families, family, source);
+    for (size_t family = 0; family < families(2, 2).size(); ++family) try_one(families, family, Source::mixed);
+  }
   return cases;
 }
 
@@ -59,7 +65,7 @@ void compare(const Case& c, double tolerance) {
 }
 
 TEST(NormWider, AgreesWithTheComposedReferenceInF64) {
-  EXPECT_GT(for_each_wider(kShapes, f64, [](const Case& c) { compare(c, 1e-12); }), 50);
+  EXPECT_GT(for_each_wider(kShapes, f64, [](const Case& c) { compare(c, 1e-12); }), 150);
 }
 
 TEST(NormWider, AgreesWithTheComposedReferenceInF32) {
@@ -91,6 +97,13 @@ TEST(NormWider, AgreesWithTheFormulaeWrittenOut) {
                        [&](const GoldenCase& c, const Tensor& x, const Tensor& gamma, const Tensor& beta) {
                          return norm(x, by.at(c.attrs["over"]), {}, gamma, beta, {.eps = c.attrs["eps"]});
                        });
+  for_each_case("wider_norm", "mixed", [&](const GoldenCase& c) {
+    const Tensor x = c.leaf("x"), gamma = c.leaf("gamma"), beta = c.leaf("beta");
+    const Statistics statistics = Statistics::mixed(c["mean"], c["var"], c["alpha"]);
+    check_case(
+        c, [&] { return norm(x, by.at(c.attrs["over"]), statistics, gamma, beta); },
+        {{"x", x}, {"gamma", gamma}, {"beta", beta}}, c.dtype == f32 ? 1e-5 : 1e-12);
+  });
 }
 
 TEST(NormWider, PassesGradcheck) {
@@ -102,7 +115,7 @@ TEST(NormWider, PassesGradcheck) {
         gradcheck([&](const auto& in) { return c.fused(in); }, c.leaves, {.max_elements = 64, .directions = 4});
     EXPECT_TRUE(result) << result.message;
   });
-  EXPECT_GT(cases, 50);
+  EXPECT_GT(cases, 150);
 }
 
 // y and all gradients of the op on the leaves x, gamma, beta.
@@ -114,6 +127,29 @@ std::vector<Tensor> sweep(const std::vector<Tensor>& leaves, const Grouping& gro
   const Tensor y = norm(own[0], grouping, statistics, own[1], own[2], options);
   tape.backward(y, {.seed = there(random(y.shape(), 9)).to(y.dtype())});
   return {y.detach(), own[0].grad(), own[1].grad(), own[2].grad()};
+}
+
+TEST(NormWider, MixedIsBatchOrGivenAtItsEndsToTheBit) {
+  for (DType dtype : {f32, f64}) {
+    for (const Grouping& grouping : {whole(), chunks(3), instance(), groups(2), layer(), Grouping{.channels = {3}},
+                                     labels(random_ids(20, 3), 3), Grouping{{}, Positions::each, {}}}) {
+      SCOPED_TRACE(grouping.str());
+      const int64_t count = (grouping.channels.count == 0 ? 6 : grouping.channels.count) *
+                            (grouping.positions == Positions::each ? 25 : 1);
+      const std::vector<Tensor> leaves = {there(random({20, 5, 5, 6}, 1) * 2 + 1).to(dtype),
+                                          there(random({6}, 2)).to(dtype), there(random({6}, 3)).to(dtype)};
+      const Tensor mean = there(random({count}, 4)), var = there(random({count}, 5) * random({count}, 5) + 0.5);
+      const NormOptions options{.activation = Activation::relu()};
+      const auto batch = sweep(leaves, grouping, Statistics::batch(), options),
+                 given = sweep(leaves, grouping, Statistics::given(mean, var), options);
+      const auto own = sweep(leaves, grouping, Statistics::mixed(mean, var, 1.), options),
+                 other = sweep(leaves, grouping, Statistics::mixed(mean, var, 0.), options);
+      for (size_t i = 0; i < batch.size(); ++i) {
+        EXPECT_TRUE(same_bits(own[i], batch[i])) << "alpha 1: " << i;
+        EXPECT_TRUE(same_bits(other[i], given[i])) << "alpha 0: " << i;
+      }
+    }
+  }
 }
 
 TEST(NormWider, BitsDoNotDependOnTheThreadCount) {
@@ -136,9 +172,12 @@ TEST(NormWider, BitsDoNotDependOnTheThreadCount) {
 }
 
 TEST(NormWider, HandsOverTheMomentsOfTheCells) {
-  const Tensor x = there(random({6, 3, 3, 8}) * 2 + 5);
+  const Tensor x = there(random({6, 3, 3, 8}) * 2 + 5), mean = there(zeros({8}, f64)), var = there(ones({8}, f64));
   const Moments want = moments(x, chunks(3));
-  Moments pooled;
+  Moments mixed, pooled;
+  norm(x, chunks(3), Statistics::mixed(mean, var, 0.3), {}, {}, {.moments = &mixed});
+  EXPECT_TRUE(close(mixed.mean, want.mean, 1e-14));
+  EXPECT_TRUE(close(mixed.m2, want.m2, 1e-13));
   norm(x, chunks(3), {}, {}, {},
        {.moments = &pooled, .scale = Grouping{Samples::chunks(3), Positions::all, Channels::groups(2)}});
   EXPECT_TRUE(close(pooled.mean, want.mean, 1e-14));
@@ -163,6 +202,44 @@ TEST(NormWider, AMaxPoolMayStandBehind) {
 }
 
 // A gamma of each sample without a beta, and the other way round: what is missing is 1 or 0 for all samples.
+// A population makes a variance of one element's cell, which says nothing by itself, into one that does.
+TEST(NormWider, ASingleElementMayBeMixed) {
+  const Tensor x = there(tensor({{2., 4.}})), mean = there(tensor({1., 1.})), var = there(tensor({4., 9.}));
+  expect_error([&] { norm(x, whole(), Statistics::renorm(mean, var), {}, {}); }, "a single element");
+  const Tensor y = norm(x, whole(), Statistics::mixed(mean, var, 0.5), {}, {}, {.eps = 0});
+  EXPECT_TRUE(close(y.to(cpu_device), tensor({{0.5 / std::sqrt(2.), 1.5 / std::sqrt(4.5)}}), 1e-14));
+}
+
+// Nothing to mix, and alpha of each cell.
+TEST(NormWider, AlphaOfEachCellAndOfNone) {
+  const Tensor mean = there(random({2, 6}, 4)), var = there(random({2, 6}, 5) * random({2, 6}, 5) + 0.5);
+  const Tensor alpha = there(tensor({0., 0., 0., 0., 0., 0., 1., 1., 1., 1., 1., 1.})), x = there(random({4, 3, 6}));
+  const Grouping by = labels(tensor<int64_t>({1, 0, 1, 1}, {4}), 2);
+  const Tensor y = norm(x, by, Statistics::mixed(mean, var, reshape(alpha, {2, 6})), {}, {});
+  EXPECT_TRUE(close(y[1], norm(x, by, Statistics::given(mean, var), {}, {})[1]));
+  EXPECT_TRUE(close(y[2], norm(x, by, {}, {}, {})[2]));
+  EXPECT_EQ(norm(x, chunks(2), Statistics::mixed(mean[0], var[0], 0.5), {}, {}).shape(), x.shape());
+  EXPECT_EQ(norm(x.slice(0, 0, 0), chunks(2), Statistics::mixed(mean[0], var[0], 0.5), {}, {}).numel(), 0);
+}
+
+// Where a variance is shared, a cell whose own mean does not count has a part in it all the same.
+TEST(NormWider, AlphaOfNothingAndOfAllBesideOthers) {
+  const Tensor x = there(random({3, 2, 2, 4})), gamma = there(random({4}, 2)), mean = there(random({4}, 3)),
+               var = there(random({4}, 4) * random({4}, 4) + 0.5);
+  for (const Tensor& alpha : {tensor({0., 0.6, 0.2, 0.9}), tensor({1., 0.6, 0., 0.}), tensor({0., 0., 0., 0.})}) {
+    for (const std::optional<Grouping>& scale :
+         {std::optional(Grouping{.channels = Channels::all()}), std::optional<Grouping>()}) {
+      const Statistics statistics = Statistics::mixed(mean, var, there(alpha));
+      const auto result = gradcheck(
+          [&](const auto& in) { return norm(in[0], whole(), statistics, in[1], {}, {.scale = scale}); }, {x, gamma});
+      EXPECT_TRUE(result) << result.message;
+      Moments own;
+      norm(x, whole(), statistics, {}, {}, {.moments = &own});
+      EXPECT_TRUE(same_bits(own.mean, moments(x, whole()).mean));
+    }
+  }
+}
+
 TEST(NormWider, GammaOrBetaAlone) {
   for (const Shape& shape : {Shape{16, 3, 8}, Shape{300, 64}, Shape{5, 2, 2, 30}})
     for (const Grouping& grouping : {whole(), instance(), groups(2), layer(), features(), chunks(3)}) {
@@ -199,13 +276,17 @@ TEST(NormWider, NoPositionsAreNoError) {
 // What is far beyond float's squares, next to the same in double.
 TEST(NormWider, DeviationsThatAreTooLargeForFloat) {
   const Grouping all = {.channels = Channels::all()};
+  const Tensor mean = there(full({4}, 1e28, f64)), var = there(full({4}, 4e60, f64));
   for (double size : {1e30, 1e-30, 3e37}) {
     const Tensor x = there(random({8, 3, 3, 4}) * size).to(f32), gamma = there(random({8, 4}, 2)).to(f32);
-    const NormOptions options{.eps = 0, .scale = all};
-    const auto got = sweep({x, gamma, gamma}, whole(), {}, options),
-               want = sweep({x.to(f64), gamma.to(f64), gamma.to(f64)}, whole(), {}, options);
-    for (size_t i = 0; i < got.size(); ++i)
-      EXPECT_TRUE(close(got[i].to(f64), want[i], i == 1 ? 1e-4 : 2e-6)) << size << ": " << i;
+    for (const auto& [statistics, scale] :
+         {std::pair(Statistics::batch(), std::optional(all)), {Statistics::mixed(mean, var, 0.25), std::nullopt}}) {
+      const NormOptions options{.eps = 0, .scale = scale};
+      const auto got = sweep({x, gamma, gamma}, whole(), statistics, options),
+                 want = sweep({x.to(f64), gamma.to(f64), gamma.to(f64)}, whole(), statistics, options);
+      for (size_t i = 0; i < got.size(); ++i)
+        EXPECT_TRUE(close(got[i].to(f64), want[i], i == 1 ? 1e-4 : 2e-6)) << size << ": " << i;
+    }
   }
 }
 
@@ -224,20 +305,29 @@ TEST(NormWider, BadElementsStayWhereTheyAre) {
         EXPECT_TRUE(std::isfinite(sum(got[i][n]).item())) << "of sample " << n << ": " << i;
     EXPECT_TRUE(std::isnan(sum(got[0][2]).item()));
   }
+  // Statistics that do not count may be anything.
+  const std::vector<Tensor> leaves = {there(random({6, 3, 4})), there(random({4}, 2)), there(random({4}, 3))};
+  const Tensor mean = there(random({4}, 4)), var = there(ones({4}, f64));
+  Tensor x = leaves[0].to(cpu_device).clone();
+  x.mutable_data<double>()[5] = bad;
+  const auto got = sweep({there(x), leaves[1], leaves[2]}, whole(), Statistics::mixed(mean, var, 0.), {});
+  EXPECT_FALSE(std::isnan(sum(got[1]).to(cpu_device).item()));
 }
 
 TEST(NormWider, AcrossWorkersEqualsTheWholeBatch) {
   const std::vector<int64_t> bounds = {0, 5, 5, 12, 13};
-  const Tensor x = random({13, 3, 2, 6}) * 3 + 20, upstream = random(x.shape(), 2);
-  for (bool by_sample : {false, true}) {
+  const Tensor x = random({13, 3, 2, 6}) * 3 + 20, upstream = random(x.shape(), 2), mean = random({6}, 3),
+               var = random({6}, 4) * random({6}, 4) + 1;
+  for (const auto& [mixes, by_sample] : {std::pair(false, false), {false, true}, {true, false}, {true, true}}) {
     const Tensor gammas = random({13, 6}, 3);
-    const auto run = [&](Grouping grouping, int64_t begin, int64_t end) {
+    const auto run = [&, mixes = mixes, by_sample = by_sample](const Grouping& grouping, int64_t begin, int64_t end) {
       Tensor part = view::slice(x, 0, begin, end).clone().set_requires_grad();
       const Tensor gamma = by_sample ? view::slice(gammas, 0, begin, end) : Tensor();
       Grouping scale = grouping;
       scale.channels = Channels::groups(2);
       Tape tape;
-      const Tensor y = norm(part, grouping, {}, gamma, {}, {.scale = scale});
+      const Statistics statistics = mixes ? Statistics::mixed(mean, var, 0.3) : Statistics::batch();
+      const Tensor y = norm(part, grouping, statistics, gamma, {}, {.scale = scale});
       tape.backward(y, {.seed = view::slice(upstream, 0, begin, end).clone()});
       return std::vector{y.detach(), part.grad()};
     };
@@ -248,12 +338,13 @@ TEST(NormWider, AcrossWorkersEqualsTheWholeBatch) {
     });
     const auto want = run(whole(), 0, 13);
     for (size_t k : {0, 1})
-      EXPECT_TRUE(close(concat({got[0][k], got[1][k], got[2][k], got[3][k]}, 0), want[k], 1e-11)) << by_sample << k;
+      EXPECT_TRUE(close(concat({got[0][k], got[1][k], got[2][k], got[3][k]}, 0), want[k], 1e-11))
+          << mixes << by_sample << k;
   }
 }
 
 TEST(NormWider, RejectsBadInput) {
-  const Tensor x = random({4, 2, 2, 6});
+  const Tensor x = random({4, 2, 2, 6}), mean = zeros({6}, f64), var = ones({6}, f64);
   const auto scaled = [&](const Grouping& grouping, const Grouping& scale, NormOptions options = {}) {
     options.scale = scale;
     norm(x, grouping, {}, {}, {}, options);
@@ -267,6 +358,17 @@ TEST(NormWider, RejectsBadInput) {
   expect_error([&] { scaled(whole(), {.channels = {4}}); }, "a variance over whole x all x groups(4)");
   expect_error([&] { scaled(instance(), layer(), {.center = false}); }, "wants centering");
   expect_error([&] { scaled(instance(), layer(), {.normalized_channels = 3}); }, "all channels");
+  const Tensor half = full({6}, 0.5, f64);
+  expect_error([&] { norm(x, whole(), {Source::mixed, mean, var}, {}, {}); }, "want alpha");
+  expect_error([&] { norm(x, whole(), {Source::given, mean, var, 0, 0, half}, {}, {}); }, "want alpha");
+  expect_error([&] { norm(x, whole(), {.alpha = half}, {}, {}); }, "want alpha");
+  expect_error([&] { norm(x, whole(), Statistics::mixed({}, var, half), {}, {}); }, "want a mean and a variance");
+  for (const Tensor& bad : {random({5}), scalar(1, f64), half.to(i64), random({0})})
+    expect_error([&] { norm(x, whole(), Statistics::mixed(mean, var, bad), {}, {}); }, "want [6], floating");
+  Tensor learned = half.clone();
+  learned.set_requires_grad();
+  const Tape tape;
+  expect_error([&] { norm(x, whole(), Statistics::mixed(mean, var, learned), {}, {}); }, "without a gradient");
   expect_error([&] { norm(x, whole(), {}, random({3, 6}), {}); }, "[norm] gamma of shape [3, 6]");
   expect_error([&] { norm(x, instance(), {}, {}, random({4, 5})); }, "[norm] beta of shape [4, 5]");
   expect_error([&] { norm(x, instance(), {}, random({4, 6}), random({6})); }, "gamma is [4, 6], beta is [6]");
