@@ -40,8 +40,8 @@ class Sink {
   friend class Tape;
   Sink(const Tape::Entry& entry, Gradients& gradients) : entry_(entry), gradients_(gradients) {}
   const Tape::Value& value(size_t input) const;
-  static void make_own(
-      Tensor& gradient);  // the only handle of a contiguous tensor, so that it may be added to in place
+  // Makes it the only handle of a contiguous tensor, so that it may be added to in place.
+  static void make_own(Tensor& gradient);
   static void add(Tensor& target, const Tensor& grad);
   void flush();  // when the rule has run
 

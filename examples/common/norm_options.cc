@@ -9,7 +9,7 @@ namespace {
 using namespace norma;
 
 constexpr const char* kNorms =
-    "bn, bn:K, ebn, gn:G, ln, in, hin, rms, brn, sync, sync:K, frozen (before these: ws+), none";
+    "bn, bn:K, ebn, gn:G, ln, in, hin, rms, brn, frn, dyt, dye, evo:G, sync, sync:K, frozen (before these: ws+), none";
 
 // All of the text as a number of at least `least`.
 template <class T>
@@ -34,6 +34,10 @@ NormChoice parse_norm(std::string_view text, Communicator* me) {
       {"hin", [](int64_t c, int64_t) { return nn::HalfInstanceNorm(c); }},
       {"rms", [](int64_t c, int64_t) { return nn::RMSNorm(c); }},
       {"brn", [](int64_t c, int64_t) { return nn::BatchRenorm(c); }},
+      {"frn", [](int64_t c, int64_t) { return nn::FilterResponseNorm(c); }},
+      {"dyt", [](int64_t c, int64_t) { return nn::DynamicTanh(c); }},
+      {"dye", [](int64_t c, int64_t) { return nn::DynamicErf(c); }},
+      {"evo:", [](int64_t c, int64_t n) { return nn::EvoNorm(n, c); }},
       {"sync", [](int64_t c, int64_t) { return nn::BatchNorm(c); }},  // of one worker
       {"sync:", [](int64_t c, int64_t) { return nn::BatchNorm(c); }},
       {"frozen", [](int64_t c, int64_t) { return nn::FrozenBatchNorm(c); }},
@@ -59,7 +63,8 @@ void NormOptions::add_to(CLI::App& app) {
       ->default_str("as the norm has it");
   app.add_option("--eval-stats", eval_stats,
                  "what batch norms use in evaluation: population, minibatch, mix:A (A of the mini-batch's, in [0, 1], "
-                 "the rest of the population's) or pseudo:N (as if the population were worth N samples)");
+                 "the rest of the population's), pseudo:N (as if the population were worth N samples) or renorm (the "
+                 "mini-batch's, corrected towards the population)");
 }
 
 void NormOptions::configure(nn::Module& model) const {
@@ -69,8 +74,8 @@ void NormOptions::configure(nn::Module& model) const {
         "'{}' is none of ema:M, cumulative, precise:N", text);
   const std::string_view in_evaluation = eval_stats;
   const bool mix = in_evaluation.starts_with("mix:"), pseudo = in_evaluation.starts_with("pseudo:");
-  check(mix || pseudo || eval_stats == "population" || eval_stats == "minibatch", "--eval-stats",
-        "'{}' is none of population, minibatch, mix:A, pseudo:N", eval_stats);
+  check(mix || pseudo || eval_stats == "population" || eval_stats == "minibatch" || eval_stats == "renorm",
+        "--eval-stats", "'{}' is none of population, minibatch, mix:A, pseudo:N, renorm", eval_stats);
   const double alpha = mix ? number("--eval-stats", in_evaluation.substr(4), 0.0, 1.0) : 0,
                samples = pseudo ? number("--eval-stats", in_evaluation.substr(7), 1e-9, 1e18) : 0;
   const double momentum = ema ? number("--population", text.substr(4), 0.0, 1.0) : 0;
@@ -79,6 +84,7 @@ void NormOptions::configure(nn::Module& model) const {
     if (ema) layer.estimator = nn::Estimator::ema(momentum);
     if (text == "cumulative") layer.estimator = nn::Estimator::cumulative();
     if (eval_stats == "minibatch") layer.evaluation = nn::EvalStatistics::mini_batch;
+    if (eval_stats == "renorm") layer.evaluation = nn::EvalStatistics::renorm;
     if (mix || pseudo) layer.evaluation = nn::EvalStatistics::mixed;
     layer.alpha = alpha, layer.pseudo_samples = samples;
   });

@@ -18,6 +18,8 @@ namespace examples {
 //   sync    bn over all workers        sync:2  over two workers each: 0 and 1, 2 and 3, ...
 //   brn     batch renorm               rms     RMS norm                        none  the activation only
 //   ebn     a variance of all channels, a mean of each
+//   frn     filter response norm with a threshold; the activation stands behind it
+//   dyt     tanh(a x) in place of a norm            dye   erf(a x)         evo:8  EvoNorm-S0, 8 groups
 //   frozen  an affine map by constants, mean 0 and variance 1
 // Before any but `none` may stand "ws+": convolutions with standardized weights.
 struct NormChoice {

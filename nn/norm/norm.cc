@@ -42,7 +42,7 @@ struct Call {
   const Norm& norm;
   const std::vector<Tensor>& xs;  // [N, ..., C] each
   NormOptions options;
-  const std::optional<Pair>& max_pool;
+  std::optional<Pair> max_pool;
   Tensor gamma, beta;
 };
 
@@ -66,36 +66,39 @@ std::vector<Tensor> run(const Call& call, const Grouping& by, const Statistics& 
                 norma::norm(call.xs, by, statistics, call.gamma, call.beta, call.options));
 }
 
-// And in evaluation by a mixture of the population and the mini-batch.
 std::vector<Tensor> normalize_by_population(const Call& call) {
   const Norm& norm = call.norm;
   const Domains own = own_parts(norm);
-  const bool mixes = !norm.is_training() && norm.evaluation == EvalStatistics::mixed && norm.source != Source::given;
-  Tensor mean = norm.running_mean, var = norm.running_var;
-  if (mixes) {
-    const Moments m = norm.pooled(moments(call.xs, all_samples(norm, own.batch), norm.center));
-    double each = 0;  // elements of a sample
-    for (const Tensor& x : call.xs) each += static_cast<double>(x.numel() / std::max<int64_t>(x.dim(0), 1));
-    const Tensor n = m.count * static_cast<double>(m.count.dim(1)) / each;
-    const Tensor alpha = norm.pseudo_samples > 0 ? n / (n + norm.pseudo_samples) : n * 0 + norm.alpha;
-    mean = alpha * m.mean + (1 - alpha) * mean;
-    var = alpha * m.var() + (1 - alpha) * var;
-  }
-  std::vector<Tensor> ys =
-      run(call, all_samples(norm, own.population || own.affine || (mixes && own.batch)), Statistics::given(mean, var));
+  std::vector<Tensor> ys = run(call, all_samples(norm, own.population || own.affine),
+                               Statistics::given(norm.running_mean, norm.running_var));
   if (norm.collect) norm.collect(call.xs, moments(call.xs, all_samples(norm, own.batch), norm.center));
   return ys;
 }
 
-// In training, and in evaluation by the mini-batch. Moves the population, or tells who collects moments.
+// What the statistics of the batch, under `by`, are combined with.
+Statistics statistics_of(const Call& call, const Grouping& by) {
+  const Norm& norm = call.norm;
+  const auto either = [&](Source in_training, EvalStatistics in_evaluation) {
+    return norm.is_training() ? norm.source == in_training : norm.evaluation == in_evaluation && !norm.collect;
+  };
+  const Tensor &mean = norm.running_mean, &var = norm.running_var;
+  if (either(Source::renorm, EvalStatistics::renorm)) return Statistics::renorm(mean, var, norm.r_max, norm.d_max);
+  if (!either(Source::mixed, EvalStatistics::mixed)) return Statistics::batch();
+  if (norm.pseudo_samples == 0) return Statistics::mixed(mean, var, norm.alpha);
+  double each = 0;  // elements of a sample
+  for (const Tensor& x : call.xs) each += static_cast<double>(x.numel() / std::max<int64_t>(x.dim(0), 1));
+  const Tensor count = moments(call.xs, by, norm.center).count, n = count * static_cast<double>(count.dim(1)) / each;
+  const Tensor alpha = n / (n + norm.pseudo_samples);
+  return Statistics::mixed(view::expand(mean, alpha.shape()), view::expand(var, alpha.shape()), alpha);
+}
+
+// In training, and in evaluation by more than the population. Moves the population, or tells who collects moments.
 std::vector<Tensor> normalize_by_batch(Call call) {
   const Norm& norm = call.norm;
   const Domains own = own_parts(norm);
   const bool training = norm.is_training();
   const Grouping by = training && !own.batch ? norm.grouping : all_samples(norm, own.batch);
-  const Statistics statistics = training && norm.source == Source::renorm
-                                    ? Statistics::renorm(norm.running_mean, norm.running_var, norm.r_max, norm.d_max)
-                                    : Statistics::batch();
+  const Statistics statistics = statistics_of(call, by);
   Moments cells;
   call.options.moments = &cells;
   if (norm.scale) call.options.scale = Grouping{by.samples, by.positions, norm.scale->channels};
@@ -119,6 +122,24 @@ std::vector<Tensor> normalize_by_batch(Call call) {
   return ys;
 }
 
+// What stands instead of the norm, and behind it: composed.
+std::vector<Tensor> run_instead(const Call& call) {
+  const Norm& norm = call.norm;
+  const int64_t channels = norm.channels(), count = norm.grouping.channels.count, groups = count > 0 ? count : channels;
+  std::vector<Tensor> ys;
+  for (const Tensor& x : call.xs) {
+    const Tensor a_x = norm.input_scale * x;
+    Tensor y = norm.instead == Instead::tanh ? tanh(a_x) : norm.instead == Instead::erf ? erf(a_x) : x * sigmoid(a_x);
+    if (norm.instead == Instead::evo) {
+      const Shape cells = {x.dim(0), x.shape().without(0).numel() / channels, groups, channels / groups};
+      y = reshape(reshape(y, cells) / sqrt(var(reshape(x, cells), {1, 3}, 0, true) + norm.eps), x.shape());
+    }
+    if (call.gamma.defined()) y = y * call.gamma;
+    ys.push_back(call.beta.defined() ? y + call.beta : y);
+  }
+  return finish(call, ys);
+}
+
 }  // namespace
 
 Norm::Norm(int64_t channels, const NormSettings& settings) : NormSettings(settings), channels_(channels) {
@@ -127,8 +148,11 @@ Norm::Norm(int64_t channels, const NormSettings& settings) : NormSettings(settin
   if (affine && !identity) {
     const Shape shape = with_domains(domains, domains.affine, half ? channels - channels / 2 : channels);
     weight = Parameter(ones(shape));
-    if (center) bias = Parameter(zeros(shape));
+    if (center || thresholded) bias = Parameter(zeros(shape));
   }
+  if (thresholded) tau = Parameter(zeros({channels}));
+  const bool gates = instead == Instead::evo;
+  if (instead != Instead::nothing) input_scale = Parameter(full({gates ? channels : 1}, gates ? 1 : 0.5));
   if (has_population()) reset_population();
 }
 
@@ -146,6 +170,13 @@ void Norm::check_settings(const std::string& op) const {
   check(wide.str() == grouping.str() && (!scale || (!half && center && domains.count == 0)), op,
         "a mean over {} and a variance over {}: want centering, no domains, and no other samples or positions",
         grouping.str(), scale.value_or(grouping).str());
+  check(instead == Instead::nothing ||
+            (domains.count == 0 && !half && (instead != Instead::evo || !grouping.over_samples())),
+        op, "what stands instead of a norm goes without domains and half, and EvoNorm with norms of a sample");
+  const bool mixes = source > Source::given || evaluation > EvalStatistics::mini_batch;
+  check(domains.count == 0 || domains.batch || !domains.population || !mixes, op,
+        "a batch of all domains is neither mixed with nor corrected towards the population of each");
+  check(!thresholded || (!half && !identity), op, "a threshold goes without half, and with a norm");
   const bool apart = grouping.over_samples() && grouping.samples.kind != Samples::Kind::labels;
   check(domains.count >= 0 && (domains.count == 0 || apart), op, "{} domains under {}", domains.count, grouping.str());
   check(!has_population() || grouping.positions == Positions::all, op,
@@ -154,6 +185,8 @@ void Norm::check_settings(const std::string& op) const {
 
 std::string Norm::type() const {
   if (identity) return "Identity";
+  if (instead == Instead::evo) return fmt::format("EvoNorm({})", grouping.channels.count);
+  if (instead != Instead::nothing) return instead == Instead::tanh ? "DynamicTanh" : "DynamicErf";
   if (domains.count > 0) return fmt::format("DomainNorm({})", domains.count);
   if (source == Source::given) return "FrozenBatchNorm";
   if (source == Source::renorm) return "BatchRenorm";
@@ -161,7 +194,7 @@ std::string Norm::type() const {
   const int64_t count = grouping.channels.count;
   if (!grouping.over_samples()) {
     if (half) return "HalfInstanceNorm";
-    if (!center) return "RMSNorm";
+    if (!center) return thresholded ? "FilterResponseNorm" : "RMSNorm";
     if (count == 1) return "LayerNorm";
     return count == 0 && grouping.positions == Positions::all ? "InstanceNorm" : fmt::format("GroupNorm({})", count);
   }
@@ -193,12 +226,12 @@ Tensor Norm::operator()(Conv2d& conv, const Tensor& x, const Tensor& residual) {
 std::vector<Tensor> Norm::forward(Conv2d* conv, std::vector<Tensor> xs, const Tensor& residual, const Activation& f,
                                   const std::optional<Pair>& pool, const Tensor& gamma, const Tensor& beta) {
   const Running here(*this);
-  const NormOptions options{.eps = eps,
-                            .activation = f,
-                            .center = center,
-                            .normalized_channels = half ? (channels_ + 1) / 2 : -1,
-                            .residual = residual.defined() ? std::vector{residual} : std::vector<Tensor>(),
-                            .scale = has_population() ? std::nullopt : scale};
+  NormOptions options{.eps = eps,
+                      .activation = f,
+                      .center = center,
+                      .normalized_channels = half ? (channels_ + 1) / 2 : -1,
+                      .residual = residual.defined() ? std::vector{residual} : std::vector<Tensor>(),
+                      .scale = has_population() ? std::nullopt : scale};
   check_settings(type());
   if (has_population()) {
     const Domains own = own_parts(*this);
@@ -208,23 +241,34 @@ std::vector<Tensor> Norm::forward(Conv2d* conv, std::vector<Tensor> xs, const Te
   }
   // In evaluation, unless somebody wants the statistics of the mini-batch; and if frozen, in training.
   const bool frozen = source == Source::given,
-             evaluates = !collect && (frozen || evaluation != EvalStatistics::mini_batch),
-             by_population = has_population() && (is_training() ? frozen : evaluates),
-             mixes = evaluation == EvalStatistics::mixed;
-  if (conv && by_population && !mixes && !is_training() && domains.count == 0 && !Tape::current() && !Observer::any())
+             evaluates = !collect && (frozen || evaluation == EvalStatistics::population),
+             by_population = has_population() && (is_training() ? frozen : evaluates);
+  if (conv && by_population && !thresholded && !is_training() && domains.count == 0 && !Tape::current() &&
+      !Observer::any())
     return {conv2d_norm(xs[0], conv->filters(), conv->bias, conv->options, all_samples(*this, false),
                         Statistics::given(running_mean, running_var), weight, bias, options, pool)};
   for (Tensor& x : xs) {
     if (conv) x = (*conv)(x);
     check(x.rank() >= 2 && x.dim(-1) == channels_, type(), "wants [N, ..., {}]: input {}", channels_, x.shape());
   }
-  const bool own = gamma.defined() || beta.defined();
-  check(!own || (domains.count == 0 && !identity && grouping.samples.kind != Samples::Kind::labels), type(),
-        "a gamma and a beta of each sample do not go with domains or labels, nor with the identity");
-  const Call call{*this, xs, options, pool, own ? gamma : Tensor(weight), own ? beta : Tensor(bias)};
-  if (identity) return finish(call, xs);
-  if (!has_population()) return run(call, grouping, Statistics::batch());
-  return by_population ? normalize_by_population(call) : normalize_by_batch(call);
+  const bool own = gamma.defined() || beta.defined(), norms = !identity && instead == Instead::nothing;
+  check(!own || (domains.count == 0 && norms && grouping.samples.kind != Samples::Kind::labels), type(),
+        "a gamma and a beta of each sample do not go with domains or labels, nor without a norm");
+  const Tensor scaling = own ? gamma : Tensor(weight);
+  Tensor shift = own ? beta : Tensor(bias);
+  if (thresholded) {  // max(y, tau) = relu(y - tau) + tau, of which all but the last is fused
+    options.activation = Activation::relu();
+    shift = (shift.defined() ? shift : zeros_like(scaling.defined() ? scaling : Tensor(tau))) - tau;
+  }
+  const Call call{*this, xs, options, thresholded ? std::optional<Pair>() : pool, scaling, shift};
+  std::vector<Tensor> ys = identity            ? finish(call, xs)
+                           : !norms            ? run_instead(call)
+                           : !has_population() ? run(call, grouping, Statistics::batch())
+                           : by_population     ? normalize_by_population(call)
+                                               : normalize_by_batch(call);
+  if (!thresholded) return ys;
+  for (Tensor& y : ys) y = y + tau;
+  return finish({*this, xs, {.activation = f}, pool, {}, {}}, ys);
 }
 
 }  // namespace norma::nn

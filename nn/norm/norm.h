@@ -29,10 +29,17 @@ struct Estimator {
   static Estimator cumulative() { return {std::nullopt}; }
 };
 
-// What a layer that normalizes over samples uses in evaluation: its population, the statistics of the mini-batch, or
-// both, mixed (Schneider et al., "Improving robustness against common corruptions by covariate shift adaptation",
-// 2020).
-enum class EvalStatistics : uint8_t { population, mini_batch, mixed };
+// What a layer that normalizes over samples uses in evaluation: its population, the statistics of the mini-batch, both
+// of them, mixed (Schneider et al., "Improving robustness against common corruptions by covariate shift adaptation",
+// 2020), or batch renorm's, the mini-batch's corrected towards the population (Zhao et al., "DELTA: degradation-free
+// fully test-time adaptation", 2023).
+enum class EvalStatistics : uint8_t { population, mini_batch, mixed, renorm };
+
+// A layer that stands where a norm might, and has no mean: tanh(a x) of DyT (Zhu et al., "Transformers without
+// normalization", 2025), erf(a x) (after Chen et al., "Stronger normalization-free transformers", 2025), or
+// x sigmoid(a x) / s of EvoNorm-S0, s^2 = var + eps of the layer's channel groups of each sample (Liu et al., "Evolving
+// normalization-activation layers", 2020).
+enum class Instead : uint8_t { nothing, tanh, erf, evo };
 
 // A domain is a source of samples: a camera, a pyramid's level. What is true here each domain has of its own, what is
 // false they share.
@@ -45,19 +52,22 @@ struct NormSettings {
   Grouping grouping{};  // which elements share statistics, in training; default: those of a channel, as in batch norm
   // Which share a variance, where those are more than what shares a mean: a grouping that this one nests in.
   std::optional<Grouping> scale{};
-  // Where training takes the statistics from: batch, renorm (of the batch, corrected towards the population), or given
-  // (the population, which then stays as it is).
+  // Where training takes the statistics from: batch, renorm (of the batch, corrected towards the population), mixed (of
+  // both), or given (the population, which then stays as it is).
   Statistics::Source source = Statistics::Source::batch;
   Estimator estimator{};
   EvalStatistics evaluation = EvalStatistics::population;
-  // Where evaluation mixes them: alpha, in [0, 1], is how much the mini-batch's mean and variance count, the
-  // population's 1 - alpha; or for a batch of n samples n / (n + pseudo_samples), as if the population were worth so
-  // many. To the gradient they are constants.
+  // Where statistics are mixed: alpha, in [0, 1], is how much the batch's mean and variance count, the population's
+  // 1 - alpha; or for a set of n samples n / (n + pseudo_samples), as if the population were worth so many.
   double alpha = 0.5, pseudo_samples = 0;
-  Activation activation{};         // behind the norm and the residual, fused; default: none
+  Instead instead = Instead::nothing;
+  // Whether a thresholded linear unit, max(y, tau), stands behind the norm and the residual (Singh & Krishnan, "Filter
+  // response normalization layer", 2020).
+  bool thresholded = false;
+  Activation activation{};         // behind the norm, the residual and the threshold, fused; default: none
   std::optional<Pair> max_pool{};  // behind the activation, fused: max-pooling in windows of this size and stride
   double eps = 1e-5;               // added to the variance
-  bool center = true;              // false: RMS norm, which subtracts no mean and has no bias
+  bool center = true;              // false: RMS norm, which subtracts no mean and without a threshold has no bias
   bool half = false;               // normalize the first ceil(C / 2) channels, pass the rest on; grouping: instance()
   double r_max = 3, d_max = 5;     // limits of renorm's corrections (BatchRenorm)
   bool affine = true;              // whether there are a weight (gamma) and a bias (beta)
@@ -126,15 +136,19 @@ struct Norm : Module, NormSettings {
 
   std::string type() const override;  // what the settings are known as: "BatchNorm", "GroupNorm(8)"
   // By its settings: whether it normalizes over samples, or by renorm or given statistics.
-  bool has_population() const { return !identity && (grouping.over_samples() || source != Statistics::Source::batch); }
+  bool has_population() const {
+    return !identity && instead == Instead::nothing && (grouping.over_samples() || source != Statistics::Source::batch);
+  }
   void reset_population();                 // mean 0, variance 1, no step seen
   Moments pooled(const Moments& m) const;  // m with the M2 of what shares a variance, shared out evenly
 
   // With domains, what each of them has of its own has a leading axis [domains.count].
   Parameter weight, bias;            // [C], or [ceil(C / 2)] with `half`: gamma and beta; undefined without `affine`
+  Parameter tau;                     // [C], of a threshold, begins as 0
+  Parameter input_scale;             // a of `instead`: [1], begins as 0.5; of EvoNorm [C], begins as 1
   Buffer running_mean, running_var;  // the population: f64, [C] or one entry a channel group of the means
   Buffer num_batches_tracked;        // i64 []: the steps that moved it
-  NORMA_VISIT(weight, bias, running_mean, running_var, num_batches_tracked)
+  NORMA_VISIT(weight, bias, tau, input_scale, running_mean, running_var, num_batches_tracked)
 
   // Where there are domains: i64 [N], on the CPU, the domain of each sample of this thread's batch; see set_domains().
   ThreadTensor ids;
@@ -202,6 +216,16 @@ inline Norm HalfInstanceNorm(int64_t channels) { return Norm(channels, {.groupin
 // Over the features of each position; no bias.
 inline Norm RMSNorm(int64_t channels, double eps = 1e-6) {
   return Norm(channels, {.grouping = features(), .eps = eps, .center = false});
+}
+// By the mean square of each channel of a sample, with a threshold behind it (Singh & Krishnan 2020).
+inline Norm FilterResponseNorm(int64_t channels, double eps = 1e-6) {
+  return Norm(channels, {.grouping = instance(), .thresholded = true, .eps = eps, .center = false});
+}
+// Those of `Instead`, with a weight and a bias.
+inline Norm DynamicTanh(int64_t channels) { return Norm(channels, {.instead = Instead::tanh}); }
+inline Norm DynamicErf(int64_t channels) { return Norm(channels, {.instead = Instead::erf}); }
+inline Norm EvoNorm(int64_t count, int64_t channels) {
+  return Norm(channels, {.grouping = groups(count), .instead = Instead::evo});
 }
 
 // Calls f for every Norm of a model, with its path.

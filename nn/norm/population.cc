@@ -170,6 +170,7 @@ Folded fold_norm(Module& model, const Tensor& example) {
     const std::vector<int64_t>& inputs = inputs_of[&norm];
     const auto keep = [&](const char* why) { result.left.push_back(fmt::format("{}: {}", path, why)); };
     if (!norm.has_population() || of_batch || norm.domains.count > 0) return keep("has no single population");
+    if (norm.thresholded) return keep("has a threshold behind it");
     if (inputs.size() != 1 || !made_by.contains(inputs[0]))
       return keep("is not called once, behind a Conv2d or Linear with its own weight");
     if (uses[inputs[0]] != 1) return keep("its input goes elsewhere too");

@@ -24,6 +24,10 @@ TEST(NormOptions, ANormIsMadeFromItsName) {
       {"ws+gn:8", "GroupNorm(8)"},
       {"frozen", "FrozenBatchNorm"},
       {"ws+bn", "BatchNorm"},
+      {"frn", "FilterResponseNorm"},
+      {"dyt", "DynamicTanh"},
+      {"dye", "DynamicErf"},
+      {"evo:4", "EvoNorm(4)"},
       {"ebn", "Norm(whole x all x each, variance whole x all x all)"}};
   for (const auto& [text, type] : types) {
     const NormChoice choice = parse_norm(text);
@@ -82,6 +86,8 @@ TEST(NormOptions, ConfigureTheNormsOfAModel) {
   EXPECT_EQ(norm.alpha, 0.25);
   configured("", "pseudo:16");
   EXPECT_EQ(norm.pseudo_samples, 16);
+  configured("", "renorm");
+  EXPECT_EQ(norm.evaluation, EvalStatistics::renorm);
   for (const char* text : {"mix", "mix:", "mix:1.5", "mix:x", "pseudo:0", "pseudo:-1"})
     expect_error([&] { configured("", text); }, "[--eval-stats] '");
   configured("cumulative", "population");
@@ -90,7 +96,7 @@ TEST(NormOptions, ConfigureTheNormsOfAModel) {
        {"ema", "ema:", "ema:2", "ema:-1", "ema:x", "precise", "precise:0", "precise:1.5", "precise:5k", "x"})
     expect_error([&] { configured(text, "population"); }, "[--population] '");
   expect_error([&] { configured("", "batch"); },
-               "[--eval-stats] 'batch' is none of population, minibatch, mix:A, pseudo:N");
+               "[--eval-stats] 'batch' is none of population, minibatch, mix:A, pseudo:N, renorm");
 }
 
 }  // namespace

@@ -64,6 +64,18 @@ TEST(OnDevice, LayersDoWhatTheyDoOnTheCpu) {
       norm_layer("ghost", [] { return BatchNorm(4, {.normalization_batch = 4}); }),
       norm_layer("gn", [] { return GroupNorm(2, 4); }),
       norm_layer("brn", [] { return BatchRenorm(4); }),
+      norm_layer("frn", [] { return FilterResponseNorm(4); }),
+      norm_layer("dyt", [] { return DynamicTanh(4); }),
+      norm_layer("dye", [] { return DynamicErf(4); }),
+      norm_layer("evo", [] { return EvoNorm(2, 4); }),
+      norm_layer("mixed",
+                 [] {
+                   return Norm(4, {.source = Statistics::Source::mixed,
+                                   .evaluation = EvalStatistics::mixed,
+                                   .alpha = 0.3,
+                                   .pseudo_samples = 5});
+                 }),
+      norm_layer("renorm in evaluation", [] { return Norm(4, {.evaluation = EvalStatistics::renorm}); }),
       {"cumulative",
        [] { return std::make_unique<Norm>(300, NormSettings{.estimator = Estimator::cumulative()}); },
        {4, 3, 3, 300}},

@@ -126,19 +126,40 @@ TEST(WiderNorm, PseudoSamplesAreWeighedAgainstWhatIsMixed) {
   });
   EXPECT_TRUE(close(concat(parts, 0), mixed(BatchNorm(4), x), 1e-5));
 
+  const Tensor ids = tensor<int64_t>({0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1});
   // A sample of a domain by itself counts as one, whatever else is in the batch.
-  const auto of_domains = [&](const Tensor& in, const Tensor& ids, const Domains& domains) {
+  const auto of_domains = [&](const Tensor& in, const Tensor& own_ids, const Domains& domains) {
     Norm norm = DomainNorm(4, domains);
-    set_domains(norm, ids);
+    set_domains(norm, own_ids);
     return mixed(std::move(norm), in);
   };
   const Domains apart = {.count = 2}, shared = {.count = 2, .batch = false, .population = true, .affine = false};
-  const Tensor ids = tensor<int64_t>({0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1});
+  expect_error([&] { of_domains(x, ids, shared); }, "neither mixed with nor corrected");
   const Tensor last = view::slice(x, 0, 11, 12).clone(), all = of_domains(x, ids, apart);
   EXPECT_TRUE(close(view::slice(all, 0, 11, 12), of_domains(last, tensor<int64_t>({1}), apart), 1e-5));
-  EXPECT_TRUE(close(of_domains(x, ids, shared), mixed(BatchNorm(4), x), 1e-5));  // populations that are equal
   const Domains one_population = {.count = 2, .batch = true, .population = false, .affine = false};
   EXPECT_TRUE(close(of_domains(x, ids, one_population), all, 1e-5));
+}
+
+// Inputs of other numbers of samples, in any order.
+TEST(WiderNorm, PseudoSamplesAreWeighedAgainstAllInputs) {
+  Norm norm = BatchNorm(4);
+  norm.eval();
+  norm.evaluation = EvalStatistics::mixed;
+  norm.pseudo_samples = 4;
+  const Tensor a = channels_apart({1, 3, 4}, 1), b = channels_apart({7, 3, 4}, 2) + 9;
+  EXPECT_TRUE(close(norm(std::vector{a, b})[0], norm(std::vector{b, a})[1], 1e-6));
+  EXPECT_TRUE(close(norm(std::vector{a.slice(0, 0, 0), b})[1], norm(b), 1e-6));
+}
+
+TEST(WiderNorm, ThePopulationFollowsTheBatchWhateverCounts) {
+  for (const double alpha : {0., 0.5, 1.}) {
+    Norm norm(4, {.source = Statistics::Source::mixed, .estimator = Estimator::ema(1), .alpha = alpha});
+    const Tensor x = channels_apart({16, 3, 3, 4}, 1);
+    const Tape tape;
+    norm(x);
+    EXPECT_TRUE(close(norm.running_mean, mean(x.to(f64), {0, 1, 2}), 1e-6)) << alpha;
+  }
 }
 
 TEST(WiderNorm, IsNotFoldedWhereItsPopulationIsNotAll) {
@@ -220,9 +241,15 @@ TEST(WiderNorm, RefusesWhatDoesNotGoTogether) {
   Norm domains = DomainNorm(4, {.count = 2});
   set_domains(domains, tensor<int64_t>({0, 1}));
   expect_error([&] { domains(ones({2, 4}), ones({2, 4}), {}); }, "domains");
+  for (const auto source : {Statistics::Source::mixed, Statistics::Source::renorm})
+    expect_error(
+        [&] {
+          Norm(4, {.source = source, .domains = {.count = 2, .batch = false, .population = true, .affine = false}});
+        },
+        "neither mixed with nor corrected");
   Norm by_label(4, {.grouping = labels(tensor<int64_t>({0, 1}), 2)}), none(4, {.identity = true});
   expect_error([&] { by_label(ones({2, 4}), ones({2, 4}), {}); }, "labels");
-  expect_error([&] { none(ones({2, 4}), ones({2, 4}), {}); }, "identity");
+  expect_error([&] { none(ones({2, 4}), ones({2, 4}), {}); }, "without a norm");
   Norm own = DomainNorm(4, {.count = 2, .batch = false, .population = false, .affine = true});
   set_domains(own, tensor<int64_t>({0, -1}));
   expect_error([&] { own(random({2, 4}).to(f32)); }, "domain below 0");
