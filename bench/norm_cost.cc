@@ -42,10 +42,12 @@ struct Candidate {
   bool center = true;
   std::optional<Grouping> scale{};
   bool by_sample = false;  // gamma and beta [N, C]
+  Statistics statistics{};
+  std::shared_ptr<nn::Norm> layer{};  // in place of all that
   Timing timing{};
 };
 
-std::vector<Candidate> candidates(const Shape& shape) {
+std::vector<Candidate> candidates(const Shape& shape, Device device) {
   const int64_t channels = shape.back(), n = shape[0];
   std::vector<Candidate> list = {{"batch (whole)", whole()}};
   std::vector<int64_t> ids;
@@ -65,6 +67,16 @@ std::vector<Candidate> candidates(const Shape& shape) {
   list.push_back({"layer, own affine", layer(), true, {}, true});
   list.push_back({"features, own affine", features(), true, {}, true});
   list.push_back({"batch, own affine", whole(), true, {}, true});
+  const Tensor population = ones({channels}, f64, device);
+  list.push_back({"batch, mixed", whole(), true, {}, false, Statistics::mixed(population, population, 0.5)});
+  const auto add = [&](const std::string& name, nn::Norm layer) {
+    auto& own = list.emplace_back(Candidate{name, layer.grouping}).layer;
+    own = std::make_shared<nn::Norm>(std::move(layer));
+    own->to(device);
+  };
+  if (shape.rank() > 2) add("filter response, threshold", nn::FilterResponseNorm(channels));
+  add("dynamic tanh", nn::DynamicTanh(channels));
+  add("EvoNorm(4)", nn::EvoNorm(4, channels));
   return list;
 }
 
@@ -81,9 +93,12 @@ void wait_for(const Tensor& x) {
 
 void step(Candidate& candidate, const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& dy) {
   for (const Tensor& leaf : {x, gamma, beta}) leaf.set_grad({});
+  if (candidate.layer) candidate.layer->zero_grad();
   Tape tape;
   auto start = Clock::now();
-  const Tensor y = norm(x, candidate.grouping, {}, gamma, beta, {.center = candidate.center, .scale = candidate.scale});
+  const NormOptions options = {.center = candidate.center, .scale = candidate.scale};
+  const Tensor y =
+      candidate.layer ? (*candidate.layer)(x) : norm(x, candidate.grouping, candidate.statistics, gamma, beta, options);
   wait_for(y);
   candidate.timing.forward.push_back(seconds_since(start));
   start = Clock::now();
@@ -167,7 +182,7 @@ int main(int argc, char** argv) {
       const Tensor dy = randn(shape, generator).to(device);
       Tensor gammas = ones({shape[0], shape.back()}, f32, device), betas = zeros_like(gammas);  // of each sample
       for (Tensor* leaf : {&x, &gamma, &beta, &gammas, &betas}) leaf->set_requires_grad();
-      std::vector<Candidate> list = candidates(shape);
+      std::vector<Candidate> list = candidates(shape, device);
       Timing limit;
       std::vector<size_t> order(list.size() + 1);
       std::iota(order.begin(), order.end(), size_t{0});

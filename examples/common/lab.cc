@@ -14,7 +14,8 @@ nn::Sequential network(const Shape& image, int64_t classes, const MakeNorm& norm
     const Pair stride = in != out ? 2 : 1;
     auto& conv = net.add(nn::Conv2d(in, out, 3, {.stride = stride, .padding = 1}, {.bias = false}));
     nn::init::kaiming_normal(conv.weight);
-    net.add(norm(out)).activation = Activation::relu();
+    nn::Norm& layer = net.add(norm(out));
+    if (!layer.thresholded) layer.activation = Activation::relu();
     in = out;
   }
   net.add(nn::GlobalAvgPool());
@@ -71,23 +72,27 @@ data::Batch first(const Lab& lab, const ImageDataset& dataset, int64_t count) {
   return gather(lab, dataset, counted(std::min(count, dataset.size())));
 }
 
+Run::Run(const Lab& lab, uint64_t run_seed, const MakeModel& make, const MakeOptimizer& make_optimizer)
+    : seed(run_seed), model(seeded(lab, run_seed, make)), optimizer(make_optimizer(model)) {}
+
 Run::Run(const Lab& lab, uint64_t run_seed, const MakeModel& make, const nn::SGDOptions& sgd)
-    : seed(run_seed), model(seeded(lab, run_seed, make)), optimizer(model, sgd) {}
+    : Run(lab, run_seed, make, [&](nn::Module& net) { return std::make_unique<nn::SGD>(net, sgd); }) {}
 
 Run::Run(const Lab& lab, uint64_t run_seed, const MakeNorm& norm)
-    : Run(lab, run_seed, [&] { return network(lab.train.images.shape().without(0), lab.train.classes(), norm); },
-          {.lr = 0.1,
-           .momentum = 0.9,
-           .nesterov = true,
-           .weight_decay = 5e-4,
-           .groups = {{nn::is_norm_or_bias, {.weight_decay = 0}}}}) {}
+    : Run(
+          lab, run_seed, [&] { return network(lab.train.images.shape().without(0), lab.train.classes(), norm); },
+          nn::SGDOptions{.lr = 0.1,
+                         .momentum = 0.9,
+                         .nesterov = true,
+                         .weight_decay = 5e-4,
+                         .groups = {{nn::is_norm_or_bias, {.weight_decay = 0}}}}) {}
 
 Snapshot::Snapshot(Run& run)
-    : model_(copies(run.model.state_dict())), optimizer_(copies(run.optimizer.state())), step_(run.step) {}
+    : model_(copies(run.model.state_dict())), optimizer_(copies(run.optimizer->state())), step_(run.step) {}
 
 void Snapshot::restore(Run& run) const {
   for (const auto& [to, from] : pairs(run.model.state_dict(), model_)) to.copy_from(from);
-  for (const auto& [to, from] : pairs(run.optimizer.state(), optimizer_)) to.copy_from(from);
+  for (const auto& [to, from] : pairs(run.optimizer->state(), optimizer_)) to.copy_from(from);
   run.step = step_;
 }
 
@@ -128,28 +133,28 @@ void train(const Lab& lab, Run& run, const ImageDataset& dataset, const Recipe& 
     const data::Batch samples =
         gather(lab, dataset, std::span(order).subspan(static_cast<size_t>(first), static_cast<size_t>(batch)));
     if (recipe.before) recipe.before(run, samples);
-    run.optimizer.set_lr(recipe.constant ? recipe.lr : schedule(run.step));
-    run.optimizer.zero_grad();
+    run.optimizer->set_lr(recipe.constant ? recipe.lr : schedule(run.step));
+    run.optimizer->zero_grad();
     {
       Tape tape;
       tape.backward(cross_entropy(run.model(samples.images), samples.labels));
     }
-    run.optimizer.step();
+    run.optimizer->step();
     ++run.step;
     if (recipe.after) recipe.after(run, samples);
     bar.update(run.step, "");
   }
 }
 
-double error(const Lab& lab, nn::Module& model, const ImageDataset& dataset, By by) {
+double error(const Lab& lab, nn::Module& model, const ImageDataset& dataset, By by, int64_t batch) {
   const nn::EvalMode former(model);  // and back to it at the end
   const NoGrad unrecorded;           // so that in training mode, too, no population moves
   model.train(by == By::mini_batch);
   const std::vector<int64_t> order = counted(dataset.size());
   double wrong = 0;
-  for (int64_t first = 0; first < dataset.size(); first += 512) {
+  for (int64_t first = 0; first < dataset.size(); first += batch) {
     lab.check_interrupt();
-    const int64_t count = std::min<int64_t>(512, dataset.size() - first);
+    const int64_t count = std::min(batch, dataset.size() - first);
     const data::Batch samples =
         gather(lab, dataset, std::span(order).subspan(static_cast<size_t>(first), static_cast<size_t>(count)));
     wrong += sum(ne(argmax(model(samples.images), -1), samples.labels).to(f32)).item();

@@ -14,6 +14,7 @@ using namespace norma;
 using data::ImageDataset;
 using MakeNorm = std::function<nn::Norm(int64_t channels)>;
 using MakeModel = std::function<nn::Sequential()>;
+using MakeOptimizer = std::function<std::unique_ptr<nn::Optimizer>(nn::Module& model)>;
 
 // Which samples make up an epoch, in what order: indices into the data set, drawn anew for each epoch.
 using Order = std::function<std::vector<int64_t>(const ImageDataset& dataset, Generator& random)>;
@@ -37,12 +38,14 @@ struct Recipe {
 // see the samples in the same order.
 struct Run {
   Run(const struct Lab& lab, uint64_t run_seed, const MakeNorm& norm);
-  // Of another network, which `make` draws by the default generator, or with another SGD. The rate is the recipe's.
+  // Of another network, which `make` draws by the default generator, or with another optimizer. The rate is the
+  // recipe's.
+  Run(const Lab& lab, uint64_t run_seed, const MakeModel& make, const MakeOptimizer& make_optimizer);
   Run(const Lab& lab, uint64_t run_seed, const MakeModel& make, const nn::SGDOptions& sgd);
 
   uint64_t seed;
   nn::Sequential model;
-  nn::SGD optimizer;
+  std::unique_ptr<nn::Optimizer> optimizer;
   int64_t step = 0;
 };
 
@@ -94,9 +97,10 @@ int64_t steps(const ImageDataset& dataset, const Recipe& recipe);
 // Goes on with a run, up to step `until` of all that the recipe makes.
 void train(const Lab& lab, Run& run, const ImageDataset& dataset, const Recipe& recipe, int64_t until = INT64_MAX);
 
-enum class By { population, mini_batch };  // mini_batch: as in training, by the norms' own grouping of 512 samples
-// In percent.
-double error(const Lab& lab, nn::Module& model, const ImageDataset& dataset, By by = By::population);
+enum class By { population, mini_batch };  // mini_batch: as in training, by the norms' own grouping of a batch
+// In percent, of the data set in batches of `batch`.
+double error(const Lab& lab, nn::Module& model, const ImageDataset& dataset, By by = By::population,
+             int64_t batch = 512);
 
 // Estimates the populations by precise_bn: of `options.samples` samples drawn by the seed; 0: of 4,096, or all there
 // are.
