@@ -151,8 +151,7 @@ Norm::Norm(int64_t channels, const NormSettings& settings) : NormSettings(settin
     if (center || thresholded) bias = Parameter(zeros(shape));
   }
   if (thresholded) tau = Parameter(zeros({channels}));
-  const bool gates = instead == Instead::evo;
-  if (instead != Instead::nothing) input_scale = Parameter(full({gates ? channels : 1}, gates ? 1 : 0.5));
+  if (instead != Instead::nothing) input_scale = Parameter(instead == Instead::evo ? ones({channels}) : full({1}, 0.5));
   if (has_population()) reset_population();
 }
 

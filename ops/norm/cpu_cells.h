@@ -38,7 +38,9 @@ struct CellArrays {
   }
   // The gradient only reads them.
   explicit CellArrays(const NormCall& call)
-      : CellArrays(const_cast<double*>(call.cells.data<double>()), call.plan.cells()) {}
+      : CellArrays(const_cast<double*>(call.cells.data<double>()), call.plan.cells()) {
+    if (call.source == Statistics::Source::batch) own = mean;  // and memory is not read for it
+  }
 };
 
 // What follows of cells [begin, end) from their moments; without centering these become such about 0. False if a
@@ -52,7 +54,6 @@ inline bool solve_measured(const CellArrays& cells, int64_t begin, int64_t end, 
     inv[i] = rstd[i] = cell_rstd(variance, eps);
     share[i] = 1 / (count[i] > 1 ? count[i] : 1);
     offset[i] = 0;
-    own[i] = center ? mean[i] : 0;
     near += variance <= 0x1p80;
   }
   for (int64_t i = begin; i < end && eps < 0x1p-80; ++i) near -= rstd[i] > 0x1p40;

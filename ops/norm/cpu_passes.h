@@ -81,8 +81,9 @@ struct Passes {
   const NormPlan& plan = call.plan;
   const CellArrays cells{call};
   const int64_t width = rows_per_wide_row(plan.channels) * plan.channels;  // of a wide row
-  // [affine sets, channels], 1 and 0 where there are none.
+  // [affine sets, channels], 1 and 0 where there are none; and [channels].
   const PoolVector<double> gammas = by_channel(call.gamma, 1), betas = by_channel(call.beta, 0);
+  const PoolVector<double> zeros = PoolVector<double>(plan.channels, 0.0);
 
   // Whether each set is to be done in one go by one task.
   bool one_go() const {
@@ -113,7 +114,7 @@ struct Passes {
   ChannelStatistics statistics(int64_t set, const TaskScratch<T>& scratch) const {
     const int64_t first = set * plan.groups;
     return {spread(cells.mean + first, 0, scratch.mean), spread(cells.inv + first, 1, scratch.inv),
-            spread(cells.offset + first, 0, scratch.offset)};
+            call.source == Statistics::Source::renorm ? spread(cells.offset + first, 0, scratch.offset) : zeros.data()};
   }
   const double* gamma(int64_t set) const { return gammas.data() + affine_at(set); }
 
