@@ -76,7 +76,6 @@ std::vector<Candidate> candidates(const Shape& shape, Device device) {
   };
   if (shape.rank() > 2) add("filter response, threshold", nn::FilterResponseNorm(channels));
   add("dynamic tanh", nn::DynamicTanh(channels));
-  add("EvoNorm(4)", nn::EvoNorm(4, channels));
   return list;
 }
 

@@ -19,7 +19,7 @@ namespace examples {
 //   brn     batch renorm               rms     RMS norm                        none  the activation only
 //   ebn     a variance of all channels, a mean of each
 //   frn     filter response norm with a threshold; the activation stands behind it
-//   dyt     tanh(a x) in place of a norm            dye   erf(a x)         evo:8  EvoNorm-S0, 8 groups
+//   dyt     tanh(a x) in place of a norm            dye   erf(a x)
 //   frozen  an affine map by constants, mean 0 and variance 1
 // Before any but `none` may stand "ws+": convolutions with standardized weights.
 struct NormChoice {

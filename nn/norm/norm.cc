@@ -124,16 +124,10 @@ std::vector<Tensor> normalize_by_batch(Call call) {
 
 // What stands instead of the norm, and behind it: composed.
 std::vector<Tensor> run_instead(const Call& call) {
-  const Norm& norm = call.norm;
-  const int64_t channels = norm.channels(), count = norm.grouping.channels.count, groups = count > 0 ? count : channels;
   std::vector<Tensor> ys;
   for (const Tensor& x : call.xs) {
-    const Tensor a_x = norm.input_scale * x;
-    Tensor y = norm.instead == Instead::tanh ? tanh(a_x) : norm.instead == Instead::erf ? erf(a_x) : x * sigmoid(a_x);
-    if (norm.instead == Instead::evo) {
-      const Shape cells = {x.dim(0), x.shape().without(0).numel() / channels, groups, channels / groups};
-      y = reshape(reshape(y, cells) / sqrt(var(reshape(x, cells), {1, 3}, 0, true) + norm.eps), x.shape());
-    }
+    const Tensor scaled = call.norm.input_scale * x;
+    Tensor y = call.norm.instead == Instead::tanh ? tanh(scaled) : erf(scaled);
     if (call.gamma.defined()) y = y * call.gamma;
     ys.push_back(call.beta.defined() ? y + call.beta : y);
   }
@@ -151,7 +145,7 @@ Norm::Norm(int64_t channels, const NormSettings& settings) : NormSettings(settin
     if (center || thresholded) bias = Parameter(zeros(shape));
   }
   if (thresholded) tau = Parameter(zeros({channels}));
-  if (instead != Instead::nothing) input_scale = Parameter(instead == Instead::evo ? ones({channels}) : full({1}, 0.5));
+  if (instead != Instead::nothing) input_scale = Parameter(full({1}, 0.5));
   if (has_population()) reset_population();
 }
 
@@ -169,9 +163,8 @@ void Norm::check_settings(const std::string& op) const {
   check(wide.str() == grouping.str() && (!scale || (!half && center && domains.count == 0)), op,
         "a mean over {} and a variance over {}: want centering, no domains, and no other samples or positions",
         grouping.str(), scale.value_or(grouping).str());
-  check(instead == Instead::nothing ||
-            (domains.count == 0 && !half && (instead != Instead::evo || !grouping.over_samples())),
-        op, "what stands instead of a norm goes without domains and half, and EvoNorm with norms of a sample");
+  check(instead == Instead::nothing || (domains.count == 0 && !half), op,
+        "what stands instead of a norm goes without domains and half");
   const bool mixes = source > Source::given || evaluation > EvalStatistics::mini_batch;
   check(domains.count == 0 || domains.batch || !domains.population || !mixes, op,
         "a batch of all domains is neither mixed with nor corrected towards the population of each");
@@ -184,7 +177,6 @@ void Norm::check_settings(const std::string& op) const {
 
 std::string Norm::type() const {
   if (identity) return "Identity";
-  if (instead == Instead::evo) return fmt::format("EvoNorm({})", grouping.channels.count);
   if (instead != Instead::nothing) return instead == Instead::tanh ? "DynamicTanh" : "DynamicErf";
   if (domains.count > 0) return fmt::format("DomainNorm({})", domains.count);
   if (source == Source::given) return "FrozenBatchNorm";
@@ -232,6 +224,8 @@ std::vector<Tensor> Norm::forward(Conv2d* conv, std::vector<Tensor> xs, const Te
                       .residual = residual.defined() ? std::vector{residual} : std::vector<Tensor>(),
                       .scale = has_population() ? std::nullopt : scale};
   check_settings(type());
+  check((instead == Instead::nothing || input_scale.defined()) && (!thresholded || tau.defined()), type(),
+        "has no parameters for what it is now: set instead and thresholded when it is made");
   if (has_population()) {
     const Domains own = own_parts(*this);
     check(ids.defined() || !(own.batch || own.population || own.affine), type(),

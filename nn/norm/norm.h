@@ -35,11 +35,9 @@ struct Estimator {
 // fully test-time adaptation", 2023).
 enum class EvalStatistics : uint8_t { population, mini_batch, mixed, renorm };
 
-// A layer that stands where a norm might, and has no mean: tanh(a x) of DyT (Zhu et al., "Transformers without
-// normalization", 2025), erf(a x) (after Chen et al., "Stronger normalization-free transformers", 2025), or
-// x sigmoid(a x) / s of EvoNorm-S0, s^2 = var + eps of the layer's channel groups of each sample (Liu et al., "Evolving
-// normalization-activation layers", 2020).
-enum class Instead : uint8_t { nothing, tanh, erf, evo };
+// A layer that stands where a norm might, and has no statistics: tanh(a x) of DyT (Zhu et al., "Transformers without
+// normalization", 2025), or erf(a x) (after Chen et al., "Stronger normalization-free transformers", 2025).
+enum class Instead : uint8_t { nothing, tanh, erf };
 
 // A domain is a source of samples: a camera, a pyramid's level. What is true here each domain has of its own, what is
 // false they share.
@@ -60,6 +58,7 @@ struct NormSettings {
   // Where statistics are mixed: alpha, in [0, 1], is how much the batch's mean and variance count, the population's
   // 1 - alpha; or for a set of n samples n / (n + pseudo_samples), as if the population were worth so many.
   double alpha = 0.5, pseudo_samples = 0;
+  // These two bring parameters of their own: they are set when the layer is made, or unset later.
   Instead instead = Instead::nothing;
   // Whether a thresholded linear unit, max(y, tau), stands behind the norm and the residual (Singh & Krishnan, "Filter
   // response normalization layer", 2020).
@@ -145,7 +144,7 @@ struct Norm : Module, NormSettings {
   // With domains, what each of them has of its own has a leading axis [domains.count].
   Parameter weight, bias;            // [C], or [ceil(C / 2)] with `half`: gamma and beta; undefined without `affine`
   Parameter tau;                     // [C], of a threshold, begins as 0
-  Parameter input_scale;             // a of `instead`: [1], begins as 0.5; of EvoNorm [C], begins as 1
+  Parameter input_scale;             // a of `instead`: [1], begins as 0.5
   Buffer running_mean, running_var;  // the population: f64, [C] or one entry a channel group of the means
   Buffer num_batches_tracked;        // i64 []: the steps that moved it
   NORMA_VISIT(weight, bias, tau, input_scale, running_mean, running_var, num_batches_tracked)
@@ -224,9 +223,6 @@ inline Norm FilterResponseNorm(int64_t channels, double eps = 1e-6) {
 // Those of `Instead`, with a weight and a bias.
 inline Norm DynamicTanh(int64_t channels) { return Norm(channels, {.instead = Instead::tanh}); }
 inline Norm DynamicErf(int64_t channels) { return Norm(channels, {.instead = Instead::erf}); }
-inline Norm EvoNorm(int64_t count, int64_t channels) {
-  return Norm(channels, {.grouping = groups(count), .instead = Instead::evo});
-}
 
 // Calls f for every Norm of a model, with its path.
 inline void for_each_norm(Module& model, const std::function<void(const std::string& path, Norm& norm)>& f) {

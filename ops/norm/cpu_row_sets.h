@@ -164,7 +164,7 @@ void behind_cell(const T* __restrict dy, const T* __restrict x, const uint8_t* _
 template <class T>
 void solve_gradients(const RowSets<T>& sets, int64_t first, int64_t n, const double* __restrict sum,
                      const double* __restrict sum_x, const Columns<T>& to) {
-  const auto& [_, count, m2, mean, inv, rstd, middle, share, own] = sets.cells;
+  const auto [_, count, m2, mean, inv, rstd, middle, share, own] = sets.cells;
   const double inverse = 1 / static_cast<double>(sets.size);
   const bool general = sets.general, center = sets.call.center;
   T* __restrict high = to.high, * __restrict scale = to.scale, * __restrict shift = to.shift, * __restrict to_slope = to.slope, * __restrict offset = to.offset;
@@ -182,9 +182,9 @@ void solve_gradients(const RowSets<T>& sets, int64_t first, int64_t n, const dou
 }
 
 // dx of the cells of one channel group in kRows rows, and what they add to dgamma and dbeta. In d, x, dx, the rows are
-// `stride` elements apart, their cells `groups` apart from `first` on in `of`. dx may be d. Where there
-// is no slope, as with given statistics, x has no part in dx, not even an infinite one.
-template <int kRows, Write write, class T>
+// `stride` elements apart, their cells `groups` apart from `first` on in `of`. dx may be d. Where the
+// statistics are not measured, x has no part in dx, not even an infinite one.
+template <int kRows, Write write, bool measured, class T>
 void gradient_of_cells(const T* d, const T* __restrict x, T* dx, int64_t stride, int64_t n, const T* __restrict w,
                        const Columns<T>& of, int64_t first, int64_t groups, T* __restrict dgamma, T* __restrict dbeta) {
   T high[kRows], scale[kRows], shift[kRows], slope[kRows], offset[kRows];
@@ -203,7 +203,7 @@ void gradient_of_cells(const T* d, const T* __restrict x, T* dx, int64_t stride,
       const T v = x[r * stride + k] - high[r], dr = d[r * stride + k];
       dg += dr * (v * scale[r] + shift[r]);
       db += dr;
-      const T gradient = scale[r] * w[k] * dr - (slope[r] != 0 ? v : T(0)) * slope[r] - offset[r];
+      const T own = scale[r] * w[k] * dr, gradient = measured ? own - v * slope[r] - offset[r] : own;
       if constexpr (write == Write::assign) dx[r * stride + k] = gradient;
       if constexpr (write == Write::add) dx[r * stride + k] += gradient;
     }
@@ -282,9 +282,13 @@ struct SlotGradient {
         const int64_t c = g * sets.size;
         const auto sweep = [&]<int kRows>(int64_t r) {
           const int64_t at = r * channels + c, to = row * channels + at;
-          gradient_of_cells<kRows, write>(d + at, data.x + to, write == Write::none ? nullptr : data.dx + to, channels,
-                                          sets.size, weight + c, cells, r * groups + g, groups, chunk + c,
-                                          chunk + channels + c);
+          const auto run = [&]<bool measured>() {
+            gradient_of_cells<kRows, write, measured>(
+                d + at, data.x + to, write == Write::none ? nullptr : data.dx + to, channels, sets.size, weight + c,
+                cells, r * groups + g, groups, chunk + c, chunk + channels + c);
+          };
+          if (sets.call.measured()) run.template operator()<true>();
+          else run.template operator()<false>();
         };
         int64_t r = 0;
         for (; r + 4 <= rows; r += 4) sweep.template operator()<4>(r);

@@ -27,7 +27,6 @@ TEST(NormOptions, ANormIsMadeFromItsName) {
       {"frn", "FilterResponseNorm"},
       {"dyt", "DynamicTanh"},
       {"dye", "DynamicErf"},
-      {"evo:4", "EvoNorm(4)"},
       {"ebn", "Norm(whole x all x each, variance whole x all x all)"}};
   for (const auto& [text, type] : types) {
     const NormChoice choice = parse_norm(text);

@@ -43,14 +43,6 @@ def filter_response(eps):
     return norm
 
 
-def evonorm_s0(groups, eps):
-    def norm(x, gamma, beta, v):
-        parts = x.reshape(x.shape[0], -1, groups, x.shape[-1] // groups)
-        s = torch.sqrt(parts.var((1, 3), correction=0, keepdim=True) + eps).expand(parts.shape).reshape(x.shape)
-        return gamma * x * torch.sigmoid(v * x) / s + beta
-    return norm
-
-
 def main():
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
@@ -81,9 +73,6 @@ def main():
         for name, f in dict(dynamic_tanh=torch.tanh, dynamic_erf=torch.erf).items():
             case("wider_norm", name, dict(inputs, a=uniform(1, lo=0.2, hi=0.9)),
                  lambda x, gamma, beta, a, f=f: gamma * f(a * x) + beta)
-    for size, groups, eps in [((4, 5, 3, 6), 2, 1e-5), ((2, 3, 1, 8), 8, 1e-3), ((3, 7, 4), 1, 1e-5)]:
-        inputs = dict(x=normal(*size, scale=2, shift=1), gamma=nonzero(size[-1]), beta=normal(size[-1]), v=normal(size[-1]))
-        case("wider_norm", "evonorm_s0", inputs, evonorm_s0(groups, eps), groups=groups, eps=eps)
     save("wider_norm", *files["wider_norm"])
     print((DATA / "wider_norm.safetensors").stat().st_size, "wider_norm.safetensors")
 
