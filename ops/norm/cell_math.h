@@ -75,11 +75,13 @@ NORMA_HOST_DEVICE inline ForwardColumn<T> forward_column(double mean, double inv
 
 // slope and offset, in double and about the mean itself, from the sums over the cell of g = gamma inv dy and of
 // g (x - mean), from its kCellShare, and from how far kCellOwn is from kCellMean. (What has no share, or no slope, may
-// be anything, as infinite.)
-NORMA_HOST_DEVICE inline double gradient_slope(double sum_of_g_x, double share, double rstd) {
-  return share != 0 ? sum_of_g_x * (share * rstd * rstd) : 0;
+// be anything, as infinite.) Of the source batch, as `plain` says, all have a share, and nothing is away.
+NORMA_HOST_DEVICE inline double gradient_slope(double sum_of_g_x, double share, double rstd, bool plain = false) {
+  return plain || share != 0 ? sum_of_g_x * (share * rstd * rstd) : 0;
 }
-NORMA_HOST_DEVICE inline double gradient_offset(double sum_of_g, double share, double slope, double away) {
+NORMA_HOST_DEVICE inline double gradient_offset(double sum_of_g, double share, double slope, double away,
+                                                bool plain = false) {
+  if (plain) return sum_of_g * share;
   return (share != 0 ? sum_of_g * share : 0) - (slope != 0 ? slope * away : 0);
 }
 // That offset in terms of x - high.

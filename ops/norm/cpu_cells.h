@@ -109,10 +109,11 @@ inline void solve_gradients(const CellArrays& cells, int64_t first, int64_t n, i
                             double* __restrict slope, double* __restrict offset) {
   const double *share = cells.share + first, *rstd = cells.rstd + first, *mean = cells.mean + first,
                *own = cells.own + first;
-  for (int64_t i = 0; i < n; ++i) slope[i] = gradient_slope(slope[i], share[i], rstd[i]);
+  const bool plain = own == mean;
+  for (int64_t i = 0; i < n; ++i) slope[i] = gradient_slope(slope[i], share[i], rstd[i], plain);
   for (int64_t i = 0; i < n && pool > 1; i += pool) share_evenly(slope + i, pool);
   for (int64_t i = 0; i < n; ++i)
-    offset[i] = center ? gradient_offset(offset[i], share[i], slope[i], own[i] - mean[i]) : 0;
+    offset[i] = center ? gradient_offset(offset[i], share[i], slope[i], own[i] - mean[i], plain) : 0;
 }
 
 // Calls f(size) with a constant for the usual group sizes: loops over a size that the compiler knows vectorise.

@@ -174,8 +174,8 @@ void solve_gradients(const RowSets<T>& sets, int64_t first, int64_t n, const dou
     scale[i] = column.scale;
     shift[i] = column.shift;
     const double about_mean = sum_x[i] - low_part<T>(mean[k]) * sum[i], part = (general ? share[k] : inverse) * inv[k],
-                 slope = gradient_slope(about_mean, part, general ? rstd[k] : inv[k]),
-                 about = center ? gradient_offset(sum[i], part, slope, general ? own[k] - mean[k] : 0) : 0;
+                 slope = gradient_slope(about_mean, part, general ? rstd[k] : inv[k], !general),
+                 about = center ? gradient_offset(sum[i], part, slope, general ? own[k] - mean[k] : 0, !general) : 0;
     to_slope[i] = static_cast<T>(slope);
     offset[i] = static_cast<T>(offset_from_high<T>(about, slope, mean[k]));
   }
