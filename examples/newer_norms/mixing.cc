@@ -20,11 +20,14 @@ Result run(Lab& lab) {
   for (const uint64_t seed : lab.all_seeds()) {
     nn::Sequential& model = lab.ordinary(seed).model;
     estimate(lab, model, lab.train, seed);
-    const auto measured = [&](const ImageDataset& test, nn::EvalStatistics by, int64_t batch) {
+    const auto evaluate_by = [&](nn::EvalStatistics by, double pseudo_samples) {
       nn::for_each_norm(model, [&](const std::string&, nn::Norm& norm) {
         norm.evaluation = by;
-        norm.pseudo_samples = kPseudoSamples;
+        norm.pseudo_samples = pseudo_samples;
       });
+    };
+    const auto measured = [&](const ImageDataset& test, nn::EvalStatistics by, int64_t batch) {
+      evaluate_by(by, kPseudoSamples);
       return error(lab, model, test, By::population, batch);
     };
     std::map<std::pair<int64_t, std::string>, double> mean;
@@ -40,7 +43,7 @@ Result run(Lab& lab) {
           mean[{batch, mixed}] += share * measured(test, nn::EvalStatistics::mixed, batch);
         }
       }
-    measured(lab.test.first(1), nn::EvalStatistics::population, 1);  // and so the norms stay for other experiments
+    evaluate_by(nn::EvalStatistics::population, 0);  // as the other experiments expect it
     for (const int64_t batch : batches)
       for (const char* column : {source, target, mixed}) errors.add(batch, column, mean[{batch, column}]);
   }

@@ -39,7 +39,7 @@ struct CellArrays {
   // The gradient only reads them.
   explicit CellArrays(const NormCall& call)
       : CellArrays(const_cast<double*>(call.cells.data<double>()), call.plan.cells()) {
-    if (call.source == Statistics::Source::batch) own = mean;  // and memory is not read for it
+    if (call.source == Statistics::Source::batch) own = mean;  // equal: no other memory is read
   }
 };
 
