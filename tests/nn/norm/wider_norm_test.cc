@@ -141,6 +141,33 @@ TEST(WiderNorm, PseudoSamplesAreWeighedAgainstWhatIsMixed) {
   EXPECT_TRUE(close(of_domains(x, ids, one_population), all, 1e-5));
 }
 
+// The output of the population, where nothing is clipped, with the gradient of the batch.
+TEST(WiderNorm, RenormInEvaluation) {
+  Norm norm(4, {.evaluation = EvalStatistics::renorm, .r_max = 1e3, .d_max = 1e3});
+  norm.running_mean.fill(2);
+  norm.running_var.fill(9);
+  norm.eval();
+  Tensor x = channels_apart({5, 3, 3, 4}, 2);
+  x.set_requires_grad();
+  const Tensor kept = norm.running_mean.clone();
+  Tape tape;
+  const Tensor y = norm(x);
+  EXPECT_TRUE(close(y.detach(), (x.detach() - 2) / static_cast<float>(std::sqrt(9 + norm.eps)), 1e-5));
+  tape.backward(y, {.seed = random(y.shape(), 3).to(f32)});
+  EXPECT_TRUE(close(sum(x.grad(), {0, 1, 2}), zeros({4}), 1e-5));
+  EXPECT_TRUE(same_bits(norm.running_mean, kept));
+  norm.r_max = 1, norm.d_max = 0;  // then it is the mini-batch's
+  EXPECT_TRUE(close(norm(x.detach()), norma::norm(x.detach(), whole(), {}, {}, {}), 1e-6));
+}
+
+TEST(WiderNorm, MixesInTraining) {
+  Norm norm(4, {.grouping = chunks(3), .source = Statistics::Source::mixed, .alpha = 0.3});
+  const Tensor x = channels_apart({6, 3, 3, 4}, 2), mean = zeros({4}, f64), var = ones({4}, f64);
+  EXPECT_TRUE(same_bits(norm(x), norma::norm(x, chunks(3), Statistics::mixed(mean, var, 0.3), norm.weight, norm.bias)));
+  norm.pseudo_samples = 7;  // 3 of 10
+  EXPECT_TRUE(close(norm(x), norma::norm(x, chunks(3), Statistics::mixed(mean, var, 0.3), {}, {}), 1e-6));
+}
+
 // Inputs of other numbers of samples, in any order.
 TEST(WiderNorm, PseudoSamplesAreWeighedAgainstAllInputs) {
   Norm norm = BatchNorm(4);
