@@ -12,7 +12,7 @@ namespace {
 
 template <class T, class S>
 void convert_elements(const StridedLoop<2>& loop, const S* from, T* to) {
-  for_each("copy", loop, [=] __device__(const Offsets<2>& at) { to[at[1]] = convert<T>(from[at[0]]); });
+  map("copy", loop, to, [=] __device__(const Offsets<2>& at) { return convert<T>(from[at[0]]); });
 }
 
 template <class T>
@@ -22,7 +22,7 @@ void fill_elements(const StridedLoop<1>& loop, T* to, T value) {
 
 template <class T>
 void add_elements(const StridedLoop<2>& loop, const T* from, T* to) {
-  for_each("add_into", loop, [=] __device__(const Offsets<2>& at) { to[at[1]] += from[at[0]]; });
+  map("add_into", loop, to, [=] __device__(const Offsets<2>& at) { return to[at[1]] + from[at[0]]; });
 }
 
 template <class T>

@@ -102,6 +102,50 @@ void for_each(const char* op, const StridedLoop<K>& loop, F f) {
   for_each(op, loop.shape().numel(), [=] __device__(int64_t i) { f(axes.offsets(i)); });
 }
 
+// store(k, make(k)) for k = begin, begin + step, ... below end, n made before the first of them is stored: so a thread
+// has the loads of n elements under way, where it otherwise would wait for those of one, since for all that a compiler
+// knows a store changes what is loaded next. make(k) reads no element that store writes for another k.
+template <int n = 4, class Make, class Store>
+__device__ void map_range(int64_t begin, int64_t end, int64_t step, const Make& make, const Store& store) {
+  int64_t k = begin;
+  for (; k + (n - 1) * step < end; k += n * step) {
+    decltype(make(k)) made[n];
+    for (int j = 0; j < n; ++j) made[j] = make(k + j * step);
+    for (int j = 0; j < n; ++j) store(k + j * step, made[j]);
+  }
+  for (; k < end; k += step) store(k, make(k));
+}
+
+template <class Make, class Store>
+__global__ void map_kernel(int64_t n, Make make, Store store) {
+  map_range(int64_t{blockIdx.x} * blockDim.x + threadIdx.x, n, int64_t{gridDim.x} * blockDim.x, make, store);
+}
+
+// map(), below, of arrays of one axis.
+template <size_t K, class T, class F>
+void map_axis(const char* op, const StridedLoop<K>& loop, T* y, F f) {
+  const int64_t n = loop.shape().numel(), most = context().multiprocessors * 8;
+  Offsets<K> stride{};
+  for (size_t k = 0; k < K; ++k) stride.at[k] = loop.strides(k)[0];
+  const auto make = [=] __device__(int64_t i) {
+    Offsets<K> at;
+    for (size_t k = 0; k < K; ++k) at.at[k] = i * stride[k];
+    return static_cast<T>(f(at));
+  };
+  const auto store = [=] __device__(int64_t i, T value) { y[i * stride[K - 1]] = value; };
+  const int64_t blocks = std::min((n + kThreads - 1) / kThreads, most);
+  if (n > 0)
+    launch(op, static_cast<unsigned>(blocks), kThreads, map_kernel<decltype(make), decltype(store)>, n, make, store);
+}
+
+// y[offsets[K - 1]] = f(offsets) for the elements of K strided arrays, of which the last is y. f may read y's element.
+template <size_t K, class T, class F>
+void map(const char* op, const StridedLoop<K>& loop, T* y, F f) {
+  if constexpr (sizeof(T) < sizeof(double))  // in double there is more to compute than to load
+    if (loop.shape().rank() == 1) return map_axis(op, loop, y, f);
+  for_each(op, loop, [=] __device__(const Offsets<K>& at) { y[at[K - 1]] = f(at); });
+}
+
 struct Plus {
   template <class V>
   __device__ V operator()(const V& a, const V& b) const {

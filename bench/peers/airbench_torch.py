@@ -214,6 +214,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--steps", type=int, help="stop after so many, and do not test")
+    parser.add_argument("--eval-every", type=int, default=1000, metavar="EPOCHS", help="test behind each so many; not in the seconds")
     parser.add_argument("--compile", action="store_true", help="torch.compile; compiling counts as training")
     parser.add_argument("--plain-allocator", action="store_true", help="glibc's allocator as it comes")
     parser.add_argument("--json", metavar="FILE")
@@ -233,7 +234,8 @@ def main():
     of_epoch = len(images) // size
     steps = math.ceil(epochs * of_epoch * (1 - 1e-12))
     training = Training(model, args.recipe, steps, of_epoch)
-    last, seconds, epoch = min(steps, args.steps or steps), [], 0
+    last, seconds, epoch, history = min(steps, args.steps or steps), [], 0, []
+    test = load(args.data, ["test_batch.bin"])
     while training.done < last:
         losses, start = [], time.perf_counter()
         for x, y in batches.epoch(epoch):
@@ -244,12 +246,16 @@ def main():
                 break
         epoch += 1
         print(f"epoch {epoch}: loss {sum(losses) / len(losses):.4f}, {sum(seconds):.1f} s", flush=True)
+        if epoch % args.eval_every == 0:
+            one, six = evaluate(model, *test, batches.normalized)
+            history.append(dict(epoch=epoch, train_seconds=sum(seconds), single_view_accuracy=one, test_accuracy=six))
+            print(f"  test accuracy {six:.4f} by six views, {one:.4f} by one", flush=True)
     result = dict(recipe=args.recipe, epochs=epochs, batch=size, seed=args.seed, steps=last, train_seconds=sum(seconds),
                   median_seconds=peer.median(seconds), compiled=args.compile, threads=args.threads, torch=torch.__version__,
                   cpu=peer.cpu_name(), peak_memory_bytes=peer.memory("VmHWM"))
     if not args.steps:
-        one, six = evaluate(model, *load(args.data, ["test_batch.bin"]), batches.normalized)
-        result.update(single_view_accuracy=one, test_accuracy=six)
+        one, six = evaluate(model, *test, batches.normalized)
+        result.update(single_view_accuracy=one, test_accuracy=six, history=history)
         print(f"test accuracy {six:.4f} by six views, {one:.4f} by one, after {sum(seconds):.1f} s of training")
     print(f"median {1e3 * result['median_seconds']:.1f} ms a step")
     peer.write_json(args.json, result)

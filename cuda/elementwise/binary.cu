@@ -10,17 +10,17 @@ template <class T, class Y, class F>
 void apply(const char* op, F f, const Tensor& a, const Tensor& b, const Tensor& y) {
   const T *p = a.cuda_data<T>(), *q = b.cuda_data<T>();
   Y* out = y.mutable_cuda_data<Y>();
-  for_each(op, elements_of(a, b, y), [=] __device__(const Offsets<3>& at) { out[at[2]] = f(p[at[0]], q[at[1]]); });
+  map(op, elements_of(a, b, y), out, [=] __device__(const Offsets<3>& at) { return f(p[at[0]], q[at[1]]); });
 }
 
 template <class T, class F>
 void apply_gradient(F f, int side, const Tensor& dy, const Tensor& a, const Tensor& b, const Tensor& dx, bool add) {
   const T *d = dy.cuda_data<T>(), *p = a.cuda_data<T>(), *q = b.cuda_data<T>();
   T* out = dx.mutable_cuda_data<T>();
-  for_each("binary", elements_of(dy, a, b, dx), [=] __device__(const Offsets<4>& at) {
+  map("binary", elements_of(dy, a, b, dx), out, [=] __device__(const Offsets<4>& at) {
     const T upstream = d[at[0]], s = p[at[1]], t = q[at[2]];
     const T value = side == 0 ? f.da(upstream, s, t) : f.db(upstream, s, t);
-    out[at[3]] = add ? out[at[3]] + value : value;
+    return add ? out[at[3]] + value : value;
   });
 }
 

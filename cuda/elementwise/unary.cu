@@ -9,16 +9,16 @@ template <class T, class F>
 void apply(F f, const Tensor& x, const Tensor& y) {
   const T* in = x.cuda_data<T>();
   T* out = y.mutable_cuda_data<T>();
-  for_each("unary", elements_of(x, y), [=] __device__(const Offsets<2>& at) { out[at[1]] = f.f(in[at[0]]); });
+  map("unary", elements_of(x, y), out, [=] __device__(const Offsets<2>& at) { return f.f(in[at[0]]); });
 }
 
 template <class T, class F>
 void apply_gradient(F f, const Tensor& dy, const Tensor& saved, const Tensor& dx, bool add) {
   const T *d = dy.cuda_data<T>(), *s = saved.cuda_data<T>();
   T* out = dx.mutable_cuda_data<T>();
-  for_each("unary", elements_of(dy, saved, dx), [=] __device__(const Offsets<3>& at) {
+  map("unary", elements_of(dy, saved, dx), out, [=] __device__(const Offsets<3>& at) {
     const T value = f.gradient(d[at[0]], s[at[1]]);
-    out[at[2]] = add ? out[at[2]] + value : value;
+    return add ? out[at[2]] + value : value;
   });
 }
 

@@ -9,8 +9,8 @@ void choose(const Tensor& condition, const Tensor& a, const Tensor& b, const Ten
   const bool* c = condition.cuda_data<bool>();
   const T *p = a.cuda_data<T>(), *q = b.cuda_data<T>();
   T* out = y.mutable_cuda_data<T>();
-  for_each("where", elements_of(condition, a, b, y),
-           [=] __device__(const Offsets<4>& at) { out[at[3]] = c[at[0]] ? p[at[1]] : q[at[2]]; });
+  map("where", elements_of(condition, a, b, y), out,
+      [=] __device__(const Offsets<4>& at) { return c[at[0]] ? p[at[1]] : q[at[2]]; });
 }
 
 }  // namespace

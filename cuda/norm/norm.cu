@@ -143,14 +143,23 @@ template <class T>
 void normalize(const Work<T>& work, size_t tensor, const T* x, const T* residual, T* y, uint8_t* mask) {
   work.for_each_tile(tensor, [=] __device__(const Passes<T>& call, const Tile& tile) {
     if (tile.row >= tile.end) return;
-    ForwardColumn<T> column{};
-    if (!call.row_sets) column = Column<T>(call, tile.set, tile.c);
-    for (int64_t row = tile.row; row < tile.end; row += tile.step) {
-      if (call.row_sets) column = row_column(call, call.row_cell(row, tile.c), row, tile.c);
-      const int64_t i = row * call.channels + tile.c;
-      const T v = column(x[i]) + (residual ? residual[i] : T(0));
-      if (mask) mask[i] = passes(call, v);
-      y[i] = activate(call, v);
+    const auto pass = [&](const auto& column_of) {
+      const auto make = [&](int64_t row) {
+        const int64_t i = row * call.channels + tile.c;
+        return column_of(row)(x[i]) + (residual ? residual[i] : T(0));
+      };
+      map_range(tile.row, tile.end, tile.step, make, [&](int64_t row, T v) {
+        const int64_t i = row * call.channels + tile.c;
+        if (mask) mask[i] = passes(call, v);
+        y[i] = activate(call, v);
+      });
+    };
+    if (call.row_sets) {
+      const RowColumns<T> columns(call, tile);
+      pass([&](int64_t row) { return columns(columns.cell(row)); });
+    } else {
+      const ForwardColumn<T> column = Column<T>(call, tile.set, tile.c);
+      pass([&](int64_t) { return column; });
     }
   });
 }
@@ -171,10 +180,11 @@ void sum_pieces(const Work<T>& work, size_t tensor, const Gradients<T>& g, Sums*
   work.for_each_tile(tensor, [=] __device__(const Passes<T>& call, const Tile& tile) {
     Sums sums{};
     if (tile.row < tile.end && call.row_sets) {
+      const RowColumns<T> columns(call, tile);
       sums = sums_of<T>(tile.row, tile.end, tile.step, [&](int64_t row) {
         const int64_t i = row * call.channels + tile.c;
-        const RowCell<T>& cell = call.row_cell(row, tile.c);
-        const T d = behind(call, g.dy[i], g.x[i], g.mask, i, row_column(call, cell, row, tile.c));
+        const RowCell<T>& cell = columns.cell(row);
+        const T d = behind(call, g.dy[i], g.x[i], g.mask, i, columns(cell));
         return Factors<T>{d, (g.x[i] - cell.high) * cell.inv + cell.shift};
       });
     } else if (tile.row < tile.end) {
@@ -210,11 +220,13 @@ template <class T>
 void total_rows(const Passes<T>& call, const Gradients<T>& g, double* totals) {
   for_each_row("norm", call.cells(), call.group_size, [=] __device__(int64_t cell, const Lane& lane) {
     const int64_t row = cell / call.groups, first = cell % call.groups * call.group_size;
+    const int64_t affine = call.affine_set(row);
     const RowCell<T>& own = call.row_cells[cell];
     const Sums sums = sums_of<T>(first + lane.index, first + call.group_size, lane.count, [&](int64_t c) {
-      const int64_t i = row * call.channels + c;
-      const T d = behind(call, g.dy[i], g.x[i], g.mask, i, row_column(call, own, row, c));
-      return Factors<T>{call.weight(row, c) * d, g.x[i] - own.high};
+      const int64_t i = row * call.channels + c, entry = call.affine(affine, c);
+      const T weight = call.gamma ? call.gamma[entry] : T(1), bias = call.beta ? call.beta[entry] : T(0);
+      const T d = behind(call, g.dy[i], g.x[i], g.mask, i, row_column(own, weight, bias));
+      return Factors<T>{weight * d, g.x[i] - own.high};
     });
     const double plain = reduce_row(sums.plain, lane, Plus()), product = reduce_row(sums.product, lane, Plus());
     if (lane.index > 0) return;
@@ -256,26 +268,35 @@ template <class T>
 void gradient(const Work<T>& work, size_t tensor, const Gradients<T>& g, const double* totals) {
   work.for_each_tile(tensor, [=] __device__(const Passes<T>& call, const Tile& tile) {
     if (tile.row >= tile.end) return;
-    ForwardColumn<T> column{};
-    CellSlope<T> of_cell;
-    if (!call.row_sets) {
-      column = Column<T>(call, tile.set, tile.c);
-      if (tile.c < call.normalized)
-        of_cell = slope_of_cell(call, totals, tile.set * call.groups + tile.c / call.group_size);
-    }
-    for (int64_t row = tile.row; row < tile.end; row += tile.step) {
-      if (call.row_sets) {
-        const RowCell<T>& cell = call.row_cell(row, tile.c);
-        column = row_column(call, cell, row, tile.c);
-        of_cell = cell.gradient;
-      }
-      const int64_t i = row * call.channels + tile.c;
-      const T d = behind(call, g.dy[i], g.x[i], g.mask, i, column);
-      // Where there is no slope, as with given statistics, x has no part in dx, not even an infinite one.
-      const T xhat = of_cell.slope != 0 ? (g.x[i] - column.high) * of_cell.rstd : T(0);
-      const T value = column.scale * d - xhat * of_cell.slope - of_cell.offset;
-      if (g.dx) g.dx[i] = g.add_dx ? g.dx[i] + value : value;
-      if (g.dresidual) g.dresidual[i] = g.add_dresidual ? g.dresidual[i] + d : d;
+    const auto pass = [&](const auto& of_row) {
+      const auto make = [&](int64_t row) {
+        const auto [column, of_cell] = of_row(row);
+        const int64_t i = row * call.channels + tile.c;
+        const T d = behind(call, g.dy[i], g.x[i], g.mask, i, column);
+        // Where there is no slope, as with given statistics, x has no part in dx, not even an infinite one.
+        const T xhat = of_cell.slope != 0 ? (g.x[i] - column.high) * of_cell.rstd : T(0);
+        const T value = column.scale * d - xhat * of_cell.slope - of_cell.offset;
+        return Factors<T>{g.dx && g.add_dx ? g.dx[i] + value : value,
+                          g.dresidual && g.add_dresidual ? g.dresidual[i] + d : d};
+      };
+      map_range<2>(tile.row, tile.end, tile.step, make, [&](int64_t row, const Factors<T>& made) {
+        const int64_t i = row * call.channels + tile.c;
+        if (g.dx) g.dx[i] = made.a;
+        if (g.dresidual) g.dresidual[i] = made.b;
+      });
+    };
+    using OfRow = std::pair<ForwardColumn<T>, CellSlope<T>>;
+    if (call.row_sets) {
+      const RowColumns<T> columns(call, tile);
+      pass([&](int64_t row) {
+        const RowCell<T>& cell = columns.cell(row);
+        return OfRow(columns(cell), cell.gradient);
+      });
+    } else {
+      const int64_t cell = tile.set * call.groups + tile.c / call.group_size;
+      const OfRow of_all(Column<T>(call, tile.set, tile.c),
+                         tile.c < call.normalized ? slope_of_cell(call, totals, cell) : CellSlope<T>{});
+      pass([&](int64_t) { return of_all; });
     }
   });
 }

@@ -59,14 +59,12 @@ struct Passes : NormDims {
   const RowCell<T>* row_cells;            // [cells], where every row is a set
 
   __device__ double part(NormCellPart k, int64_t cell) const { return parts[k * cells() + cell]; }
-  __device__ int64_t affine(int64_t set, int64_t c) const {
-    return affine_set(set) * affine_size() + c % affine_channels;
+  // The entry of gamma and beta of their set and of channel c.
+  __device__ int64_t affine(int64_t of, int64_t c) const {
+    return of * affine_size() + (c < affine_channels ? c : c % affine_channels);  // few wrap, and a division is long
   }
-  __device__ T weight(int64_t set, int64_t c) const { return gamma ? gamma[affine(set, c)] : T(1); }
-  __device__ const RowCell<T>& row_cell(int64_t row, int64_t c) const {
-    return row_cells[row * groups + c / group_size];
-  }
-  __device__ T bias(int64_t set, int64_t c) const { return beta ? beta[affine(set, c)] : T(0); }
+  __device__ T weight(int64_t set, int64_t c) const { return gamma ? gamma[affine(affine_set(set), c)] : T(1); }
+  __device__ T bias(int64_t set, int64_t c) const { return beta ? beta[affine(affine_set(set), c)] : T(0); }
 };
 
 // A thread's part of a piece: the rows of one column from `row` on, every `step`-th.
@@ -211,12 +209,28 @@ struct Column : ForwardColumn<T> {
         mean, call.part(kCellInv, cell), call.part(kCellOffset, cell), call.weight(set, c), call.bias(set, c));
   }
 };
-// Of channel c of a row that is a set.
+// Of a row that is a set, with the gamma and beta of its channel.
 template <class T>
-__device__ ForwardColumn<T> row_column(const Passes<T>& call, const RowCell<T>& cell, int64_t row, int64_t c) {
-  const T weight = call.weight(row, c);
-  return {cell.high, weight * cell.inv, call.bias(row, c) + weight * cell.shift};
+__device__ ForwardColumn<T> row_column(const RowCell<T>& cell, T weight, T bias) {
+  return {cell.high, weight * cell.inv, bias + weight * cell.shift};
 }
+// Channel c of a piece of rows that are sets, which have one gamma and beta.
+template <class T>
+class RowColumns {
+ public:
+  __device__ RowColumns(const Passes<T>& call, const Tile& tile)
+      : cells_(call.row_cells + tile.c / call.group_size),
+        groups_(call.groups),
+        weight_(call.gamma ? call.gamma[call.affine(tile.set, tile.c)] : T(1)),
+        bias_(call.beta ? call.beta[call.affine(tile.set, tile.c)] : T(0)) {}
+  __device__ const RowCell<T>& cell(int64_t row) const { return cells_[row * groups_]; }
+  __device__ ForwardColumn<T> operator()(const RowCell<T>& cell) const { return row_column(cell, weight_, bias_); }
+
+ private:
+  const RowCell<T>* cells_;
+  int64_t groups_;
+  T weight_, bias_;
+};
 
 // `totals` [2, cells]: the sums of g (x - mean), or of what share a variance the slopes, and of g = gamma inv dy.
 template <class T>

@@ -1,6 +1,6 @@
 // Own kernels, not cuDNN's: a NaN wins and the first of equals does, as on the CPU, and the winners' places are kept in
 // the same form.
-#include "norma/cuda/launch.h"
+#include "norma/cuda/sums.h"
 #include "norma/ops/pool/pool2d.h"
 
 namespace norma::cuda {
@@ -78,17 +78,27 @@ template <class T>
 void average_forward(const PoolGeometry& g, const T* x, T* y) {
   for_each("avg_pool2d", g.n * g.oh * g.ow * g.c, [=] __device__(int64_t i) {
     const Window w(g, i);
-    double sum = 0;
-    for (int64_t ky = w.ys.begin; ky < w.ys.end; ++ky)
-      for (int64_t kx = w.xs.begin; kx < w.xs.end; ++kx) sum += x[w.at(g, ky, kx)];
-    y[i] = static_cast<T>(sum * g.share(w.oy, w.ox));
+    const auto sum = [&](T by) {
+      Compensated<T> result;
+      for (int64_t ky = w.ys.begin; ky < w.ys.end; ++ky)
+        for (int64_t kx = w.xs.begin; kx < w.xs.end; ++kx) result.add(x[w.at(g, ky, kx)] * by);
+      return result;
+    };
+    constexpr T part = T(1) / (int64_t{1} << 62);  // for windows whose sum is beyond T, though its share may not be
+    const T n = static_cast<T>(g.divisor(w.oy, w.ox));
+    const auto mean = [n](const Compensated<T>& all) {
+      const T about = all.high / n;
+      return all.finite() ? about + (std::fma(-about, n, all.high) + all.low) / n : about;
+    };
+    const Compensated<T> plain = sum(1);
+    y[i] = plain.finite() ? mean(plain) : mean(sum(part)) / part;
   });
 }
 
 template <class T>
 void average_backward(const PoolGeometry& g, const T* dy, T* dx, bool add) {
   gather("avg_pool2d", g, dx, add, [=] __device__(int64_t from, int64_t) {
-    return dy[from] * static_cast<T>(g.share(from / g.c / g.ow % g.oh, from / g.c % g.ow));
+    return dy[from] / static_cast<T>(g.divisor(from / g.c / g.ow % g.oh, from / g.c % g.ow));
   });
 }
 

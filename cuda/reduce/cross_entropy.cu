@@ -1,6 +1,6 @@
 #include <limits>
 
-#include "norma/cuda/launch.h"
+#include "norma/cuda/sums.h"
 #include "norma/ops/reduce/cross_entropy.h"
 #include "norma/ops/reduce/reduce.h"
 
@@ -25,17 +25,18 @@ void row_losses(bool nll, const CrossEntropyOptions& options, const Tensor& logi
   const char *op = name_of_op(nll), *what = "label";
   for_each_row(op, rows, classes, [=] __device__(int64_t row, const Lane& lane) {
     const T* x = from + row * classes;
-    double largest = -std::numeric_limits<double>::infinity(), sum = 0, sum_x = 0, weights = 0;
-    for (int64_t c = lane.index; c < classes; c += lane.count) largest = Larger()(largest, static_cast<double>(x[c]));
-    const T top = static_cast<T>(reduce_row(largest, lane, Larger()));
-    for (int64_t c = lane.index; c < classes; c += lane.count) {
-      sum += std::exp(x[c] - top);
-      if (weight) weights += weight[c];
-      sum_x += !weight ? double{x[c]} : weight[c] == 0 ? 0 : double{weight[c]} * x[c];
-    }
-    sum = reduce_row(sum, lane, Plus());
-    sum_x = reduce_row(sum_x, lane, Plus());
-    weights = weight ? reduce_row(weights, lane, Plus()) : static_cast<double>(classes);
+    T top = -std::numeric_limits<T>::infinity();
+    for (int64_t c = lane.index; c < classes; c += lane.count) top = Larger()(top, x[c]);
+    top = reduce_row(top, lane, Larger());
+    const auto sum_over_classes = [&](auto f) {
+      return reduce_row(sum_of<T>(lane.index, classes, lane.count, f), lane, Plus());
+    };
+    const double sum = sum_over_classes([&](int64_t c) { return std::exp(x[c] - top); });
+    const double weights =
+        weight ? sum_over_classes([&](int64_t c) { return weight[c]; }) : static_cast<double>(classes);
+    const double sum_x = sum_over_classes([&](int64_t c) {
+      return !weight ? Factors<T>{x[c], 1} : weight[c] == 0 ? Factors<T>{} : Factors<T>{weight[c], x[c]};
+    });
     if (lane.index != 0) return;
     const double lse_of_row = nll ? 0 : top + std::log(sum), mean_x = sum_x / static_cast<double>(classes);
     const int64_t hit = label[row];
@@ -89,17 +90,22 @@ void gradient(bool nll, const CrossEntropyOptions& options, const Tensor& dy, co
     reduce(Reduce::sum, 1, view::reshape(options.weight, {1, classes, 1}), {}, {}, weights);
   }
   const T* sum_of_weights = weights.data_or_null<T>();
-  for_each(name_of_op(nll), logits.numel(), [=] __device__(int64_t i) {
-    const int64_t row = i / classes, c = i % classes, at = label[row];
+  for_each_row(name_of_op(nll), logits.dim(0), classes, [=] __device__(int64_t row, const Lane& lane) {
+    const int64_t at = label[row];
     const bool counts = at != ignored && at >= 0 && at < classes;
     const T whole = !counts ? T(0) : weight ? rest * *sum_of_weights + hit * weight[at] : T(1);  // the target's sum
-    const T factor = static_cast<T>(upstream[each ? row : 0] / *count), of_class = weight ? weight[c] : T(1);
-    const T probability = nll ? T(0) : std::exp(static_cast<T>(from[i] - log_sum[row]));
-    const T spread = of_class * rest, own = c == at ? of_class * hit : T(0);
-    const T share = factor * (whole * probability - spread - own);
-    const bool constant = whole == 0 || (nll && spread == 0 && own == 0);
-    const T value = constant ? T(0) : share;  // whatever is in the row
-    to[i] = add ? to[i] + value : value;
+    const T factor = static_cast<T>(upstream[each ? row : 0] / *count);
+    const T high = static_cast<T>(log_sum[row]), low = static_cast<T>(log_sum[row] - high);
+    const auto make = [=](int64_t c) {
+      const int64_t i = row * classes + c;
+      const T of_class = weight ? weight[c] : T(1), probability = nll ? T(0) : std::exp(from[i] - high - low);
+      const T spread = of_class * rest, own = c == at ? of_class * hit : T(0);
+      const T share = factor * (whole * probability - spread - own);
+      const bool constant = whole == 0 || (nll && spread == 0 && own == 0);
+      const T value = constant ? T(0) : share;  // whatever is in the row
+      return add ? to[i] + value : value;
+    };
+    map_range(lane.index, classes, lane.count, make, [=](int64_t c, T value) { to[row * classes + c] = value; });
   });
 }
 

@@ -1,6 +1,6 @@
 #include <limits>
 
-#include "norma/cuda/launch.h"
+#include "norma/cuda/sums.h"
 #include "norma/ops/reduce/reduce.h"
 
 namespace norma::cuda {
@@ -8,21 +8,41 @@ namespace {
 
 constexpr int64_t kShort = 64;  // elements that one thread reduces alone
 
-// What of an element is reduced into output i, in double or, of integers, in int64_t: the element, or its deviation
-// from high + low, or the square of that.
-template <class V>
-struct Element {
+// How the elements x(k) for k = begin, begin + step, ... below end are reduced into output i. Value: of the result.
+template <class V, class F>
+struct Fold {
   using Value = V;
-  __device__ V operator()(V x, int64_t) const { return x; }
+  V identity;
+  template <class X>
+  __device__ V operator()(int64_t begin, int64_t end, int64_t step, int64_t, const X& x) const {
+    V result = identity;
+    for (int64_t k = begin; k < end; k += step) result = F()(result, static_cast<V>(x(k)));
+    return result;
+  }
 };
 template <class T>
-struct Deviation {
+struct Total {
   using Value = double;
+  double identity;
+  template <class X>
+  __device__ double operator()(int64_t begin, int64_t end, int64_t step, int64_t, const X& x) const {
+    return sum_of<T>(begin, end, step, x);
+  }
+};
+// Of the deviations from high + low, or of their squares.
+template <class T>
+struct Deviations {
+  using Value = double;
+  double identity;
   const T *high, *low;  // null: 0
   bool squared;
-  __device__ double operator()(double x, int64_t i) const {
-    const double deviation = x - (high ? high[i] : T(0)) - (low ? low[i] : T(0));
-    return squared ? deviation * deviation : deviation;
+  template <class X>
+  __device__ double operator()(int64_t begin, int64_t end, int64_t step, int64_t i, const X& x) const {
+    const T from_high = high ? high[i] : T(0), from_low = low ? low[i] : T(0);
+    return sum_of<T>(begin, end, step, [&](int64_t k) {
+      const T deviation = x(k) - from_high - from_low;
+      return Factors<T>{deviation, squared ? deviation : T(1)};
+    });
   }
 };
 
@@ -32,63 +52,57 @@ struct WrappingPlus {
   }
 };
 
-// y = f(term(x [outer, n, inner]) over n) / divisor, a thread each.
-template <class T, class Y, class F, class Term>
-void reduce_alone(F f, Term term, typename Term::Value identity, typename Term::Value divisor, const Shape& shape,
-                  const T* x, Y* y) {
+// y = part(x [outer, n, inner] over n) / divisor, a thread each.
+template <class T, class Y, class Part>
+void reduce_alone(Part part, typename Part::Value divisor, const Shape& shape, const T* x, Y* y) {
   const int64_t n = shape[1], inner = shape[2];
   for_each("reduce", shape[0] * inner, [=] __device__(int64_t i) {
     const T* at = x + i / inner * n * inner + i % inner;
-    auto result = identity;
-    for (int64_t k = 0; k < n; ++k) result = f(result, term(static_cast<typename Term::Value>(at[k * inner]), i));
-    y[i] = static_cast<Y>(result / divisor);
+    y[i] = static_cast<Y>(part(0, n, 1, i, [=](int64_t k) { return at[k * inner]; }) / divisor);
   });
 }
 
 // Block (o, range, tile) reduces a range of n for `width` columns of inner: y [outer, ranges, inner].
-template <class T, class Y, class F, class Term>
-__global__ void reduce_kernel(F f, Term term, typename Term::Value identity, typename Term::Value divisor, int64_t n,
-                              int64_t inner, int64_t ranges, int width, const T* x, Y* y) {
+template <class T, class Y, class F, class Part>
+__global__ void reduce_kernel(F f, Part part, typename Part::Value divisor, int64_t n, int64_t inner, int64_t ranges,
+                              int width, const T* x, Y* y) {
   const int64_t tiles = (inner + width - 1) / width, block = blockIdx.x, outer_range = block / tiles;
   const int64_t column = block % tiles * width + threadIdx.x % width, o = outer_range / ranges,
                 range = outer_range % ranges;
-  const int64_t end = n * (range + 1) / ranges;
-  auto result = identity;
+  const T* at = x + o * n * inner + column;
+  auto result = part.identity;
   if (column < inner)
-    for (int64_t k = n * range / ranges + threadIdx.x / width; k < end; k += kThreads / width)
-      result = f(result, term(static_cast<typename Term::Value>(x[(o * n + k) * inner + column]), o * inner + column));
+    result = part(n * range / ranges + threadIdx.x / width, n * (range + 1) / ranges, kThreads / width,
+                  o * inner + column, [=](int64_t k) { return at[k * inner]; });
   result = reduce_block(result, width, f);
   if (static_cast<int>(threadIdx.x) < width && column < inner)
     y[outer_range * inner + column] = static_cast<Y>(result / divisor);
 }
 
-// The cut depends on the shape alone, and so do the bits.
-template <class T, class Y, class F, class Term>
-void reduce_in(F f, Term term, typename Term::Value identity, typename Term::Value divisor, const Shape& shape,
-               const T* x, Y* y) {
+// What several parts made is combined by f. The cut depends on the shape alone, and so do the bits.
+template <class T, class Y, class F, class Part>
+void reduce_in(F f, Part part, typename Part::Value divisor, const Shape& shape, const T* x, Y* y) {
+  using V = typename Part::Value;
   const int64_t outer = shape[0], n = shape[1], inner = shape[2];
-  if (n <= kShort || (inner >= 32 && outer * inner >= 32768))
-    return reduce_alone(f, term, identity, divisor, shape, x, y);
+  if (n <= kShort || (inner >= 32 && outer * inner >= 32768)) return reduce_alone(part, divisor, shape, x, y);
   const int width = width_for(inner);
   const int64_t blocks = outer * ((inner + width - 1) / width), lanes = kThreads / width;
   const int64_t ranges = std::clamp<int64_t>(n / (lanes * 8), 1, std::max<int64_t>(1024 / blocks, 1));
-  const auto start = [&](auto* to, typename Term::Value by) {
+  const auto start = [&](auto* to, V by) {
     launch("reduce", static_cast<unsigned>(blocks * ranges), kThreads,
-           reduce_kernel<T, std::remove_pointer_t<decltype(to)>, F, Term>, f, term, identity, by, n, inner, ranges,
-           width, x, to);
+           reduce_kernel<T, std::remove_pointer_t<decltype(to)>, F, Part>, f, part, by, n, inner, ranges, width, x, to);
   };
   if (ranges == 1) return start(y, divisor);
-  using V = typename Term::Value;
   const Tensor partial({outer, ranges, inner}, dtype_of<V>(), Device{Device::Kind::cuda, context().device});
   start(partial.mutable_cuda_data<V>(), V(1));
-  reduce_in<V>(f, Element<V>(), identity, divisor, partial.shape(), partial.cuda_data<V>(), y);
+  reduce_in(f, Fold<V, F>{part.identity}, divisor, partial.shape(), partial.cuda_data<V>(), y);
 }
 
 // Whole numbers, for which there are not all functions.
 template <class T>
 void reduce_integers(Reduce f, const Tensor& x, const Tensor& y) {
-  const auto run = [&](auto combine, int64_t identity) {
-    reduce_in(combine, Element<int64_t>(), identity, int64_t{1}, x.shape(), x.cuda_data<T>(),
+  const auto run = [&]<class F>(F combine, int64_t identity) {
+    reduce_in(combine, Fold<int64_t, F>{identity}, int64_t{1}, x.shape(), x.cuda_data<T>(),
               y.mutable_cuda_data<int64_t>());
   };
   if (f == Reduce::max) run(Larger(), INT64_MIN);
@@ -99,16 +113,18 @@ void reduce_integers(Reduce f, const Tensor& x, const Tensor& y) {
 template <class T>
 void reduce_floating(Reduce f, double divisor, const Tensor& x, const Tensor& high, const Tensor& low,
                      const Tensor& y) {
-  constexpr double infinity = std::numeric_limits<double>::infinity();
-  const auto run = [&](auto combine, auto term, double identity) {
-    reduce_in(combine, term, identity, divisor, x.shape(), x.cuda_data<T>(), y.mutable_cuda_data<T>());
+  constexpr T infinity = std::numeric_limits<T>::infinity();
+  const auto run = [&]<class F, class Part>(F combine, const Part& part, typename Part::Value by) {
+    reduce_in(combine, part, by, x.shape(), x.cuda_data<T>(), y.mutable_cuda_data<T>());
   };
   switch (f) {
-    case Reduce::sum: return run(Plus(), Element<double>(), 0);
-    case Reduce::max: return run(Larger(), Element<double>(), -infinity);
-    case Reduce::min: return run(Smaller(), Element<double>(), infinity);
-    default:
-      run(Plus(), Deviation<T>{high.data_or_null<T>(), low.data_or_null<T>(), f == Reduce::squared_deviation}, 0);
+    case Reduce::sum: return run(Plus(), Total<T>{0}, divisor);
+    case Reduce::max: return run(Larger(), Fold<T, Larger>{-infinity}, T(1));
+    case Reduce::min: return run(Smaller(), Fold<T, Smaller>{infinity}, T(1));
+    default: {
+      const bool squared = f == Reduce::squared_deviation;
+      run(Plus(), Deviations<T>{0, high.data_or_null<T>(), low.data_or_null<T>(), squared}, divisor);
+    }
   }
 }
 
@@ -123,15 +139,27 @@ void scan_columns(bool reverse, const Tensor& x, const Tensor& y) {
     const int64_t start = column / inner * n * inner + column % inner;
     const auto at = [&](int64_t k) { return start + (reverse ? n - 1 - k : k) * inner; };
     const int64_t first = n * lane.index / lane.count, last = n * (lane.index + 1) / lane.count;
-    double part = 0, total = 0;
-    for (int64_t k = first; k < last; ++k) part += from[at(k)];
+    const double part = sum_of<T>(first, last, 1, [&](int64_t k) { return from[at(k)]; });
+    double total = 0;
     for (int i = 0; i < lane.count; ++i) {
       const double other = __shfl_sync(lane.mask, part, static_cast<int>(threadIdx.x) % warpSize - lane.index + i);
       if (i < lane.index) total += other;
     }
+    constexpr T part_of = T(1) / (int64_t{1} << 62), most = std::numeric_limits<T>::max() / 4;
+    T by = std::abs(total) < most ? T(1) : part_of;  // less where sums are beyond T: later ones may not be
+    total *= by;
+    Compensated<T> sum;
+    sum.high = static_cast<T>(total);
+    sum.low = static_cast<T>(total - sum.high);
     for (int64_t k = first; k < last; ++k) {
-      total += from[at(k)];
-      to[at(k)] = static_cast<T>(total);
+      const Compensated<T> before = sum;
+      sum.add(from[at(k)] * by);
+      if (by == 1 && !sum.finite()) {
+        by = part_of;
+        sum = {before.high * by, before.low * by};
+        sum.add(from[at(k)] * by);
+      }
+      to[at(k)] = (sum.finite() ? sum.high + sum.low : sum.high) / by;
     }
   });
 }

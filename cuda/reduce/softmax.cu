@@ -1,6 +1,6 @@
 #include <limits>
 
-#include "norma/cuda/launch.h"
+#include "norma/cuda/sums.h"
 #include "norma/ops/reduce/softmax.h"
 
 namespace norma::cuda {
@@ -14,14 +14,15 @@ void forward(bool log, const Tensor& x, const Tensor& y) {
   for_each_row("softmax", x.numel() / n, n, [=] __device__(int64_t row, const Lane& lane) {
     const T* in = from + row * n;
     T* out = to + row * n;
-    double largest = -std::numeric_limits<double>::infinity(), sum = 0;
-    for (int64_t i = lane.index; i < n; i += lane.count) largest = Larger()(largest, static_cast<double>(in[i]));
-    const T top = static_cast<T>(reduce_row(largest, lane, Larger()));
-    for (int64_t i = lane.index; i < n; i += lane.count) sum += std::exp(in[i] - top);
-    sum = reduce_row(sum, lane, Plus());
+    T top = -std::numeric_limits<T>::infinity();
+    for (int64_t i = lane.index; i < n; i += lane.count) top = Larger()(top, in[i]);
+    top = reduce_row(top, lane, Larger());
+    const double part = sum_of<T>(lane.index, n, lane.count, [&](int64_t i) { return std::exp(in[i] - top); });
+    const double sum = reduce_row(part, lane, Plus());
     const T shift = static_cast<T>(std::log(sum)), scale = static_cast<T>(1 / sum);
-    for (int64_t i = lane.index; i < n; i += lane.count)
-      out[i] = log ? in[i] - top - shift : std::exp(in[i] - top) * scale;
+    map_range(
+        lane.index, n, lane.count, [=](int64_t i) { return log ? in[i] - top - shift : std::exp(in[i] - top) * scale; },
+        [=](int64_t i, T value) { out[i] = value; });
   });
 }
 
@@ -33,13 +34,17 @@ void backward(bool log, const Tensor& dy, const Tensor& y, const Tensor& dx, boo
   for_each_row("softmax", y.numel() / n, n, [=] __device__(int64_t row, const Lane& lane) {
     const T *from_d = d + row * n, *from_s = s + row * n;
     T* out = to + row * n;
-    double sum = 0;
-    for (int64_t i = lane.index; i < n; i += lane.count) sum += log ? from_d[i] : double{from_d[i]} * from_s[i];
+    const double sum = sum_of<T>(lane.index, n, lane.count, [&](int64_t i) {
+      return Factors<T>{from_d[i], log ? T(1) : from_s[i]};
+    });
     const T total = static_cast<T>(reduce_row(sum, lane, Plus()));
-    for (int64_t i = lane.index; i < n; i += lane.count) {
-      const T value = log ? from_d[i] - std::exp(from_s[i]) * total : from_s[i] * (from_d[i] - total);
-      out[i] = add ? out[i] + value : value;
-    }
+    map_range(
+        lane.index, n, lane.count,
+        [=](int64_t i) {
+          const T value = log ? from_d[i] - std::exp(from_s[i]) * total : from_s[i] * (from_d[i] - total);
+          return add ? out[i] + value : value;
+        },
+        [=](int64_t i, T value) { out[i] = value; });
   });
 }
 

@@ -48,13 +48,13 @@ struct PoolGeometry {
   Shape output_shape() const { return {n, oh, ow, c}; }
   NORMA_HOST_DEVICE WindowAxis rows() const { return {kernel.h, stride.h, padding.h, dilation.h}; }
   NORMA_HOST_DEVICE WindowAxis columns() const { return {kernel.w, stride.w, padding.w, dilation.w}; }
-  // The share that an input has in the mean of the window of output (oy, ox).
-  NORMA_HOST_DEVICE double share(int64_t oy, int64_t ox) const {
+  // What the sum of the window of output (oy, ox) is divided by.
+  NORMA_HOST_DEVICE int64_t divisor(int64_t oy, int64_t ox) const {
     const int64_t taps =
         !count_include_pad ? rows().taps_of(oy, h).size() * columns().taps_of(ox, w).size()
         : ceil_mode ? rows().taps_before(oy, h + padding_after.h) * columns().taps_before(ox, w + padding_after.w)
                     : kernel.h * kernel.w;
-    return taps == 0 ? 0 : 1.0 / static_cast<double>(taps);
+    return taps == 0 ? 1 : taps;  // of no inputs the mean is 0
   }
 };
 

@@ -152,7 +152,7 @@ void avg_pool2d(PoolGeometry g, const Tensor& x, const Tensor& y) {
         const T* __restrict from = window.taps[k];
         for (int64_t c = 0; c < g.c; ++c) sum[c] += from[c];
       }
-      const double share = g.share(window.oy, window.ox);
+      const double share = 1.0 / static_cast<double>(g.divisor(window.oy, window.ox));
       T* __restrict to = out + at;
       for (int64_t c = 0; c < g.c; ++c) to[c] = static_cast<T>(sum[c] * share);
     });
@@ -164,7 +164,7 @@ void avg_pool2d_backward(PoolGeometry g, const Tensor& dy, const Tensor& dx, boo
     const T* d = dy.data<T>();
     gather(g, dx.mutable_data<T>(), add, [&](T* __restrict to, int64_t from, int64_t oy, int64_t ox, int64_t) {
       const T* __restrict in = d + from;
-      const T share = static_cast<T>(g.share(oy, ox));
+      const T share = T(1) / static_cast<T>(g.divisor(oy, ox));
       for (int64_t c = 0; c < g.c; ++c) to[c] += in[c] * share;
     });
   });
