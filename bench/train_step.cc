@@ -42,7 +42,7 @@ struct Options {
   std::string model = "resnet20", device = "cpu", conv, weights, save_weights, json;
   int64_t batch = 128, steps = 50;
   int threads = 0;
-  bool infer = false, profile = false;
+  bool infer = false, profile = false, tf32 = false;
 };
 
 // What a step of a recipe of examples/cifar is made of.
@@ -98,6 +98,7 @@ void print_profile(const Tape::Profile& profile, double steps, double whole_ms) 
 int run(const Options& options, Clock::time_point start) {
   if (!options.conv.empty()) ::setenv("NORMA_CONV", options.conv.c_str(), 1);
   if (options.threads > 0) set_num_threads(options.threads);
+  if (options.tf32) set_matmul_precision("high");
   std::ofstream("/proc/self/clear_refs") << "5";  // the peak starts anew
   const int64_t baseline = memory("VmRSS");
 
@@ -215,6 +216,7 @@ int main(int argc, char** argv) {
   app.add_option("--threads", options.threads, "0: all cores")->check(CLI::Range(0, 1024));
   app.add_option("--steps", options.steps, "to be timed; 0: none, for --save-weights")->check(examples::at_least(0));
   app.add_flag("--infer", options.infer, "the forward pass in evaluation mode");
+  app.add_flag("--tf32", options.tf32, "on a GPU: products and convolutions may round their factors to TF32");
   app.add_option("--conv", options.conv, "the convolution algorithm, as the environment variable NORMA_CONV");
   app.add_option("--weights", options.weights, "begin with these (safetensors, PyTorch's layout)");
   app.add_option("--save-weights", options.save_weights, "write the weights that the run begins with, in that layout");

@@ -177,13 +177,14 @@ def main():
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--infer", action="store_true", help="the forward pass in evaluation mode")
     parser.add_argument("--bf16", action="store_true", help="under torch.autocast in bfloat16")
+    parser.add_argument("--tf32", action="store_true", help="on a GPU: products and convolutions may round their factors to TF32")
     parser.add_argument("--weights", metavar="FILE")
     parser.add_argument("--only", metavar="WAY")
     parser.add_argument("--plain-allocator", action="store_true", help="glibc's allocator as it comes")
     parser.add_argument("--json", metavar="FILE")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = args.tf32
 
     if args.only:
         results = [measure(args, args.only)]
