@@ -1,23 +1,38 @@
-#include "norma/cuda/launch.h"
+#include "norma/cuda/sums.h"
 #include "norma/ops/pool/interpolate.h"
 
 namespace norma::cuda {
 namespace {
 
+// The matrix is in double, the sums are not, but lose nothing: a weight is the sum of two numbers of type T.
 template <class T>
 void resampled(int axis, const Tensor& x, const Tensor& matrix, const Tensor& y, bool add) {
+  const int64_t n = x.dim(axis), m = y.dim(axis), width = matrix.dim(1), most = width - 2;
+  const Tensor spans({m, 2}, i64, x.device()), weights({2, m, most}, x.dtype(), x.device());
+  const double* rows = matrix.cuda_data<double>();
+  int64_t* span = spans.mutable_cuda_data<int64_t>();  // the first input of an output, and how many
+  T *high = weights.mutable_cuda_data<T>(), *low = high + m * most;
+  for_each("interpolate", m, [=] __device__(int64_t row) {
+    const double* terms = rows + row * width;
+    for (int64_t k = 0; k < 2; ++k) span[2 * row + k] = static_cast<int64_t>(terms[k]);
+    for (int64_t k = 0; k < most; ++k) {
+      high[row * most + k] = static_cast<T>(terms[2 + k]);
+      low[row * most + k] = static_cast<T>(terms[2 + k] - high[row * most + k]);
+    }
+  });
   const T* in = x.cuda_data<T>();
   T* out = y.mutable_cuda_data<T>();
-  const double* rows = matrix.cuda_data<double>();
-  const int64_t n = x.dim(axis), m = y.dim(axis), width = matrix.dim(1);
   const int64_t inner = axis == 1 ? x.dim(2) * x.dim(3) : x.dim(3);
   for_each("interpolate", y.numel(), [=] __device__(int64_t i) {
-    const int64_t row = i / inner;
-    const double* terms = rows + row % m * width;
-    const T* from = in + (row / m * n + static_cast<int64_t>(terms[0])) * inner + i % inner;
-    double sum = 0;
-    for (int64_t k = 0; k < static_cast<int64_t>(terms[1]); ++k) sum += terms[2 + k] * from[k * inner];
-    out[i] = static_cast<T>(add ? out[i] + sum : sum);
+    const int64_t row = i / inner % m, outer = i / inner / m;
+    const T* from = in + (outer * n + span[2 * row]) * inner + i % inner;
+    Compensated<T> sum;
+    if (add) sum.add(out[i]);
+    for (int64_t k = 0; k < span[2 * row + 1]; ++k) {
+      sum.add(Factors<T>{high[row * most + k], from[k * inner]});
+      sum.low += low[row * most + k] * from[k * inner];
+    }
+    out[i] = sum.finite() ? sum.high + sum.low : sum.high;
   });
 }
 

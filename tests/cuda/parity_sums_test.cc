@@ -67,6 +67,19 @@ TEST_F(Parity, MeansOfEqualNumbersAreThatNumber) {
     }
 }
 
+TEST_F(Parity, ResamplingKeepsItsDigits) {  // as with weights in double
+  for (const Interpolation mode : {Interpolation::bilinear, Interpolation::area})
+    for (const Pair size : {Pair(7, 9), Pair(3, 2), Pair(64, 3)})
+      for (const double shift : {0.0, 1e6}) {
+        const Tensor x = (random({2, 5, 5, 3}) + shift).to(f32);
+        const auto resize = [&](const Inputs& in) { return interpolate(in[0], size, {.mode = mode}); };
+        expect_digits("interpolate", resize, {x}, 1.2e-7, 2e-7);
+        for (const float value : {0.1f, 3e38f})
+          for (const float got : resize({full({1, 5, 5, 3}, value, f32, kCuda)}).to(cpu_device).to_vector<float>())
+            EXPECT_EQ(got, value);
+      }
+}
+
 TEST_F(Parity, SumsComeBackFromBeyondFloat) {
   const double huge = 3e38;
   for (const int64_t n : {1, 40, 3000}) {
