@@ -100,8 +100,8 @@ __device__ Sums deviations(const T* x, int64_t begin, int64_t end, int64_t step,
   return sums;
 }
 
-// A sum in T, and what its roundings lost, summed beside it: as good as in twice the digits (Ogita, Rump and Oishi
-// 2005, Sum2 and Dot2), for ten instructions of T an element.
+// A sum in T, and what its roundings lost, summed beside it: for a few hundred elements as good as in twice the digits
+// (Ogita, Rump and Oishi 2005, Sum2 and Dot2), for ten instructions of T an element.
 template <class T>
 struct Compensated {
   T high = 0, low = 0;
@@ -118,27 +118,35 @@ struct Compensated {
   __device__ bool finite() const { return low - low == 0; }  // beside an infinite sum, what was lost is no number
   __device__ double value() const { return double{high} + (finite() ? low : T(0)); }
 };
+inline constexpr int64_t kChunk = 256;  // elements that are summed so before double goes on
 
-// The sum of f(k), a number or the product of two factors, for k = begin, begin + step, ... below end. Where a part of
-// it is beyond T, or the products are so small that they lack digits, it is taken again of numbers times a power of 2.
 template <class T, class F>
-__device__ double sum_of(int64_t begin, int64_t end, int64_t step, const F& f) {
-  constexpr bool products = !std::is_same_v<decltype(f(begin)), T>;
-  constexpr T least = std::numeric_limits<T>::min() / std::numeric_limits<T>::epsilon();
+__device__ Compensated<T> compensated(int64_t begin, int64_t end, int64_t step, T by, const F& f) {
   Compensated<T> sum;
-  for (int64_t k = begin; k < end; k += step) sum.add(f(k));
-  const bool small = products && sum.high != 0 && std::abs(sum.high) < least;
-  if (sum.finite() && !small) return sum.value();
-  const int power = std::numeric_limits<T>::max_exponent / (small ? 2 : -2);
-  const T by = std::scalbn(T(1), power);
-  Compensated<T> again;
-  for (int64_t k = begin; k < end; k += step) {
-    Factors<T> of{};
-    if constexpr (products) of = f(k);
-    else of = {f(k), T(1)};
-    again.add(Factors<T>{of.a * by, of.b * by});
+  for (int64_t k = begin; k < end; k += step) sum.add(f(k, by));
+  return sum;
+}
+
+// The sum of f(k, 1) for k = begin, begin + step, ... below end: of a number that no multiplication has rounded, or of
+// the product of two factors. Where a part of it is beyond T, or products are so small that they lack digits, it is
+// taken again, of f(k, by), which is by^degree as much for a power of 2.
+template <class T, class F>
+__device__ double sum_of(int64_t begin, int64_t end, int64_t step, int degree, const F& f) {
+  constexpr T least = std::numeric_limits<T>::min() / std::numeric_limits<T>::epsilon();
+  double total = 0;
+  for (int64_t at = begin; at < end; at += kChunk * step) {
+    const int64_t until = std::min(end, at + kChunk * step);
+    const Compensated<T> sum = compensated(at, until, step, T(1), f);
+    const bool small = degree == 2 && std::abs(sum.high) < least;
+    double value = sum.value();
+    if (small || !sum.finite()) {
+      const int power = std::numeric_limits<T>::max_exponent / (small ? 2 : -2);
+      const Compensated<T> again = compensated(at, until, step, std::scalbn(T(1), power), f);
+      if (!small || again.finite()) value = std::scalbn(again.value(), -degree * power);
+    }
+    total += value;
   }
-  return small && !again.finite() ? sum.value() : std::scalbn(again.value(), -2 * power);
+  return total;
 }
 
 }  // namespace norma::cuda

@@ -24,15 +24,25 @@ void resampled(int axis, const Tensor& x, const Tensor& matrix, const Tensor& y,
   T* out = y.mutable_cuda_data<T>();
   const int64_t inner = axis == 1 ? x.dim(2) * x.dim(3) : x.dim(3);
   for_each("interpolate", y.numel(), [=] __device__(int64_t i) {
-    const int64_t row = i / inner % m, outer = i / inner / m;
+    const int64_t row = i / inner % m, outer = i / inner / m, count = span[2 * row + 1];
     const T* from = in + (outer * n + span[2 * row]) * inner + i % inner;
     Compensated<T> sum;
+    bool any = false;  // that is not 0
     if (add) sum.add(out[i]);
-    for (int64_t k = 0; k < span[2 * row + 1]; ++k) {
+    for (int64_t k = 0; k < count && count <= kChunk; ++k) {
       sum.add(Factors<T>{high[row * most + k], from[k * inner]});
       sum.low += low[row * most + k] * from[k * inner];
+      any = any || from[k * inner] != 0;
     }
-    out[i] = sum.finite() ? sum.high + sum.low : sum.high;
+    constexpr T least = std::numeric_limits<T>::min() / std::numeric_limits<T>::epsilon();
+    const bool small = any && std::abs(sum.high) < least;
+    if (count <= kChunk && sum.finite() && !small) {
+      out[i] = sum.high + sum.low;
+    } else {  // many, or beyond T, or of products that lack digits
+      double total = add ? out[i] : T(0);
+      for (int64_t k = 0; k < count; ++k) total += rows[row * width + 2 + k] * from[k * inner];
+      out[i] = static_cast<T>(total);
+    }
   });
 }
 

@@ -78,20 +78,21 @@ template <class T>
 void average_forward(const PoolGeometry& g, const T* x, T* y) {
   for_each("avg_pool2d", g.n * g.oh * g.ow * g.c, [=] __device__(int64_t i) {
     const Window w(g, i);
-    const auto sum = [&](T by) {
-      Compensated<T> result;
+    const int64_t taps = (w.ys.end - w.ys.begin) * (w.xs.end - w.xs.begin), n = g.divisor(w.oy, w.ox);
+    const auto add_up = [&](auto add) {
       for (int64_t ky = w.ys.begin; ky < w.ys.end; ++ky)
-        for (int64_t kx = w.xs.begin; kx < w.xs.end; ++kx) result.add(x[w.at(g, ky, kx)] * by);
-      return result;
+        for (int64_t kx = w.xs.begin; kx < w.xs.end; ++kx) add(x[w.at(g, ky, kx)]);
     };
-    constexpr T part = T(1) / (int64_t{1} << 62);  // for windows whose sum is beyond T, though its share may not be
-    const T n = static_cast<T>(g.divisor(w.oy, w.ox));
-    const auto mean = [n](const Compensated<T>& all) {
-      const T about = all.high / n;
-      return all.finite() ? about + (std::fma(-about, n, all.high) + all.low) / n : about;
-    };
-    const Compensated<T> plain = sum(1);
-    y[i] = plain.finite() ? mean(plain) : mean(sum(part)) / part;
+    Compensated<T> sum;
+    if (taps <= kChunk) add_up([&](T v) { sum.add(v); });
+    if (taps <= kChunk && sum.finite()) {
+      const T by = static_cast<T>(n), mean = sum.high / by;
+      y[i] = mean + (std::fma(-mean, by, sum.high) + sum.low) / by;
+    } else {  // a large window, or one whose sum is beyond T
+      double total = 0;
+      add_up([&](T v) { total += v; });
+      y[i] = static_cast<T>(total / static_cast<double>(n));
+    }
   });
 }
 

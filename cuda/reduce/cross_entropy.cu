@@ -8,6 +8,7 @@ namespace norma::cuda {
 namespace {
 
 constexpr int64_t kFewRows = 1 << 16;  // that one block sums up
+constexpr int64_t kPart = 2048;        // of a row's classes, whose gradients a warp computes
 
 const char* name_of_op(bool nll) { return nll ? "nll" : "cross_entropy"; }
 
@@ -28,14 +29,14 @@ void row_losses(bool nll, const CrossEntropyOptions& options, const Tensor& logi
     T top = -std::numeric_limits<T>::infinity();
     for (int64_t c = lane.index; c < classes; c += lane.count) top = Larger()(top, x[c]);
     top = reduce_row(top, lane, Larger());
-    const auto sum_over_classes = [&](auto f) {
-      return reduce_row(sum_of<T>(lane.index, classes, lane.count, f), lane, Plus());
+    const auto sum_over_classes = [&](int degree, auto f) {
+      return reduce_row(sum_of<T>(lane.index, classes, lane.count, degree, f), lane, Plus());
     };
-    const double sum = sum_over_classes([&](int64_t c) { return std::exp(x[c] - top); });
+    const double sum = sum_over_classes(1, [&](int64_t c, T by) { return std::exp(x[c] - top) * by; });
     const double weights =
-        weight ? sum_over_classes([&](int64_t c) { return weight[c]; }) : static_cast<double>(classes);
-    const double sum_x = sum_over_classes([&](int64_t c) {
-      return !weight ? Factors<T>{x[c], 1} : weight[c] == 0 ? Factors<T>{} : Factors<T>{weight[c], x[c]};
+        weight ? sum_over_classes(1, [&](int64_t c, T by) { return weight[c] * by; }) : static_cast<double>(classes);
+    const double sum_x = sum_over_classes(weight ? 2 : 1, [&](int64_t c, T by) {
+      return !weight ? Factors<T>{x[c] * by, 1} : weight[c] == 0 ? Factors<T>{} : Factors<T>{weight[c] * by, x[c] * by};
     });
     if (lane.index != 0) return;
     const double lse_of_row = nll ? 0 : top + std::log(sum), mean_x = sum_x / static_cast<double>(classes);
@@ -90,8 +91,9 @@ void gradient(bool nll, const CrossEntropyOptions& options, const Tensor& dy, co
     reduce(Reduce::sum, 1, view::reshape(options.weight, {1, classes, 1}), {}, {}, weights);
   }
   const T* sum_of_weights = weights.data_or_null<T>();
-  for_each_row(name_of_op(nll), logits.dim(0), classes, [=] __device__(int64_t row, const Lane& lane) {
-    const int64_t at = label[row];
+  const int64_t parts = (classes + kPart - 1) / kPart;  // of a row: few long rows are work for many
+  for_each_row(name_of_op(nll), logits.dim(0) * parts, classes, [=] __device__(int64_t part, const Lane& lane) {
+    const int64_t row = part / parts, first = part % parts * kPart, at = label[row];
     const bool counts = at != ignored && at >= 0 && at < classes;
     const T whole = !counts ? T(0) : weight ? rest * *sum_of_weights + hit * weight[at] : T(1);  // the target's sum
     const T factor = static_cast<T>(upstream[each ? row : 0] / *count);
@@ -105,7 +107,8 @@ void gradient(bool nll, const CrossEntropyOptions& options, const Tensor& dy, co
       const T value = constant ? T(0) : share;  // whatever is in the row
       return add ? to[i] + value : value;
     };
-    map_range(lane.index, classes, lane.count, make, [=](int64_t c, T value) { to[row * classes + c] = value; });
+    const int64_t end = first + kPart < classes ? first + kPart : classes;
+    map_range(first + lane.index, end, lane.count, make, [=](int64_t c, T value) { to[row * classes + c] = value; });
   });
 }
 

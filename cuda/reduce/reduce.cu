@@ -26,7 +26,7 @@ struct Total {
   double identity;
   template <class X>
   __device__ double operator()(int64_t begin, int64_t end, int64_t step, int64_t, const X& x) const {
-    return sum_of<T>(begin, end, step, x);
+    return sum_of<T>(begin, end, step, 1, [&](int64_t k, T by) { return x(k) * by; });
   }
 };
 // Of the deviations from high + low, or of their squares.
@@ -39,8 +39,8 @@ struct Deviations {
   template <class X>
   __device__ double operator()(int64_t begin, int64_t end, int64_t step, int64_t i, const X& x) const {
     const T from_high = high ? high[i] : T(0), from_low = low ? low[i] : T(0);
-    return sum_of<T>(begin, end, step, [&](int64_t k) {
-      const T deviation = x(k) - from_high - from_low;
+    return sum_of<T>(begin, end, step, squared ? 2 : 1, [&](int64_t k, T by) {
+      const T deviation = x(k) * by - from_high * by - from_low * by;
       return Factors<T>{deviation, squared ? deviation : T(1)};
     });
   }
@@ -139,27 +139,31 @@ void scan_columns(bool reverse, const Tensor& x, const Tensor& y) {
     const int64_t start = column / inner * n * inner + column % inner;
     const auto at = [&](int64_t k) { return start + (reverse ? n - 1 - k : k) * inner; };
     const int64_t first = n * lane.index / lane.count, last = n * (lane.index + 1) / lane.count;
-    const double part = sum_of<T>(first, last, 1, [&](int64_t k) { return from[at(k)]; });
+    const double part = sum_of<T>(first, last, 1, 1, [&](int64_t k, T by) { return from[at(k)] * by; });
     double total = 0;
     for (int i = 0; i < lane.count; ++i) {
       const double other = __shfl_sync(lane.mask, part, static_cast<int>(threadIdx.x) % warpSize - lane.index + i);
       if (i < lane.index) total += other;
     }
-    constexpr T part_of = T(1) / (int64_t{1} << 62), most = std::numeric_limits<T>::max() / 4;
-    T by = std::abs(total) < most ? T(1) : part_of;  // less where sums are beyond T: later ones may not be
-    total *= by;
-    Compensated<T> sum;
-    sum.high = static_cast<T>(total);
-    sum.low = static_cast<T>(total - sum.high);
-    for (int64_t k = first; k < last; ++k) {
-      const Compensated<T> before = sum;
-      sum.add(from[at(k)] * by);
-      if (by == 1 && !sum.finite()) {
-        by = part_of;
-        sum = {before.high * by, before.low * by};
-        sum.add(from[at(k)] * by);
+    constexpr T most = std::numeric_limits<T>::max() / 4;
+    for (int64_t begin = first; begin < last; begin += kChunk) {
+      const int64_t end = begin + kChunk < last ? begin + kChunk : last;
+      const T high = static_cast<T>(total), low = static_cast<T>(total - high);
+      Compensated<T> chunk;
+      bool inside = std::abs(total) < most;
+      for (int64_t k = begin; k < end && inside; ++k) {
+        chunk.add(from[at(k)]);
+        Compensated<T> sum = chunk;
+        sum.add(high);
+        sum.low += low;
+        to[at(k)] = sum.high + sum.low;
+        inside = sum.finite();
       }
-      to[at(k)] = (sum.finite() ? sum.high + sum.low : sum.high) / by;
+      if (inside) total += chunk.value();
+      for (int64_t k = begin; k < end && !inside; ++k) {  // beyond T, from where a sum may come back
+        total += from[at(k)];
+        to[at(k)] = static_cast<T>(total);
+      }
     }
   });
 }

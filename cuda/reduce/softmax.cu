@@ -17,7 +17,8 @@ void forward(bool log, const Tensor& x, const Tensor& y) {
     T top = -std::numeric_limits<T>::infinity();
     for (int64_t i = lane.index; i < n; i += lane.count) top = Larger()(top, in[i]);
     top = reduce_row(top, lane, Larger());
-    const double part = sum_of<T>(lane.index, n, lane.count, [&](int64_t i) { return std::exp(in[i] - top); });
+    const double part =
+        sum_of<T>(lane.index, n, lane.count, 1, [&](int64_t i, T by) { return std::exp(in[i] - top) * by; });
     const double sum = reduce_row(part, lane, Plus());
     const T shift = static_cast<T>(std::log(sum)), scale = static_cast<T>(1 / sum);
     map_range(
@@ -34,8 +35,8 @@ void backward(bool log, const Tensor& dy, const Tensor& y, const Tensor& dx, boo
   for_each_row("softmax", y.numel() / n, n, [=] __device__(int64_t row, const Lane& lane) {
     const T *from_d = d + row * n, *from_s = s + row * n;
     T* out = to + row * n;
-    const double sum = sum_of<T>(lane.index, n, lane.count, [&](int64_t i) {
-      return Factors<T>{from_d[i], log ? T(1) : from_s[i]};
+    const double sum = sum_of<T>(lane.index, n, lane.count, log ? 1 : 2, [&](int64_t i, T by) {
+      return Factors<T>{from_d[i] * by, log ? T(1) : from_s[i] * by};
     });
     const T total = static_cast<T>(reduce_row(sum, lane, Plus()));
     map_range(

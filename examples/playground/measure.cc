@@ -90,7 +90,10 @@ Json batch_statistics(const nn::Norm& norm, const Tensor& received) {
 
 Json population_statistics(const nn::Norm& norm) {
   if (!norm.has_population() || !norm.running_mean.defined()) return nullptr;
-  return {{"mean", numbers(norm.running_mean)}, {"var", numbers(norm.running_var)}};
+  const auto each = [&](const Tensor& shared) {  // of all channels, if these share it
+    return shared.numel() == norm.running_mean.numel() ? shared : expand(shared, norm.running_mean.shape());
+  };
+  return {{"mean", numbers(norm.running_mean)}, {"var", numbers(each(norm.running_var))}};
 }
 
 }  // namespace examples::playground

@@ -33,7 +33,9 @@ nn::NormSettings norm_settings(const Settings& s, int64_t channels) {
   norm.estimator = nn::Estimator::ema(s.ema);
   norm.center = by.center;
   norm.half = by.half;
+  if (by.extended) (norm.scale = norm.grouping)->channels = Channels::all();
   norm.affine = s.affine;
+  if (by.tanh) norm = {.instead = nn::Instead::tanh, .affine = s.affine};
   if (!by.enabled) norm = {.affine = s.affine, .identity = true};
   const nn::Norm tried(channels, norm);  // throws where they do not go together
   return norm;
@@ -81,7 +83,8 @@ bool Network::apply(const Settings& settings) {
     nn::NormSettings with_parameters = wanted;
     with_parameters.identity = false;  // a norm that is switched off keeps its own for when it is back
     nn::Norm fresh(channels, with_parameters);
-    for (const auto& [mine, other] : {std::pair(&norm.weight, &fresh.weight), {&norm.bias, &fresh.bias}})
+    for (const auto& [mine, other] :
+         {std::pair(&norm.weight, &fresh.weight), {&norm.bias, &fresh.bias}, {&norm.input_scale, &fresh.input_scale}})
       if (shape_of(*mine) != shape_of(*other)) *mine = *other, anew = true;
   }
   return anew;

@@ -78,6 +78,8 @@ Sharing parse_sharing(const Json& json) {
   reader.integer("groups", 1, 64, s.groups);
   reader.flag("center", s.center);
   reader.flag("half", s.half);
+  reader.flag("extended", s.extended);
+  reader.flag("tanh", s.tanh);
   reader.flag("enabled", s.enabled);
   reader.finish();
   return s;

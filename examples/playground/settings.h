@@ -27,10 +27,12 @@ struct Sharing {
   int64_t chunk = 8;  // samples, where they share in chunks
   PositionsShare positions = PositionsShare::all;
   ChannelsShare channels = ChannelsShare::each;
-  int64_t groups = 4;   // where channels share in groups
-  bool center = true;   // false: no mean is subtracted
-  bool half = false;    // only the first half of the channels
-  bool enabled = true;  // false: no norm
+  int64_t groups = 4;     // where channels share in groups
+  bool center = true;     // false: no mean is subtracted
+  bool half = false;      // only the first half of the channels
+  bool extended = false;  // the variance is that of all channels, each with its own mean (extended batch norm)
+  bool tanh = false;      // no statistics: gamma tanh(a x) + beta (dynamic tanh)
+  bool enabled = true;    // false: no norm
   bool operator==(const Sharing&) const = default;
 };
 

@@ -80,6 +80,19 @@ TEST_F(Parity, ResamplingKeepsItsDigits) {  // as with weights in double
       }
 }
 
+TEST_F(Parity, LongSumsInOneThreadKeepTheirDigits) {  // whose roundings all have one sign
+  expect_digits(
+      "cumsum", [](const Inputs& in) { return cumsum(in[0], 1); }, {full({1, 300'000, 2}, 0.1, f32)}, 1.2e-7);
+  expect_digits(
+      "cumsum", [](const Inputs& in) { return cumsum(in[0], 1); }, {full({1, 300'000}, 0.1, f32)}, 1.2e-7);
+  expect_digits(
+      "softmax", [](const Inputs& in) { return softmax(in[0]); }, {full({1, 1'000'000}, 0.1, f32)}, 1.2e-7, 1e-12);
+  for (const int64_t side : {16, 17, 300})
+    expect_digits(
+        "avg_pool2d", [=](const Inputs& in) { return avg_pool2d(in[0], {.kernel = side}); },
+        {full({1, side, side, 2}, 0.1, f32)}, 1e-9);
+}
+
 TEST_F(Parity, SumsComeBackFromBeyondFloat) {
   const double huge = 3e38;
   for (const int64_t n : {1, 40, 3000}) {
@@ -93,8 +106,21 @@ TEST_F(Parity, SumsComeBackFromBeyondFloat) {
     expect_digits(
         "cumsum", [](const Inputs& in) { return cumsum(in[0], 1); }, {row(back)}, 2e-6, 1e31);
   }
-  expect_digits(
-      "var", [](const Inputs& in) { return var(in[0], {1}); }, {row({1e19, 3e19, -2e19, 1e19})}, 1e-6);
+  std::vector<double> far(10, huge);
+  far[7] = -huge;
+  for (const bool root : {false, true})
+    for (const Tensor& x : {row(far), row({huge, huge, -huge}), row({1e19, 3e19, -2e19, 1e19})})
+      expect_digits(
+          "deviations", [=](const Inputs& in) { return root ? stddev(in[0], {1}) : var(in[0], {1}); }, {x}, 1e-6);
+  for (const double left : {1e-22, 1e-30}) {
+    const Tensor column = view::reshape(row({huge, huge, -huge, -huge, left, left}), {1, 6, 1});
+    expect_digits("cumsum", [](const Inputs& in) { return cumsum(in[0], 1); }, {concat({column, column}, 2)});
+    expect_digits("avg_pool2d",
+                  [](const Inputs& in) {
+                    return avg_pool2d(in[0], {.kernel = {6, 1}});
+                  },
+                  {view::reshape(column, {1, 6, 1, 1})});
+  }
   for (const double odd : {kInfinity, -kInfinity, double{NAN}})
     for (const size_t place : {0, 3, 99}) {
       std::vector<double> values(100, huge);
@@ -114,6 +140,39 @@ TEST_F(Parity, RunningSumsComeBackInOneThread) {
     expect_digits("cumsum",
                   [=](const Inputs& in) { return reverse ? flip(cumsum(flip(in[0], {1}), 1), {1}) : cumsum(in[0], 1); },
                   {x});
+}
+
+TEST_F(Parity, ResamplingComesBackFromBeyondFloat) {
+  const double huge = std::numeric_limits<float>::max();
+  for (const int64_t n : {10, 18, 20, 300}) {
+    const auto to_one = [](const Inputs& in) { return interpolate(in[0], Pair(1, 1), {.mode = Interpolation::area}); };
+    expect_digits("area", to_one, {full({1, n, 1, 1}, huge, f32)}, 1.2e-7);
+    expect_digits("area", to_one, {full({1, n, 1, 1}, 1e-44, f32)});
+  }
+  const auto dx = [&](Device device) {
+    Tensor x = zeros({1, 1, 1, 1}, f32, device).set_requires_grad();
+    Tape tape;
+    const Tensor y = interpolate(x, Pair(3, 1)), dy = tensor<float>({3e38f, 3e38f, -3e38f}, {1, 3, 1, 1});
+    tape.backward(y, {.seed = dy.to(device)});
+    return x.grad().item();
+  };
+  EXPECT_EQ(dx(kCuda), dx(cpu_device));
+}
+
+TEST_F(Parity, TinyProductsAddUp) {  // though each is nothing in float
+  const Tensor labels = zeros({1}, i64);
+  for (const auto& [w, p] : {std::pair(1e-20, 1e-26), {1e-30, 1e-16}, {1e-38, 1e-8}, {1e-4, 1e-3}}) {
+    const Tensor weight = full({10}, w, f32);
+    const auto smoothed = [=](const Inputs& in) {
+      return nll(in[0], in[1],
+                 {.label_smoothing = 0.5, .weight = weight.to(in[0].device()), .reduction = Reduction::none});
+    };
+    expect_digits("nll", smoothed, {full({1, 10}, -p, f32), labels}, 1e-6, 1e-45);
+  }
+  Tensor x = full({1, 1001}, 2e-23, f32);
+  for (int64_t i = 0; i < 1001; i += 2) x.mutable_data<float>()[i] *= -1;
+  expect_digits(
+      "var", [](const Inputs& in) { return var(in[0], {1}); }, {x}, 1e-6, 3e-45);
 }
 
 TEST_F(Parity, WeightedLossesKeepTheirDigits) {

@@ -68,6 +68,10 @@ TEST_F(PlaygroundTest, EachSharingTakesEffectInTheRunningTraining) {
       {{{"samples", "each"}, {"positions", "each"}, {"channels", "all"}, {"center", false}}, "RMSNorm"},
       {{{"samples", "domains"}}, "DomainNorm(2)"},
       {{{"enabled", false}}, "Identity"},
+      {{{"extended", true}}, "Norm(whole x all x each, variance whole x all x all)"},
+      {{{"tanh", true}}, "DynamicTanh"},
+      {{{"samples", "chunks"}, {"chunk", 4}, {"extended", true}},
+       "Norm(chunks(4) x all x each, variance chunks(4) x all x all)"},
       {{{"channels", "groups"}, {"groups", 4}}, "Norm(whole x all x groups(4))"}};
   Json settings = {{"data", "domains"}, {"depth", 2}, {"width", 8}, {"batch", 8}};
   set(settings);
@@ -80,11 +84,13 @@ TEST_F(PlaygroundTest, EachSharingTakesEffectInTheRunningTraining) {
     EXPECT_EQ(reply["step"], steps += 2) << name;  // goes on, rather than beginning anew
     EXPECT_EQ(type(), name);
     const Json layer = measure()["layers"][0];
-    const bool over_samples = sharing.value("samples", "whole") != "each" && sharing.value("enabled", true);
+    const bool over_samples =
+        sharing.value("samples", "whole") != "each" && sharing.value("enabled", true) && !sharing.value("tanh", false);
     EXPECT_EQ(!layer["population"].is_null(), over_samples) << name;
     EXPECT_EQ(ask({{"do", "report"}})["layers"].size(), over_samples ? 2 : 0) << name;
     if (over_samples) {
       EXPECT_EQ(layer["population"]["mean"].size(), layer["batch"]["mean"].size()) << name;
+      EXPECT_EQ(layer["population"]["var"].size(), layer["population"]["mean"].size()) << name;
     }
   }
 }

@@ -94,7 +94,7 @@ class PageTest(unittest.TestCase):
         self.browser.click("#start")
         types = {"batch": "BatchNorm", "ghost": "GhostBatchNorm(8)", "group": "GroupNorm(4)", "layer": "LayerNorm",
                  "instance": "InstanceNorm", "half": "HalfInstanceNorm", "rms": "RMSNorm", "domains": "DomainNorm(2)",
-                 "none": "Identity"}
+                 "tanh": "DynamicTanh", "extended": "Norm(whole x all x each, variance whole x all x all)", "none": "Identity"}
         for name, kind in types.items():
             before = self.step()
             self.browser.click(f"#names button[data-name={name}]")

@@ -51,5 +51,6 @@ program build/cuda/tests/ops_tests <<<'exec sleep 100'
 if check --seconds 8; then fail "a test hangs, and it passes"; fi
 reports '^\| tests of the ops \| \*\*failed\*\* \(ended after [5-8] s\) \|'
 reports '^\| norma resnet20 \| left out: the time is up \|'
+if grep -q '^ran build/cuda/bench/train_step' build/gpu_check.md; then fail "reports figures of an earlier run"; fi
 ((SECONDS < 40)) || fail "it took $SECONDS s"
 echo "passed"

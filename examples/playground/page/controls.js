@@ -1,7 +1,7 @@
 // The settings: their defaults, the form, and the link that holds them.
 const DEFAULTS = {
   data: "digits", network: "cnn", depth: 3, width: 16, activation: "relu", input: "unit", order: "shuffled", seed: 1,
-  sharing: { samples: "whole", chunk: 8, positions: "all", channels: "each", groups: 4, center: true, half: false, enabled: true },
+  sharing: { samples: "whole", chunk: 8, positions: "all", channels: "each", groups: 4, center: true, half: false, extended: false, tanh: false, enabled: true },
   batch: 32, rate: 0.05, momentum: 0.9, ema: 0.1, affine: true, frozen: false, shifted: false,
 };
 const ANEW = ["data", "network", "depth", "width", "activation", "input", "order", "seed"];

@@ -10,14 +10,18 @@ const PRESETS = {
   instance: { samples: "each", positions: "all", channels: "each" },
   half: { samples: "each", positions: "all", channels: "each", half: true },
   rms: { samples: "each", positions: "each", channels: "all", center: false },
+  extended: { samples: "whole", positions: "all", channels: "each", extended: true },
   domains: { samples: "domains", positions: "all", channels: "each" },
+  tanh: { tanh: true },
   none: { enabled: false },
 };
-const PLAIN = { center: true, half: false, enabled: true };
+const PLAIN = { center: true, half: false, extended: false, tanh: false, enabled: true };
 
 // The name of a sharing, or of its nearest kin: a key of the texts.
 function nameOf(sharing) {
   if (!sharing.enabled) return "none";
+  if (sharing.tanh) return "tanh";
+  if (sharing.extended) return "extended";
   if (sharing.half) return "half";
   if (!sharing.center) return "rms";
   if (sharing.samples === "domains") return "domains";
@@ -79,13 +83,18 @@ function gridShape() {
 // The cell of an element, as three numbers; null where the element is not normalized.
 function cellOf(sample, position, channel) {
   const s = settings.sharing, shape = gridShape();
-  if (!s.enabled) return null;
+  if (!s.enabled || s.tanh) return null;
   const c = Math.floor(channel * shape.perChannel);
   if (s.half && c >= Math.ceil(settings.width / 2)) return null;
   const n = Math.floor(sample * shape.perSample);
   const set = s.samples === "whole" ? 0 : s.samples === "each" ? n : s.samples === "domains" ? n % 2 : chunkOf(n);
   const group = s.channels === "each" ? c : s.channels === "all" ? 0 : Math.floor(c / (settings.width / s.groups));
   return [set, s.positions === "all" ? 0 : position, group];
+}
+// The cell whose variance it is divided by, where that is not the one whose mean is subtracted.
+function scaleOf(sample, position, channel) {
+  const cell = settings.sharing.extended && cellOf(sample, position, channel);
+  return cell ? [cell[0], cell[1], 0] : null;
 }
 // Chunks as the library cuts them: sizes differ by at most one, the longer ones first.
 function chunkOf(n) {
@@ -101,6 +110,8 @@ function cellColour(cell, dark) {
   const light = (dark ? 54 : 64) + [0, 9, -7][(set + 2 * position) % 3], full = dark ? 52 : 60;
   return hslToRgb(hue, full / 100, light / 100);
 }
+// Darker than any of cells.
+const scaleColour = (cell, dark) => cellColour([cell[0] + 5, cell[1], 3], dark).map((v) => (dark ? 0.62 : 0.5) * v);
 function hslToRgb(h, s, l) {
   const f = (n) => { const k = (n + h / 30) % 12; return 255 * (l - s * Math.min(l, 1 - l) * Math.max(-1, Math.min(k - 3, 9 - k, 1))); };
   return [f(0), f(8), f(4)];
@@ -128,7 +139,7 @@ function gridGeometry(canvas) {
 }
 
 function paintGrid() {
-  const canvas = $("grid"), { g, w } = surface(canvas), at = gridGeometry(canvas);
+  const canvas = $("grid"), { g, w } = surface(canvas), at = gridGeometry(canvas), dark = document.documentElement.dataset.theme === "dark";
   const t = Math.min(1, (performance.now() - grid.began) / 280);
   grid.shown = grid.target.map((to, i) => to.map((v, k) => grid.from[i][k] + t * (v - grid.from[i][k])));
   const gapX = at.columnWidth > 12 ? 3 : 1, gapY = at.rowHeight > 8 ? 2 : 0.6, inner = (at.columnWidth - gapX) / at.positions;
@@ -140,7 +151,12 @@ function paintGrid() {
         const [r, gr, b] = grid.shown[i].map(Math.round);
         g.globalAlpha = marked && String(cellOf(s, p, c)) !== marked ? 0.25 : 1;
         g.fillStyle = `rgb(${r},${gr},${b})`;
-        g.fillRect(grid.left + c * at.columnWidth + p * inner, grid.top + s * at.rowHeight, Math.max(1, inner - (inner > 5 ? 0.7 : 0)), at.rowHeight - gapY);
+        const x = grid.left + c * at.columnWidth + p * inner, y = grid.top + s * at.rowHeight, width = Math.max(1, inner - (inner > 5 ? 0.7 : 0)), height = at.rowHeight - gapY;
+        g.fillRect(x, y, width, height);
+        const scale = scaleOf(s, p, c);
+        if (!scale) continue;
+        g.fillStyle = `rgb(${scaleColour(scale, dark).map(Math.round)})`;
+        g.fillRect(x, y + 0.6 * height, width, 0.4 * height);
       }
   g.globalAlpha = 1;
   g.fillStyle = colour("--quiet");
@@ -185,8 +201,8 @@ function describeGrid(canvas) {
   const positions = s.positions === "all" ? places : 1;
   const channels = s.channels === "each" ? 1 : s.channels === "all" ? settings.width : settings.width / s.groups;
   const count = samples * positions * channels;
-  const text = s.enabled ? T("cellText", { samples: +samples.toFixed(1), positions, channels, count: count.toLocaleString(settingsOfPage.language === "zh" ? "zh-CN" : "en") }) : T("cellNone");
-  $("grid-text").textContent = `${T("name_" + name)}: ${text} ${T("about_" + name)}` + (count === 1 && s.enabled ? " " + T("cellSingle") : "");
+  const text = s.enabled && !s.tanh ? T("cellText", { samples: +samples.toFixed(1), positions, channels, count: count.toLocaleString(settingsOfPage.language === "zh" ? "zh-CN" : "en") }) : T("cellNone");
+  $("grid-text").textContent = `${T("name_" + name)}: ${text} ${T("about_" + name)}` + (count === 1 && s.enabled && !s.tanh ? " " + T("cellSingle") : "");
   canvas.setAttribute("aria-label", T("gridLabel") + " " + $("grid-text").textContent);
 }
 
