@@ -121,6 +121,13 @@ void solve(const NormCall& call) {
   });
 }
 
+template <class T>
+void solve_cells(const Work<T>& work, std::span<const Tensor> x, const NormCall& call) {
+  if (call.measured()) measure(work, x, call.cells);
+  call.merge_over_workers();
+  solve(call);
+}
+
 // Where every row is a set, what its elements need of the cells, for the passes that follow as long as the tensor
 // lives; what the gradient needs, too, if `totals` are there.
 template <class T>
@@ -172,6 +179,13 @@ struct Gradients {
   const uint8_t* mask;
   T *dx, *dresidual;  // null: not wanted
   bool add_dx, add_dresidual;
+  Pooled pooled;
+
+  __device__ T upstream(int64_t row, int64_t c, int64_t channels) const {
+    if (!pooled.window) return dy[row * channels + c];
+    const int64_t at = pooled.window[row] * channels + c;
+    return at >= 0 && pooled.place[at] == pooled.tap[row] ? dy[at] : T(0);
+  }
 };
 
 // The sums of dy and dy (x - mean); where rows are sets, what they add to dbeta and dgamma.
@@ -184,14 +198,15 @@ void sum_pieces(const Work<T>& work, size_t tensor, const Gradients<T>& g, Sums*
       sums = sums_of<T>(tile.row, tile.end, tile.step, [&](int64_t row) {
         const int64_t i = row * call.channels + tile.c;
         const RowCell<T>& cell = columns.cell(row);
-        const T d = behind(call, g.dy[i], g.x[i], g.mask, i, columns(cell));
+        const T d = behind(call, g.upstream(row, tile.c, call.channels), g.x[i], g.mask, i, columns(cell));
         return Factors<T>{d, (g.x[i] - cell.high) * cell.inv + cell.shift};
       });
     } else if (tile.row < tile.end) {
       const Column<T> column(call, tile.set, tile.c);
       sums = sums_of<T>(tile.row, tile.end, tile.step, [&](int64_t row) {
         const int64_t i = row * call.channels + tile.c;
-        return Factors<T>{behind(call, g.dy[i], g.x[i], g.mask, i, column), g.x[i] - column.high};
+        return Factors<T>{behind(call, g.upstream(row, tile.c, call.channels), g.x[i], g.mask, i, column),
+                          g.x[i] - column.high};
       });
       sums.product -= column.low * sums.plain;
     }
@@ -225,7 +240,7 @@ void total_rows(const Passes<T>& call, const Gradients<T>& g, double* totals) {
     const Sums sums = sums_of<T>(first + lane.index, first + call.group_size, lane.count, [&](int64_t c) {
       const int64_t i = row * call.channels + c, entry = call.affine(affine, c);
       const T weight = call.gamma ? call.gamma[entry] : T(1), bias = call.beta ? call.beta[entry] : T(0);
-      const T d = behind(call, g.dy[i], g.x[i], g.mask, i, row_column(own, weight, bias));
+      const T d = behind(call, g.upstream(row, c, call.channels), g.x[i], g.mask, i, row_column(own, weight, bias));
       return Factors<T>{weight * d, g.x[i] - own.high};
     });
     const double plain = reduce_row(sums.plain, lane, Plus()), product = reduce_row(sums.product, lane, Plus());
@@ -272,7 +287,7 @@ void gradient(const Work<T>& work, size_t tensor, const Gradients<T>& g, const d
       const auto make = [&](int64_t row) {
         const auto [column, of_cell] = of_row(row);
         const int64_t i = row * call.channels + tile.c;
-        const T d = behind(call, g.dy[i], g.x[i], g.mask, i, column);
+        const T d = behind(call, g.upstream(row, tile.c, call.channels), g.x[i], g.mask, i, column);
         // Where there is no slope, as with given statistics, x has no part in dx, not even an infinite one.
         const T xhat = of_cell.slope != 0 ? (g.x[i] - column.high) * of_cell.rstd : T(0);
         const T value = column.scale * d - xhat * of_cell.slope - of_cell.offset;
@@ -302,13 +317,14 @@ void gradient(const Work<T>& work, size_t tensor, const Gradients<T>& g, const d
 }
 
 template <class T>
-void backward(Work<T> work, std::span<const Tensor> x, const NormCall& call, const NormGradients& to) {
+void backward(Work<T> work, std::span<const Tensor> x, const NormCall& call, const NormGradients& to,
+              const Pooled& pooled) {
   PoolVector<Gradients<T>> gradients;
   for (size_t t = 0; t < x.size(); ++t) {
     const Sink::Target &dx = to.dx[t], &dresidual = to.dresidual[t];
     gradients.push_back({to.dy[t].cuda_data<T>(), x[t].cuda_data<T>(), to.mask[t].data_or_null<uint8_t>(),
                          dx.grad.mutable_data_or_null<T>(), dresidual.grad.mutable_data_or_null<T>(), dx.add,
-                         dresidual.add});
+                         dresidual.add, pooled});
   }
   const Device device = x[0].device();
   const Tensor memory = work.template partial<Sums>(device), totals({2, work.call.cells()}, f64, device);
@@ -331,9 +347,7 @@ void backward(Work<T> work, std::span<const Tensor> x, const NormCall& call, con
 void norm_forward(std::span<const Tensor> x, const NormCall& call, const NormOutputs& to) {
   dispatch_floating("norm", x[0].dtype(), [&]<class T>() {
     Work<T> work(call);
-    if (call.measured()) measure(work, x, call.cells);
-    call.merge_over_workers();
-    solve(call);
+    solve_cells(work, x, call);
     const Tensor rows = prepare_rows<T>(work, nullptr, x[0].device());
     for (size_t t = 0; t < x.size(); ++t)
       normalize(work, t, x[t].cuda_data<T>(), to.residual[t].data_or_null<T>(), to.y[t].mutable_cuda_data<T>(),
@@ -341,8 +355,16 @@ void norm_forward(std::span<const Tensor> x, const NormCall& call, const NormOut
   });
 }
 
+void norm_cells(const Tensor& x, const NormCall& call) {
+  dispatch_floating("norm", x.dtype(), [&]<class T>() { solve_cells(Work<T>(call), {&x, 1}, call); });
+}
+
+void norm_backward(std::span<const Tensor> x, const NormCall& call, const NormGradients& to, const Pooled& pooled) {
+  dispatch_floating("norm", x[0].dtype(), [&]<class T>() { backward(Work<T>(call), x, call, to, pooled); });
+}
+
 void norm_backward(std::span<const Tensor> x, const NormCall& call, const NormGradients& to) {
-  dispatch_floating("norm", x[0].dtype(), [&]<class T>() { backward(Work<T>(call), x, call, to); });
+  norm_backward(x, call, to, {});
 }
 
 void norm_moments(std::span<const Tensor> x, const NormCall& call) {

@@ -181,6 +181,17 @@ class Work {
   Tensor memory_;
 };
 
+// The first half of norm_forward: completes the cells.
+void norm_cells(const Tensor& x, const NormCall& call);
+
+// Where dy is that of a max-pooling behind the norm, whose windows do not overlap: of each row of x the row of dy, or
+// -1, and its place in the window; and of each element of dy the winner's. Null: dy is the norm's.
+struct Pooled {
+  const int64_t* window = nullptr;
+  const uint8_t *tap = nullptr, *place = nullptr;
+};
+void norm_backward(std::span<const Tensor> x, const NormCall& call, const NormGradients& to, const Pooled& pooled);
+
 // What a cell is made of, for combine(): the results of its set's pieces in its channels.
 template <class T>
 struct CellItems {

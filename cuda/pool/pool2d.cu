@@ -1,44 +1,14 @@
-// Own kernels, not cuDNN's: a NaN wins and the first of equals does, as on the CPU, and the winners' places are kept in
-// the same form.
+// Own kernels, not cuDNN's (cuda/pool/windows.h says why).
+#include "norma/cuda/pool/windows.h"
 #include "norma/cuda/sums.h"
-#include "norma/ops/pool/pool2d.h"
 
 namespace norma::cuda {
 namespace {
 
-// The window of an element of y [n, oh, ow, c]: the taps of it that are inside of x [n, h, w, c].
-struct Window {
-  WindowAxis rows, columns;
-  int64_t ox, oy, first;  // first: of the image and the channel in x
-  Range ys, xs;
-  __device__ Window(const PoolGeometry& g, int64_t i)
-      : rows(g.rows()),
-        columns(g.columns()),
-        ox(i / g.c % g.ow),
-        oy(i / g.c / g.ow % g.oh),
-        first(i / g.c / g.ow / g.oh * g.h * g.w * g.c + i % g.c),
-        ys(rows.taps_of(oy, g.h)),
-        xs(columns.taps_of(ox, g.w)) {}
-  // Where tap (ky, kx) is in x.
-  __device__ int64_t at(const PoolGeometry& g, int64_t ky, int64_t kx) const {
-    return first + (rows.input(oy, ky) * g.w + columns.input(ox, kx)) * g.c;
-  }
-};
-
 template <class T, class Arg>
 void max_forward(const PoolGeometry& g, const T* x, T* y, Arg* arg) {
-  for_each("max_pool2d", g.n * g.oh * g.ow * g.c, [=] __device__(int64_t i) {
-    const Window w(g, i);
-    int64_t winner = w.ys.begin * g.kernel.w + w.xs.begin;
-    T best = -std::numeric_limits<T>::infinity();
-    for (int64_t ky = w.ys.begin; ky < w.ys.end; ++ky)
-      for (int64_t kx = w.xs.begin; kx < w.xs.end; ++kx) {
-        const T next = x[w.at(g, ky, kx)];
-        if (next > best || next != next) best = next, winner = ky * g.kernel.w + kx;
-      }
-    y[i] = best;
-    if (arg) arg[i] = static_cast<Arg>(winner);
-  });
+  largest_of_windows("max_pool2d", g, y, arg,
+                     [=, c = g.c] __device__(int64_t pixel, int64_t channel) { return x[pixel * c + channel]; });
 }
 
 // The tap of a window that is `offset` inputs after its first one; -1 between two taps.
@@ -81,7 +51,7 @@ void average_forward(const PoolGeometry& g, const T* x, T* y) {
     const int64_t taps = (w.ys.end - w.ys.begin) * (w.xs.end - w.xs.begin), n = g.divisor(w.oy, w.ox);
     const auto add_up = [&](auto add) {
       for (int64_t ky = w.ys.begin; ky < w.ys.end; ++ky)
-        for (int64_t kx = w.xs.begin; kx < w.xs.end; ++kx) add(x[w.at(g, ky, kx)]);
+        for (int64_t kx = w.xs.begin; kx < w.xs.end; ++kx) add(x[w.pixel(g, ky, kx) * g.c + w.channel]);
     };
     Compensated<T> sum;
     if (taps <= kChunk) add_up([&](T v) { sum.add(v); });
@@ -109,9 +79,7 @@ void max_pool2d(PoolGeometry g, const Tensor& x, const Tensor& y, const Tensor& 
   dispatch_floating("max_pool2d", x.dtype(), [&]<class T>() {
     const T* in = x.cuda_data<T>();
     T* out = y.mutable_cuda_data<T>();
-    if (!arg.defined()) max_forward(g, in, out, static_cast<uint8_t*>(nullptr));
-    else if (arg.dtype() == u8) max_forward(g, in, out, arg.mutable_cuda_data<uint8_t>());
-    else max_forward(g, in, out, arg.mutable_cuda_data<int64_t>());
+    with_places(arg, [&](auto* places) { max_forward(g, in, out, places); });
   });
 }
 

@@ -1,4 +1,5 @@
 // Norms on CUDA against the CPU: groupings, sources of statistics, activations.
+#include "norma/ops/norm/norm_max_pool.h"
 #include "norma/ops/norm/plan.h"
 #include "tests/cuda/parity.h"
 
@@ -89,6 +90,36 @@ TEST_F(Parity, RowsThatAreLongForAThread) {  // which sums them in runs
             return norm(x[0], grouping, {}, x[1], x[2], {.activation = Activation::leaky_relu(0.2), .center = center});
           },
           {random({3, 1250}) + 3., random({1250}, 2), random({1250}, 3)}, 2e-5);
+}
+
+TEST_F(Parity, NormAndMaxPoolInOneAreBoth) {
+  const auto run = [](bool in_one, DType dtype, const Shape& shape, const Grouping& grouping, Pair kernel, bool nan) {
+    Tensor x = random(shape).to(dtype);
+    if (nan) x.copy_from(where(gt(x, 2.5), full({}, NAN, dtype), x));
+    Inputs in = {x.to(kCuda)};
+    for (const uint64_t seed : {2, 3}) in.push_back(random({shape[3]}, seed).to(dtype).to(kCuda));
+    for (Tensor& leaf : in) leaf.set_requires_grad();
+    const NormOptions options = {.activation = Activation::leaky_relu(0.3)};
+    Tape tape;
+    const Tensor y = in_one ? norm_max_pool(in[0], grouping, {}, in[1], in[2], {.kernel = kernel}, options)
+                            : max_pool2d(norm(in[0], grouping, {}, in[1], in[2], options), {.kernel = kernel});
+    EXPECT_EQ(tape.entries().size(), in_one ? 1 : 2);
+    tape.backward(y, {.seed = random(y.shape(), 5).to(dtype).to(kCuda)});
+    return Inputs{y.detach(), in[0].grad(), in[1].grad(), in[2].grad()};
+  };
+  for (const DType dtype : {f32, f64})
+    for (const Shape& shape : {Shape{6, 7, 9, 16}, Shape{5, 4, 6, 33}, Shape{2, 16, 16, 20}, Shape{9, 1, 8, 64}})
+      for (const Grouping& grouping : {whole(), chunks(4), instance(), layer(), groups(shape[3] % 2 == 0 ? 4 : 3)})
+        for (const Pair kernel : {Pair(2, 2), Pair(3, 2), Pair(1, 4), Pair(4, 1)})
+          for (const bool nan : {false, true}) {
+            if (kernel.h > shape[1]) continue;
+            const Inputs got = run(true, dtype, shape, grouping, kernel, nan),
+                         want = run(false, dtype, shape, grouping, kernel, nan);
+            for (size_t i = 0; i < got.size(); ++i)
+              EXPECT_TRUE(i == 0 ? same_bits(got[i].to(cpu_device), want[i].to(cpu_device))
+                                 : close(got[i], want[i], 1e-9))
+                  << i << " " << shape.str() << " " << grouping.str() << " kernel " << kernel.h << " x " << kernel.w;
+          }
 }
 
 TEST_F(Parity, LargeMeansKeepTheirDigits) {
