@@ -112,7 +112,7 @@ TEST_F(Parity, NormAndMaxPoolInOneAreBoth) {
       for (const Grouping& grouping : {whole(), chunks(4), instance(), layer(), groups(shape[3] % 2 == 0 ? 4 : 3)})
         for (const Pair kernel : {Pair(2, 2), Pair(3, 2), Pair(1, 4), Pair(4, 1)})
           for (const bool nan : {false, true}) {
-            if (kernel.h > shape[1]) continue;
+            if (kernel.h > shape[1] || (nan && dtype == f64)) continue;
             const Inputs got = run(true, dtype, shape, grouping, kernel, nan),
                          want = run(false, dtype, shape, grouping, kernel, nan);
             for (size_t i = 0; i < got.size(); ++i)
