@@ -235,7 +235,7 @@ def main():
     steps = math.ceil(epochs * of_epoch * (1 - 1e-12))
     training = Training(model, args.recipe, steps, of_epoch)
     last, seconds, epoch, history = min(steps, args.steps or steps), [], 0, []
-    test = load(args.data, ["test_batch.bin"])
+    test = None if args.steps else load(args.data, ["test_batch.bin"])
     while training.done < last:
         losses, start = [], time.perf_counter()
         for x, y in batches.epoch(epoch):
@@ -246,14 +246,14 @@ def main():
                 break
         epoch += 1
         print(f"epoch {epoch}: loss {sum(losses) / len(losses):.4f}, {sum(seconds):.1f} s", flush=True)
-        if epoch % args.eval_every == 0:
+        if test and epoch % args.eval_every == 0 and training.done < last:
             one, six = evaluate(model, *test, batches.normalized)
             history.append(dict(epoch=epoch, train_seconds=sum(seconds), single_view_accuracy=one, test_accuracy=six))
             print(f"  test accuracy {six:.4f} by six views, {one:.4f} by one", flush=True)
     result = dict(recipe=args.recipe, epochs=epochs, batch=size, seed=args.seed, steps=last, train_seconds=sum(seconds),
                   median_seconds=peer.median(seconds), compiled=args.compile, threads=args.threads, torch=torch.__version__,
                   cpu=peer.cpu_name(), peak_memory_bytes=peer.memory("VmHWM"))
-    if not args.steps:
+    if test:
         one, six = evaluate(model, *test, batches.normalized)
         result.update(single_view_accuracy=one, test_accuracy=six, history=history)
         print(f"test accuracy {six:.4f} by six views, {one:.4f} by one, after {sum(seconds):.1f} s of training")

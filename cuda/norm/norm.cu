@@ -173,7 +173,9 @@ void normalize(const Work<T>& work, size_t tensor, const T* x, const T* residual
 
 // --- The gradient.
 
-template <class T>
+// behind_pool: of a pooling behind the norm. Known to the compiler, since of what branches it would not load many at a
+// time.
+template <class T, bool behind_pool>
 struct Gradients {
   const T *dy, *x;
   const uint8_t* mask;
@@ -182,15 +184,15 @@ struct Gradients {
   Pooled pooled;
 
   __device__ T upstream(int64_t row, int64_t c, int64_t channels) const {
-    if (!pooled.window) return dy[row * channels + c];
+    if constexpr (!behind_pool) return dy[row * channels + c];
     const int64_t at = pooled.window[row] * channels + c;
     return at >= 0 && pooled.place[at] == pooled.tap[row] ? dy[at] : T(0);
   }
 };
 
 // The sums of dy and dy (x - mean); where rows are sets, what they add to dbeta and dgamma.
-template <class T>
-void sum_pieces(const Work<T>& work, size_t tensor, const Gradients<T>& g, Sums* partial) {
+template <class T, class G>
+void sum_pieces(const Work<T>& work, size_t tensor, const G& g, Sums* partial) {
   work.for_each_tile(tensor, [=] __device__(const Passes<T>& call, const Tile& tile) {
     Sums sums{};
     if (tile.row < tile.end && call.row_sets) {
@@ -231,8 +233,8 @@ void total_pieces(const Work<T>& work, const Sums* partial, double* totals) {
       });
 }
 
-template <class T>
-void total_rows(const Passes<T>& call, const Gradients<T>& g, double* totals) {
+template <class T, class G>
+void total_rows(const Passes<T>& call, const G& g, double* totals) {
   for_each_row("norm", call.cells(), call.group_size, [=] __device__(int64_t cell, const Lane& lane) {
     const int64_t row = cell / call.groups, first = cell % call.groups * call.group_size;
     const int64_t affine = call.affine_set(row);
@@ -279,8 +281,8 @@ void affine_gradients(const Work<T>& work, const Sums* partial, double* dgamma, 
       });
 }
 
-template <class T>
-void gradient(const Work<T>& work, size_t tensor, const Gradients<T>& g, const double* totals) {
+template <class T, class G>
+void gradient(const Work<T>& work, size_t tensor, const G& g, const double* totals) {
   work.for_each_tile(tensor, [=] __device__(const Passes<T>& call, const Tile& tile) {
     if (tile.row >= tile.end) return;
     const auto pass = [&](const auto& of_row) {
@@ -316,10 +318,10 @@ void gradient(const Work<T>& work, size_t tensor, const Gradients<T>& g, const d
   });
 }
 
-template <class T>
+template <bool behind_pool, class T>
 void backward(Work<T> work, std::span<const Tensor> x, const NormCall& call, const NormGradients& to,
               const Pooled& pooled) {
-  PoolVector<Gradients<T>> gradients;
+  PoolVector<Gradients<T, behind_pool>> gradients;
   for (size_t t = 0; t < x.size(); ++t) {
     const Sink::Target &dx = to.dx[t], &dresidual = to.dresidual[t];
     gradients.push_back({to.dy[t].cuda_data<T>(), x[t].cuda_data<T>(), to.mask[t].data_or_null<uint8_t>(),
@@ -360,11 +362,11 @@ void norm_cells(const Tensor& x, const NormCall& call) {
 }
 
 void norm_backward(std::span<const Tensor> x, const NormCall& call, const NormGradients& to, const Pooled& pooled) {
-  dispatch_floating("norm", x[0].dtype(), [&]<class T>() { backward(Work<T>(call), x, call, to, pooled); });
+  dispatch_floating("norm", x[0].dtype(), [&]<class T>() { backward<true>(Work<T>(call), x, call, to, pooled); });
 }
 
 void norm_backward(std::span<const Tensor> x, const NormCall& call, const NormGradients& to) {
-  norm_backward(x, call, to, {});
+  dispatch_floating("norm", x[0].dtype(), [&]<class T>() { backward<false>(Work<T>(call), x, call, to, {}); });
 }
 
 void norm_moments(std::span<const Tensor> x, const NormCall& call) {

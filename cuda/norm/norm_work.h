@@ -185,7 +185,7 @@ class Work {
 void norm_cells(const Tensor& x, const NormCall& call);
 
 // Where dy is that of a max-pooling behind the norm, whose windows do not overlap: of each row of x the row of dy, or
-// -1, and its place in the window; and of each element of dy the winner's. Null: dy is the norm's.
+// -1, and its place in the window; and of each element of dy the winner's.
 struct Pooled {
   const int64_t* window = nullptr;
   const uint8_t *tap = nullptr, *place = nullptr;

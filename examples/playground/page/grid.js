@@ -110,7 +110,7 @@ function cellColour(cell, dark) {
   const light = (dark ? 54 : 64) + [0, 9, -7][(set + 2 * position) % 3], full = dark ? 52 : 60;
   return hslToRgb(hue, full / 100, light / 100);
 }
-// Darker than any of cells.
+// Of a variance: darker than the colour of any mean.
 const scaleColour = (cell, dark) => cellColour([cell[0] + 5, cell[1], 3], dark).map((v) => (dark ? 0.62 : 0.5) * v);
 function hslToRgb(h, s, l) {
   const f = (n) => { const k = (n + h / 30) % 12; return 255 * (l - s * Math.min(l, 1 - l) * Math.max(-1, Math.min(k - 3, 9 - k, 1))); };
