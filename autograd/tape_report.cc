@@ -33,11 +33,8 @@ std::string Tape::dot() const {
 }
 
 void Tape::ProfileRow::operator+=(const ProfileRow& other) {
-  calls += other.calls;
-  forward_seconds += other.forward_seconds;
-  backward_seconds += other.backward_seconds;
-  bytes_moved += other.bytes_moved;
-  bytes_saved += other.bytes_saved;
+  calls += other.calls, bytes_moved += other.bytes_moved, bytes_saved += other.bytes_saved;
+  forward_seconds += other.forward_seconds, backward_seconds += other.backward_seconds;
 }
 
 Tape::Profile Tape::profile(ProfileBy by) const {
@@ -51,8 +48,7 @@ std::string Tape::table(const Profile& profile) {
   std::ranges::sort(rows, std::greater(), [](const auto& row) { return row.second.seconds(); });
   rows.emplace_back("sum", ProfileRow());
   size_t width = 20;
-  for (const auto& [name, _] : profile) width = std::max(width, name.size());
-  for (const auto& [_, row] : profile) rows.back().second += row;
+  for (const auto& [name, row] : profile) width = std::max(width, name.size()), rows.back().second += row;
   std::string text = fmt::format("{:<{}} {:>6} {:>12} {:>12} {:>11} {:>11}\n", "op", width, "calls", "forward ms",
                                  "backward ms", "moved MB", "saved MB");
   for (const auto& [name, row] : rows)

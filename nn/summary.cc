@@ -37,11 +37,8 @@ std::string summary(Module& model, const std::function<void()>& pass) {
                         width[3]);
 
   int64_t total = 0, trained = 0, bytes = 0;
-  for (const Tensor& p : parameters) {
-    total += p.numel();
-    trained += p.requires_grad() ? p.numel() : 0;
-    bytes += p.numel() * static_cast<int64_t>(size_of(p.dtype()));
-  }
+  for (const Tensor& p : parameters)
+    total += p.numel(), trained += p.requires_grad() ? p.numel() : 0, bytes += p.bytes();
   return text + fmt::format("{} parameters, {} of them trained, {} bytes\n", total, trained, bytes);
 }
 

@@ -28,7 +28,8 @@ struct Source {
   const float* data;
   const Images size;
   const Pair padding;  // pixels from where a tile of y begins back to where the pixels it needs begin
-  const Tensor zeros = norma::zeros(F::in * size.c);  // a row of pixels above or below the image
+  const Tensor zeros = norma::zeros(F::in * size.c);                    // a row of pixels above or below the image
+  const float* const below = data + (2 - padding.h) * size.w * size.c;  // what no tile before has read, roughly
 };
 
 // V = B^T d B (Y = A dy A^T): transforms the `size` x `size` pixels of each of the tiles [first, first + count), for
@@ -40,7 +41,7 @@ void read_tiles(const WinogradPlan<F>& plan, const Source<F>& source, int64_t fi
   const int64_t stride = plan.stride(of.size()), row = in.w * in.c;
   const float* zeros = source.zeros.template data<float>();
   for (int64_t t = 0; t < count; ++t) {
-    const auto tile = plan.tile(first + t);
+    const auto& tile = plan.order[first + t];
     const int64_t top = tile.top - source.padding.h, left = tile.left - source.padding.w;
     const float* corner = source.data + ((tile.image * in.h + top) * in.w + left) * in.c;
     const bool inside = top >= 0 && left >= 0 && top + size <= in.h && left + size <= in.w;
@@ -78,11 +79,12 @@ void read_all_tiles(const WinogradPlan<F>& plan, const Source<F>& source, float*
   });
 }
 
-// M[t][k] = the sum of V[t][c] U[c][k] for `count` tiles, c vectors of channels, and K vectors of k.
+// M[t][k] = the sum of V[t][c] U[c][k] for the tiles `of` the block, or some more, c vectors of channels, and K vectors
+// of k.
 template <int K>
-void multiply(int64_t c, int64_t block, int64_t count, const float* v, const float* u, float* m) {
+void multiply(int64_t c, int64_t block, Range of, const float* v, const float* u, float* m) {
   constexpr int R = tile_rows(K);
-  for (int64_t t = 0; t < count; t += R) {
+  for (int64_t t = of.begin / R * R; t < of.end; t += R) {
     Vec sum[R][K];
     for_tile(sum, [](Vec& s, int, int) NORMA_INLINE { s = Vec{}; });
     const float* to_u = u;
@@ -103,14 +105,14 @@ void multiply(int64_t c, int64_t block, int64_t count, const float* v, const flo
 // adding to it would wait for memory.
 constexpr int kGradientVectors = std::min(kMaxVectors, kRegisters == 32 ? 2 : 3);
 template <int K>
-void multiply_transposed(int64_t c, int64_t block, int64_t count, const float* v, const float* y, float* u, bool add) {
+void multiply_transposed(int64_t c, int64_t block, Range of, const float* v, const float* y, float* u, bool add) {
   constexpr int R = std::min(tile_rows(K), kLanes);
   for (int64_t i = 0; i < c * kLanes; i += R, u += R * K * kLanes) {
     Vec sum[R][K];
     for_tile(sum, [&](Vec& s, int r, int k) NORMA_INLINE { s = add ? load(u + (r * K + k) * kLanes) : Vec{}; });
     if (add && c >= 8) prefetch<true>(u + 2 * R * K * kLanes, R * K * kLanes);
-    const float *from = v + i / kLanes * block * kLanes + i % kLanes, *from_y = y;
-    for (int64_t t = 0; t < count; ++t, from += kLanes, from_y += kLanes)
+    const float *from = v + (i / kLanes * block + of.begin) * kLanes + i % kLanes, *from_y = y + of.begin * kLanes;
+    for (int64_t t = of.begin; t < of.end; ++t, from += kLanes, from_y += kLanes)
       add_products(
           sum, [&](int r) NORMA_INLINE { return from[r]; },
           [&](int k) NORMA_INLINE { return load(from_y + k * block * kLanes); });
@@ -188,41 +190,42 @@ struct WinogradConvolution {
         const Range part = plan.part(item / plan.blocks);
         if (plan.wide) transform_weights(plan, w, part, own);
         else read_tiles<F, F::in, F::input>(plan, x, first, count, {0, plan.c}, own);
-        multiply_block(first, count, part, plan.wide ? shared : own, plan.wide ? own : shared, m);
+        multiply_block(first, part, plan.wide ? shared : own, plan.wide ? own : shared, m);
         with_epilogue(after, [&]<class E>() { write_block<E>(first, count, part, m); });
       }
     });
   }
 
-  // M of the tiles [first, first + count), for the vectors `part` of output channels. On the way fetches what is used
-  // next: the pixels of the next block, and those that this one's output goes to.
-  void multiply_block(int64_t first, int64_t count, Range part, const float* v, const float* u, float* m) const {
-    const int64_t next = first + plan.block;
+  // M of the block that begins at tile `first`, for the vectors `part` of output channels. On the way fetches what is
+  // used next: the pixels of the next block, and those that this one's output goes to.
+  void multiply_block(int64_t first, Range part, const float* v, const float* u, float* m) const {
     const float* residual = after ? after->residual : nullptr;
-    const auto read =
-        plan.pixels(x.data + (2 - x.padding.h) * x.size.w * x.size.c, x.size, next, plan.tiles_from(next));
-    const auto write = plan.template pixels<true>(y, out, first, plan.wide || (after && after->max_pool) ? 0 : count);
-    const auto read_residual = plan.pixels(residual ? residual : y, out, first, residual && !plan.wide ? count : 0);
+    const auto read = plan.pixels(x.below, x.size, first + plan.block);
+    const auto write = plan.template pixels<true>(y, out, first, !plan.wide && !(after && after->max_pool));
+    const auto read_residual = plan.pixels(residual ? residual : y, out, first, residual && !plan.wide);
     const Range in_u = plan.wide ? part : Range{0, plan.k};
+    const auto cuts = plan.cuts(first);
     for (int place = 0; place < plan.places; ++place) {
       read(place, plan.places);
       write(place, plan.places);
       read_residual(place, plan.places);
       for_groups(part.begin, part.end, [&]<int K>(int64_t group) {
-        multiply<K>(plan.c, plan.block, count, v + place * plan.stride(plan.c),
+        multiply<K>(plan.c, plan.block, plan.in_need(cuts, place), v + place * plan.stride(plan.c),
                     u + place * plan.plane(in_u.size()) + (group - in_u.begin) * plan.c * kLanes * kLanes,
                     m + place * plan.stride(part.size()) + (group - part.begin) * plan.block * kLanes);
       });
     }
   }
 
-  // Whether the M of these vectors and tiles have seen finite pixels only. Every pixel of a tile is a term of V at one
-  // of its four corners at least, since the first and the last line of B^T have no common zero.
-  bool finite(const float* m, int64_t vectors_of_m, int64_t count, int64_t stride) const {
+  // Whether the M of these vectors and tiles, cut in one way, have seen finite pixels only. Every pixel that a tile's
+  // outputs depend on is a term of V at one of four places at least: the first and the last line of B^T have no common
+  // zero, nor have the first and the second but for the last pixel, which a cut tile's outputs do not depend on.
+  bool finite(const float* m, int64_t vectors_of_m, Range of, int cut, int64_t stride) const {
+    const int64_t last = F::in - 1, right = cut % 3 == 0 ? 1 : last, bottom = (cut >= 2 ? 1 : last) * F::in;
     Vec sum{};
-    for (int64_t corner : {0, F::in - 1, F::in * (F::in - 1), F::in * F::in - 1})
+    for (int64_t place : {int64_t{0}, right, bottom, bottom + right})
       for (int64_t b = 0; b < vectors_of_m; ++b)
-        for (int64_t t = 0; t < count; ++t) sum += load(m + corner * stride + (b * plan.block + t) * kLanes);
+        for (int64_t t = of.begin; t < of.end; ++t) sum += load(m + place * stride + (b * plan.block + t) * kLanes);
     for (int lane = 0; lane < kLanes; ++lane)
       if (!std::isfinite(sum[lane])) return false;
     return true;
@@ -255,9 +258,11 @@ struct WinogradConvolution {
   template <class E>
   void write_block(int64_t first, int64_t count, Range part, const float* m) const {
     const int64_t stride = plan.stride(part.size()), c = out.c, row = out.w * c;
-    const bool all_finite = finite(m, part.size(), count, stride);
+    const auto cuts = plan.cuts(first);
+    bool all_finite = true;
+    for (int cut = 0; cut < 4; ++cut) all_finite &= finite(m, part.size(), {cuts[cut], cuts[cut + 1]}, cut, stride);
     for (int64_t t = 0; t < count; ++t) {
-      const auto tile = plan.tile(first + t);
+      const auto& tile = plan.order[first + t];
       const int64_t height = out.h - tile.top, width = out.w - tile.left;
       for (int64_t b = part.begin; b < part.end; ++b) {
         const int64_t channel = b * kLanes, left = c - channel;
@@ -266,7 +271,7 @@ struct WinogradConvolution {
         // A constant is in M a single place, that of point 1 on both axes.
         const Vec offset = !bias ? Vec{} : load(bias + channel, std::min<int64_t>(left, kLanes));
         const auto transform_to = [&](auto&& put) NORMA_INLINE {
-          if (!all_finite && !finite(from, 1, 1, stride)) [[unlikely]]
+          if (!all_finite && !finite(from, 1, {0, 1}, plan.cut(tile), stride)) [[unlikely]]
             return convolve(tile, channel, offset, put);
           transform<F::in, F::out, F::output>(
               [walk = Walk<F::in>{from, F::in * stride, stride}, &offset](int i, int j) NORMA_MUTABLE_INLINE {
@@ -357,19 +362,19 @@ struct WinogradWeightGradient {
     const Range all = {0, plan.k}, in_y = plan.wide ? all : part, in_u = plan.wide ? part : all;
     const int64_t begin = plan.blocks * slot / plan.slots, end = plan.blocks * (slot + 1) / plan.slots;
     for (int64_t block = begin; block < end; ++block) {
-      const int64_t first = block * plan.block, next = first + plan.block, count = plan.tiles_from(first);
+      const int64_t first = block * plan.block, count = plan.tiles_from(first);
       if (!plan.wide) {
         read_tiles<F, F::in, F::input>(plan, x, first, count, {0, plan.c}, v);
         read_tiles<F, F::out, F::gradient>(plan, dy, first, count, part, y);
       }
-      const auto read_x =
-                     plan.pixels(x.data + (2 - x.padding.h) * x.size.w * x.size.c, x.size, next, plan.tiles_from(next)),
-                 read_y = plan.pixels(dy.data, dy.size, next, plan.tiles_from(next));
+      const auto read_x = plan.pixels(x.below, x.size, first + plan.block),
+                 read_y = plan.pixels(dy.data, dy.size, first + plan.block);
+      const auto cuts = plan.cuts(first);
       for (int place = 0; place < plan.places; ++place) {
         read_x(place, plan.places);
         read_y(place, plan.places);
         for_groups<kGradientVectors>(part.begin, part.end, [&]<int K>(int64_t group) {
-          multiply_transposed<K>(plan.c, plan.block, count, v + place * plan.stride(plan.c),
+          multiply_transposed<K>(plan.c, plan.block, plan.in_need(cuts, place), v + place * plan.stride(plan.c),
                                  y + place * plan.stride(in_y.size()) + (group - in_y.begin) * plan.block * kLanes,
                                  u + place * plan.plane(in_u.size()) + (group - in_u.begin) * plan.c * kLanes * kLanes,
                                  block > begin);
@@ -383,23 +388,12 @@ template <class F>
 struct Winograd {
   static void forward(const ConvGeometry& g, const float* x, const float* weight, const float* bias, float* y,
                       const ConvEpilogue* after) {
-    WinogradConvolution<F>{.n = g.n,
-                           .x = {x, {g.h, g.w, g.c}, g.padding},
-                           .w = {weight, g.c, g.oc, false},
-                           .y = y,
-                           .out = {g.oh, g.ow, g.oc},
-                           .bias = bias,
-                           .after = after}
-        .run();
+    const Source<F> from = {x, {g.h, g.w, g.c}, g.padding};
+    WinogradConvolution<F>{g.n, from, {weight, g.c, g.oc, false}, y, {g.oh, g.ow, g.oc}, bias, false, after}.run();
   }
   static void backward_input(const ConvGeometry& g, const float* dy, const float* weight, float* dx, bool add) {
-    WinogradConvolution<F>{.n = g.n,
-                           .x = {dy, {g.oh, g.ow, g.oc}, {2 - g.padding.h, 2 - g.padding.w}},
-                           .w = {weight, g.oc, g.c, true},
-                           .y = dx,
-                           .out = {g.h, g.w, g.c},
-                           .add = add}
-        .run();
+    const Source<F> from = {dy, {g.oh, g.ow, g.oc}, {2 - g.padding.h, 2 - g.padding.w}};
+    WinogradConvolution<F>{g.n, from, {weight, g.oc, g.c, true}, dx, {g.h, g.w, g.c}, nullptr, add}.run();
   }
   static void backward_weight(const ConvGeometry& g, const float* x, const float* dy, float* dw, bool add) {
     WinogradWeightGradient<F>{.n = g.n, .x = {x, {g.h, g.w, g.c}, g.padding}, .dy = {dy, {g.oh, g.ow, g.oc}, 0}}.run(

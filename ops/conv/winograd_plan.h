@@ -3,6 +3,9 @@
 // belong to slots.
 #pragma once
 
+#include <algorithm>
+#include <numeric>
+
 #include "norma/core/parallel.h"
 #include "norma/core/simd/register_tile.h"
 #include "norma/ops/conv/epilogue.h"
@@ -17,30 +20,34 @@ struct WinogradPlan {
   static constexpr int64_t kBufferElements = 5 << 20;  // elements of dU that all slots may have
   static constexpr int places = F::in * F::in;         // of a tile
 
-  const int64_t n;                                                                              // images, some
-  const Images out;                                                                             // y's
-  const int64_t channels;                                                                       // x's
-  int64_t block;                                                                                // tiles of a block
-  const int64_t rows = (out.h + F::out - 1) / F::out, columns = (out.w + F::out - 1) / F::out;  // of an image's tiles
-  const int64_t tiles = n * rows * columns;
+  // An image, and in it the first pixel of a tile of the output.
+  struct Tile {
+    int64_t image, top, left;
+  };
+
+  const int64_t n;         // images, some
+  const Images out;        // y's
+  const int64_t channels;  // x's
+  int64_t block;           // tiles of a block
+  const int64_t tiles = n * ((out.h + F::out - 1) / F::out) * ((out.w + F::out - 1) / F::out);
   const int64_t c = vectors(channels), k = vectors(out.c);
-  int64_t blocks = (tiles + block - 1) / block;
+  int64_t blocks = std::max<int64_t>(1, (tiles + block - 1) / block);
   int64_t parts = 1, slots = 1;
-  bool wide = false;  // all tiles are one block, whose V all threads read, while each part has a U of its own
+  bool wide = false;            // all tiles are one block, whose V all threads read, while each part has a U of its own
+  PoolVector<Tile> order = {};  // the tiles of all blocks, as they stand in them
 
   // Of y = conv(x).
   static WinogradPlan of_convolution(int64_t n, const Images& out, int64_t channels) {
     WinogradPlan plan = {n, out, channels, channels <= 256 ? 16 : 32};
-    if (!plan.make_wide(plan.c))
-      plan.parts =
-          std::clamp<int64_t>(4 / std::max<int64_t>(1, plan.blocks), 1, std::max<int64_t>(1, plan.k / kMaxVectors));
+    if (!plan.cut_into_blocks(plan.c))
+      plan.parts = std::clamp<int64_t>(4 / plan.blocks, 1, std::max<int64_t>(1, plan.k / kMaxVectors));
     return plan;
   }
   // Of backward_weight.
   static WinogradPlan of_weight_gradient(int64_t n, const Images& out, int64_t channels) {
     const int64_t most = std::max(channels, out.c);
     WinogradPlan plan = {n, out, channels, most <= 64 ? 16 : most <= 128 ? 32 : 64};
-    if (plan.make_wide(plan.c + plan.k)) return plan;
+    if (plan.cut_into_blocks(plan.c + plan.k)) return plan;
     const int64_t buffers = std::max<int64_t>(1, kBufferElements / (places * plan.plane(plan.k)));
     plan.slots = std::clamp<int64_t>(plan.tiles / kSlotTiles, 1, std::min<int64_t>(16, buffers));
     plan.parts = std::clamp<int64_t>(8 / plan.slots, 1, std::max<int64_t>(1, plan.k / 8));
@@ -59,15 +66,28 @@ struct WinogradPlan {
   // Tiles of a block that begins at tile `first`; none behind the last.
   int64_t tiles_from(int64_t first) const { return std::clamp<int64_t>(tiles - first, 0, block); }
 
-  // An image, and in it the first pixel of a tile of the output.
-  struct Tile {
-    int64_t image, top, left;
-  };
-  Tile tile(int64_t i) const { return {i / (rows * columns), i / columns % rows * F::out, i % columns * F::out}; }
-  // Memory of images that lies under the tiles [first, first + count), as far as they lie one after the other.
+  // How the image's edges cut a tile: at the right 0, not at all 1, below 2, at both 3. The last line of places has a
+  // part in the last line of outputs only. Where that is cut off, its products are left out, and for these to be runs
+  // of tiles, a block has its tiles in the order of their cuts.
+  int cut(const Tile& t) const {
+    return t.top + F::out > out.h ? 2 + (t.left + F::out > out.w) : t.left + F::out <= out.w;
+  }
+  // Where in the block that begins at tile `first` the tiles of each cut begin, and the last end.
+  std::array<int64_t, 5> cuts(int64_t first) const {
+    std::array<int64_t, 5> begin = {};
+    for (int64_t i = first, end = first + tiles_from(first); i < end; ++i) ++begin[cut(order[i]) + 1];
+    std::partial_sum(begin.begin(), begin.end(), begin.begin());
+    return begin;
+  }
+  // Of those, the tiles whose product at a place is needed.
+  static Range in_need(const std::array<int64_t, 5>& begin, int place) {
+    const bool bottom = place / F::in == F::in - 1, right = place % F::in == F::in - 1;
+    return {begin[right], begin[bottom ? 2 : right ? 3 : 4]};
+  }
+  // Memory of images that lies under the block that begins at tile `first`, or none.
   template <bool write = false>
-  Prefetch<write> pixels(const float* images, const Images& size, int64_t first, int64_t count) const {
-    return {images, n * size.h * size.w * size.c, first, count, tiles};
+  Prefetch<write> pixels(const float* images, const Images& size, int64_t first, bool wanted = true) const {
+    return {images, n * size.h * size.w * size.c, first, wanted ? tiles_from(first) : 0, tiles};
   }
 
   // In parallel, calls f(c, k, offset, step) for blocks of kLanes x kLanes weights of the vectors `of` of k, in groups
@@ -84,12 +104,20 @@ struct WinogradPlan {
     });
   }
 
-  // Becomes wide where U would fill the cache and V, of `vectors` vectors, does not: U comes and goes in the threads'
-  // own caches, part by part.
-  bool make_wide(int64_t vectors) {
+  // Lists the tiles by blocks. Becomes wide, and says so, where U would fill the cache and V, of `vectors` vectors,
+  // does not: U comes and goes in the threads' own caches, part by part.
+  bool cut_into_blocks(int64_t vectors) {
     const int64_t all = (tiles + 15) / 16 * 16 + 1;  // an odd stride
     wide = places * c * k * kLanes * kLanes >= kWideWeights && all * vectors <= c * k * kLanes;
     if (wide) block = all, blocks = 1, parts = (k + 1) / 2;
+    order.reserve(tiles);
+    for (int64_t image = 0; image < n; ++image)
+      for (int64_t top = 0; top < out.h; top += F::out)
+        for (int64_t left = 0; left < out.w; left += F::out) order.push_back({image, top, left});
+    parallel_each(out.h % F::out || out.w % F::out ? blocks : 0, 64, [&](int64_t i) {
+      const auto begin = order.begin() + i * block;
+      std::ranges::stable_sort(begin, begin + tiles_from(i * block), {}, [this](const Tile& t) { return cut(t); });
+    });
     return wide;
   }
 };

@@ -35,13 +35,10 @@ void cross_entropy(bool nll, const CrossEntropyOptions& options, const Tensor& l
         const auto power = [=](int64_t c) { return elementary::exp(x[c] - top); };
         const double log_total = log_sum[i] = nll ? 0 : top + std::log(reduce_all<Sum>(classes, power));
         // A share of 0 is none of an infinity, either.
-        if (label[i] != ignored && (weight || nll)) {
+        if (label[i] != ignored) {
           const auto cost = [=](int64_t c) { return weight_of(c) == 0 ? 0 : weight_of(c) * (log_total - x[c]); };
           if (smooth < 1) total += (1 - smooth) * cost(label[i]);
           if (smooth > 0) total += smooth * reduce_all<Sum>(classes, cost) / static_cast<double>(classes);
-        } else if (label[i] != ignored) {
-          total += smooth < 1 ? log_total - (1 - smooth) * x[label[i]] : log_total;
-          if (smooth > 0) total -= smooth * reduce_array<Sum>(classes, x) / static_cast<double>(classes);
         }
         if (each) to[i] = static_cast<T>(std::exchange(total, 0));
       }

@@ -29,9 +29,8 @@ void reduce(Reduce f, double divisor, const Tensor& x, const Tensor& high, const
         A acc[kReduceBlock];
         const int64_t column = item % blocks * kReduceBlock, range = item / blocks % ranges, o = item / blocks / ranges;
         const int64_t columns = std::min(kReduceBlock, inner - column);
-        const int64_t first = n * range / ranges, last = n * (range + 1) / ranges;
+        const int64_t first = n * range / ranges, rows = n * (range + 1) / ranges - first;
         const T* at = from + (o * n + first) * inner + column;
-        const int64_t rows = last - first;
         const auto term = [=](int64_t i, double from_high, double from_low) {
           const double deviation = static_cast<double>(at[i]) - from_high - from_low;
           return power == 1 ? deviation : deviation * deviation;
