@@ -80,8 +80,10 @@ void conv2d_forward(ConvGeometry g, const Tensor& x, const Tensor& weight, const
   if (y.dtype() == f64)
     return forward(g, x.cuda_data<double>(), weight.cuda_data<double>(), bias.data_or_null<double>(),
                    y.mutable_cuda_data<double>());
-  conv2d_cudnn(ConvPass::forward, g, x.cuda_data<float>(), weight.cuda_data<float>(), y.mutable_cuda_data<float>());
-  if (bias.defined()) add_bias(bias.cuda_data<float>(), g.oc, y);
+  const float* shift = bias.data_or_null<float>();
+  const bool added = conv2d_cudnn(ConvPass::forward, g, x.cuda_data<float>(), weight.cuda_data<float>(),
+                                  y.mutable_cuda_data<float>(), shift);
+  if (shift && !added) add_bias(shift, g.oc, y);
 }
 
 void conv2d_backward_input(ConvGeometry g, const Tensor& dy, const Tensor& weight, const Tensor& dx, bool add) {

@@ -6,6 +6,7 @@
 #include <array>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "norma/cuda/conv/cudnn.h"
@@ -56,16 +57,20 @@ class Descriptor {
   cudnnBackendDescriptor_t handle_ = nullptr;
 };
 
-constexpr int64_t kX = 1, kW = 2, kY = 3;
+constexpr int64_t kX = 1, kW = 2, kY = 3, kBias = 4, kProduct = 5;
 
-// [n, h, w, c], with the rows and images of a larger tensor where they are not its own.
-Descriptor tensor(int64_t id, int64_t alignment, const std::array<int64_t, 4>& shape, int64_t row, int64_t image) {
+// [n, h, w, c], with the rows and images of a larger tensor where they are not its own. One that goes from an operation
+// to the next is in no memory.
+Descriptor tensor(int64_t id, int64_t alignment, const std::array<int64_t, 4>& shape, int64_t row, int64_t image,
+                  bool in_memory = true) {
   Descriptor d(CUDNN_BACKEND_TENSOR_DESCRIPTOR);
   d.set<cudnnDataType_t>(CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, {CUDNN_DATA_FLOAT});
   d.set(CUDNN_ATTR_TENSOR_DIMENSIONS, {shape[0], shape[3], shape[1], shape[2]});
   d.set(CUDNN_ATTR_TENSOR_STRIDES, {image, 1, row, shape[3]});
   d.set(CUDNN_ATTR_TENSOR_UNIQUE_ID, {id});
   d.set(CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, {alignment});
+  const bool is_virtual[] = {!in_memory};
+  check_dnn(cudnnBackendSetAttribute(d.handle(), CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, 1, is_virtual));
   return std::move(d).finalize();
 }
 
@@ -111,6 +116,7 @@ struct ExecutionPlan {
   Descriptor descriptor;
   int64_t workspace;
   Notes notes;  // of its engine
+  bool adds_bias = false;
 };
 
 Notes notes_of(const Descriptor& config) {
@@ -127,7 +133,44 @@ bool acceptable(const Notes& notes, bool exact) {
   });
 }
 
-ExecutionPlan make_plan(const PlanFor& target, ConvPass pass, const ConvGeometry& g, int64_t alignment, bool exact) {
+// The best plan for a graph of operations whose engine is acceptable, if there is one, by these heuristics.
+std::optional<ExecutionPlan> find_plan(const PlanFor& target, bool exact,
+                                       std::initializer_list<cudnnBackendHeurMode_t> by,
+                                       const std::vector<cudnnBackendDescriptor_t>& operations) {
+  Descriptor graph(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
+  graph.set(CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, operations);
+  target.set_on_graph(graph);
+  if (graph.try_finalize() != CUDNN_STATUS_SUCCESS) return {};
+  for (cudnnBackendHeurMode_t mode : by) {
+    Descriptor heuristics(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
+    heuristics.set(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph);
+    heuristics.set<cudnnBackendHeurMode_t>(CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, {mode});
+    target.set_on_heuristics(heuristics);
+    if (heuristics.try_finalize() != CUDNN_STATUS_SUCCESS) continue;
+    std::vector<Descriptor> configs;  // best first
+    std::vector<cudnnBackendDescriptor_t> handles;
+    for (int i = 0; i < 64; ++i) {
+      configs.emplace_back(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR);
+      handles.push_back(configs.back().handle());
+    }
+    const size_t count = heuristics.get(CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, handles).size();
+    for (size_t i = 0; i < count; ++i) {
+      Notes notes = notes_of(configs[i]);
+      if (!acceptable(notes, exact)) continue;
+      Descriptor plan(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
+      target.set_on_plan(plan);
+      plan.set(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, configs[i]);
+      if (plan.try_finalize() != CUDNN_STATUS_SUCCESS) continue;
+      const int64_t bytes = plan.get<int64_t>(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, {0})[0];
+      return ExecutionPlan{std::move(plan), bytes, std::move(notes)};
+    }
+  }
+  return {};
+}
+
+// With a bias, where an engine adds that to what it is about to write.
+ExecutionPlan make_plan(const PlanFor& target, ConvPass pass, const ConvGeometry& g, int64_t alignment, bool exact,
+                        bool with_bias) {
   const Extent h = rows(g), w = columns(g);
   const int64_t channels = g.c / g.groups;
   const Descriptor x = tensor(kX, alignment, {g.n, h.size, w.size, g.c}, g.w * g.c, g.h * g.w * g.c),
@@ -162,43 +205,37 @@ ExecutionPlan make_plan(const PlanFor& target, ConvPass pass, const ConvGeometry
                                      NORMA_NAMES(BACKWARD_FILTER, BWD_FILTER, X, DW, DY)};
 #undef NORMA_NAMES
   const Names& names = kNames[static_cast<size_t>(pass)];
-  Descriptor operation(names.operation);
-  operation.set(names.x, x);
-  operation.set(names.w, weight);
-  operation.set(names.y, y);
-  operation.set(names.convolution, convolution);
-  operation.set<float>(names.alpha, CUDNN_TYPE_FLOAT, {1});
-  operation.set<float>(names.beta, CUDNN_TYPE_FLOAT, {0});
-  check_dnn(operation.try_finalize());
-  Descriptor graph(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
-  graph.set(CUDNN_ATTR_OPERATIONGRAPH_OPS, operation);
-  target.set_on_graph(graph);
-  check_dnn(graph.try_finalize());
-
-  for (cudnnBackendHeurMode_t mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK}) {
-    Descriptor heuristics(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
-    heuristics.set(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph);
-    heuristics.set<cudnnBackendHeurMode_t>(CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, {mode});
-    target.set_on_heuristics(heuristics);
-    if (heuristics.try_finalize() != CUDNN_STATUS_SUCCESS) continue;
-    std::vector<Descriptor> configs;  // best first
-    std::vector<cudnnBackendDescriptor_t> handles;
-    for (int i = 0; i < 64; ++i) {
-      configs.emplace_back(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR);
-      handles.push_back(configs.back().handle());
-    }
-    const size_t count = heuristics.get(CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, handles).size();
-    for (size_t i = 0; i < count; ++i) {
-      Notes notes = notes_of(configs[i]);
-      if (!acceptable(notes, exact)) continue;
-      Descriptor plan(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
-      target.set_on_plan(plan);
-      plan.set(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, configs[i]);
-      if (plan.try_finalize() != CUDNN_STATUS_SUCCESS) continue;
-      const int64_t bytes = plan.get<int64_t>(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, {0})[0];
-      return {std::move(plan), bytes, std::move(notes)};
+  const auto convolve = [&](const Descriptor& to_y) {
+    Descriptor operation(names.operation);
+    operation.set(names.x, x);
+    operation.set(names.w, weight);
+    operation.set(names.y, to_y);
+    operation.set(names.convolution, convolution);
+    operation.set<float>(names.alpha, CUDNN_TYPE_FLOAT, {1});
+    operation.set<float>(names.beta, CUDNN_TYPE_FLOAT, {0});
+    return std::move(operation).finalize();
+  };
+  if (with_bias) {
+    const Descriptor product =
+                         tensor(kProduct, alignment, {g.n, g.oh, g.ow, g.oc}, g.ow * g.oc, g.oh * g.ow * g.oc, false),
+                     bias = tensor(kBias, alignment, {1, 1, 1, g.oc}, g.oc, g.oc), first = convolve(product);
+    Descriptor sum(CUDNN_BACKEND_POINTWISE_DESCRIPTOR), add(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
+    sum.set<cudnnPointwiseMode_t>(CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, {CUDNN_POINTWISE_ADD});
+    sum.set<cudnnDataType_t>(CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, {CUDNN_DATA_FLOAT});
+    check_dnn(sum.try_finalize());
+    add.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, sum);
+    add.set(CUDNN_ATTR_OPERATION_POINTWISE_XDESC, product);
+    add.set(CUDNN_ATTR_OPERATION_POINTWISE_BDESC, bias);
+    add.set(CUDNN_ATTR_OPERATION_POINTWISE_YDESC, y);
+    check_dnn(add.try_finalize());
+    // Not by the fallback, whose engines do anything, slowly.
+    if (auto plan = find_plan(target, exact, {CUDNN_HEUR_MODE_A}, {first.handle(), add.handle()})) {
+      plan->adds_bias = true;
+      return std::move(*plan);
     }
   }
+  if (auto plan = find_plan(target, exact, {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK}, {convolve(y).handle()}))
+    return std::move(*plan);
   fail("conv2d", "cuDNN has no deterministic engine for input [{}, {}, {}, {}], weight [{}, {}, {}, {}]", g.n, g.h, g.w,
        g.c, g.oc, g.kh, g.kw, channels);
 }
@@ -207,20 +244,23 @@ ExecutionPlan make_plan(const PlanFor& target, ConvPass pass, const ConvGeometry
 struct Cache {
   std::mutex mutex;
   cudnnHandle_t handle = nullptr;
-  std::map<std::array<int64_t, 19>, ExecutionPlan> plans;
+  std::map<std::array<int64_t, 20>, ExecutionPlan> plans;
 };
 
 }  // namespace
 
-void conv2d_cudnn(ConvPass pass, const ConvGeometry& g, const float* x, const float* w, const float* y) {
+bool conv2d_cudnn(ConvPass pass, const ConvGeometry& g, const float* x, const float* w, const float* y,
+                  const float* bias) {
   static std::array<Cache, 64>* const caches = new std::array<Cache, 64>;  // never destroyed, as their contexts
   Context& own = context();
   Cache& cache = (*caches)[static_cast<size_t>(own.device)];
   const bool exact = matmul_precision == MatmulPrecision::highest;
-  const auto places = reinterpret_cast<uintptr_t>(x) | reinterpret_cast<uintptr_t>(w) | reinterpret_cast<uintptr_t>(y);
+  const auto places = reinterpret_cast<uintptr_t>(x) | reinterpret_cast<uintptr_t>(w) | reinterpret_cast<uintptr_t>(y) |
+                      reinterpret_cast<uintptr_t>(bias);
   const int64_t alignment = places % 16 == 0 ? 16 : 4;
-  const std::array<int64_t, 19> key = {static_cast<int64_t>(pass),
+  const std::array<int64_t, 20> key = {static_cast<int64_t>(pass),
                                        exact,
+                                       bias != nullptr,
                                        alignment,
                                        g.n,
                                        g.h,
@@ -245,31 +285,36 @@ void conv2d_cudnn(ConvPass pass, const ConvGeometry& g, const float* x, const fl
   }
   auto found = cache.plans.find(key);
   if (found == cache.plans.end())
-    found = cache.plans.emplace(key, make_plan({.handle = cache.handle}, pass, g, alignment, exact)).first;
+    found =
+        cache.plans.emplace(key, make_plan({.handle = cache.handle}, pass, g, alignment, exact, bias != nullptr)).first;
   const ExecutionPlan& plan = found->second;
   if (pass == ConvPass::backward_input && (rows(g).size < g.h || columns(g).size < g.w))  // what no output has read
     check_cuda("conv2d", cudaMemsetAsync(const_cast<float*>(x), 0,
                                          static_cast<size_t>(g.n * g.h * g.w * g.c) * sizeof(float), own.stream));
   const Tensor workspace({plan.workspace}, u8, {Device::Kind::cuda, own.device});
   Descriptor pack(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
-  pack.set<const void*>(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, {x, w, y});
-  pack.set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, {kX, kW, kY});
+  std::vector<const void*> data = {x, w, y};
+  std::vector<int64_t> ids = {kX, kW, kY};
+  if (plan.adds_bias) data.push_back(bias), ids.push_back(kBias);
+  pack.set(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, data);
+  pack.set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, ids);
   pack.set<const void*>(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, {workspace.cuda_data<uint8_t>()});
   check_dnn(pack.try_finalize());
   check_dnn(cudnnBackendExecute(cache.handle, plan.descriptor.handle(), pack.handle()));
+  return plan.adds_bias;
 }
 
 #if CUDNN_VERSION >= 90800
 Conv2dPlan plan_conv2d_cudnn(std::string_view device, ConvPass pass, const ConvGeometry& g, int64_t alignment,
-                             bool exact) {
+                             bool exact, bool bias) {
   Descriptor described(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR);
   described.set<char>(CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, CUDNN_TYPE_CHAR, {device.begin(), device.end()});
   check_dnn(described.try_finalize());
-  const ExecutionPlan plan = make_plan({.described = &described}, pass, g, alignment, exact);
-  return {plan.workspace, {plan.notes.begin(), plan.notes.end()}};
+  const ExecutionPlan plan = make_plan({.described = &described}, pass, g, alignment, exact, bias);
+  return {plan.workspace, {plan.notes.begin(), plan.notes.end()}, plan.adds_bias};
 }
 #else
-Conv2dPlan plan_conv2d_cudnn(std::string_view, ConvPass, const ConvGeometry&, int64_t, bool) {
+Conv2dPlan plan_conv2d_cudnn(std::string_view, ConvPass, const ConvGeometry&, int64_t, bool, bool) {
   fail("conv2d", "cuDNN {} plans for devices that are there alone: wants 9.8", CUDNN_VERSION);
 }
 #endif

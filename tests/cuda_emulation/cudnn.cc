@@ -1,4 +1,5 @@
-// The seam of cuda/conv/cudnn.h, answered by the CPU's convolution.
+// The seam of cuda/conv/cudnn.h, answered by the CPU's convolution. A bias is added where the images are square, and
+// else left to the caller: both ways are taken.
 #include "norma/cuda/conv/cudnn.h"
 
 #include <cstring>
@@ -9,7 +10,9 @@
 
 namespace norma::cuda {
 
-void conv2d_cudnn(ConvPass pass, const ConvGeometry& g, const float* x, const float* w, const float* y) {
+bool conv2d_cudnn(ConvPass pass, const ConvGeometry& g, const float* x, const float* w, const float* y,
+                  const float* bias) {
+  const bool adds = bias && g.h == g.w;
   cuda_emulation::enqueue(context().stream, [=] {
     const auto host = [](const Shape& shape, const float* from) {
       const Tensor copy(shape);
@@ -21,13 +24,14 @@ void conv2d_cudnn(ConvPass pass, const ConvGeometry& g, const float* x, const fl
                  hy = host({g.n, g.oh, g.ow, g.oc}, pass == ConvPass::forward ? nullptr : y);
     ConvGeometry plain = g;
     plain.algorithm = ConvAlgorithm::im2col;
-    if (pass == ConvPass::forward) cpu::conv2d_forward(plain, hx, hw, {}, hy);
+    if (pass == ConvPass::forward) cpu::conv2d_forward(plain, hx, hw, adds ? host({g.oc}, bias) : Tensor(), hy);
     else if (pass == ConvPass::backward_input) cpu::conv2d_backward_input(plain, hy, hw, hx, false);
     else cpu::conv2d_backward_weight(plain, hx, hy, hw, false);
     const Tensor& made = pass == ConvPass::forward ? hy : pass == ConvPass::backward_input ? hx : hw;
     const float* to = pass == ConvPass::forward ? y : pass == ConvPass::backward_input ? x : w;
     std::memcpy(const_cast<float*>(to), made.data<float>(), static_cast<size_t>(made.numel()) * sizeof(float));
   });
+  return adds;
 }
 
 }  // namespace norma::cuda

@@ -169,27 +169,32 @@ class CudnnPlans : public ::testing::TestWithParam<const char*> {
     ASSERT_FALSE(device_.empty());
   }
 
-  // All passes, exact and in TF32.
+  // All passes, exact and in TF32, forward without a bias and with one.
   void expect_plans(const Geometries& geometries, int64_t alignment) {
     int with_tensor_cores = 0;
     for (const ConvGeometry& g : geometries)
-      for (const ConvPass pass : {ConvPass::forward, ConvPass::backward_input, ConvPass::backward_weight})
-        for (const bool exact : {true, false}) with_tensor_cores += expect_plan(pass, g, alignment, exact);
+      for (const bool exact : {true, false}) {
+        for (const ConvPass pass : {ConvPass::forward, ConvPass::backward_input, ConvPass::backward_weight})
+          with_tensor_cores += expect_plan(pass, g, alignment, exact, false);
+        with_tensor_cores += expect_plan(ConvPass::forward, g, alignment, exact, true);
+      }
     EXPECT_GT(with_tensor_cores, 0) << "TF32 is allowed in vain";
+    // On an A100 three of 226 do not.
+    EXPECT_GT(adding_a_bias_, 2 * geometries.size() * 9 / 10) << "engines add few of the biases";
   }
 
  private:
   // Whether it uses tensor cores.
-  bool expect_plan(ConvPass pass, const ConvGeometry& g, int64_t alignment, bool exact) {
+  bool expect_plan(ConvPass pass, const ConvGeometry& g, int64_t alignment, bool exact, bool bias) {
     const char* const passes[] = {"forward", "backward_input", "backward_weight"};
     SCOPED_TRACE(
-        fmt::format("{} in {}, x {}, weight {}, y {}, stride {}, padding {}, dilation {}, groups {}, of {} bytes",
-                    passes[static_cast<size_t>(pass)], exact ? "f32" : "TF32", Shape{g.n, g.h, g.w, g.c},
-                    Shape{g.oc, g.kh, g.kw, g.c / g.groups}, Shape{g.n, g.oh, g.ow, g.oc}, shape_of(g.stride),
-                    shape_of(g.padding), shape_of(g.dilation), g.groups, bytes(g)));
+        fmt::format("{}{} in {}, x {}, weight {}, y {}, stride {}, padding {}, dilation {}, groups {}, of {} bytes",
+                    passes[static_cast<size_t>(pass)], bias ? " with bias" : "", exact ? "f32" : "TF32",
+                    Shape{g.n, g.h, g.w, g.c}, Shape{g.oc, g.kh, g.kw, g.c / g.groups}, Shape{g.n, g.oh, g.ow, g.oc},
+                    shape_of(g.stride), shape_of(g.padding), shape_of(g.dilation), g.groups, bytes(g)));
     cuda::Conv2dPlan plan;
     try {
-      plan = cuda::plan_conv2d_cudnn(device_, pass, g, alignment, exact);
+      plan = cuda::plan_conv2d_cudnn(device_, pass, g, alignment, exact, bias);
     } catch (const Error& error) {
       ADD_FAILURE() << error.what();
       return false;
@@ -200,12 +205,15 @@ class CudnnPlans : public ::testing::TestWithParam<const char*> {
     EXPECT_FALSE(has(CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC));
     EXPECT_FALSE(has(CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION));
     EXPECT_FALSE(exact && (has(CUDNN_NUMERICAL_NOTE_TENSOR_CORE) || has(CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS)));
+    EXPECT_FALSE(plan.adds_bias && !bias);
+    adding_a_bias_ += plan.adds_bias;
     EXPECT_GE(plan.workspace, 0);
     EXPECT_LE(plan.workspace, most_workspace(g));
     return has(CUDNN_NUMERICAL_NOTE_TENSOR_CORE);
   }
 
-  std::string device_;  // as JSON
+  std::string device_;        // as JSON
+  size_t adding_a_bias_ = 0;  // plans that do
 };
 
 TEST_P(CudnnPlans, OfTheExamples) {
