@@ -160,11 +160,10 @@ Tensor& Tensor::set_requires_grad(bool on) {
 }
 
 void Tensor::set_grad(const Tensor& grad) const {
-  if (grad.defined()) {
+  if (grad.defined())
     check(grad.shape() == shape() && grad.dtype() == dtype() && grad.device() == device(), "set_grad",
           "a gradient of shape {} ({}, {}) for a tensor of shape {} ({}, {})", grad.shape(), grad.dtype(),
           grad.device(), shape(), dtype(), device());
-  }
   impl().grad = grad.defined() ? grad.detach().impl_ : nullptr;  // a handle of its own, so that sharing is seen
 }
 

@@ -34,13 +34,10 @@ Cut choose_cut(int64_t m, int64_t n, int64_t k) {
   const auto cost = [&](const Cut& cut) { return k * (m * cut.n + n * cut.m) + (cut.k > 1 ? 3 * m * n * cut.k : 0); };
   const int64_t most = std::min(kMaxBlocks, m * n * k / kBlockWork);
   Cut best;
-  for (Cut cut; cut.m == 1 || (cut.m <= most && cut.m * kBlockSide <= m); cut.m *= 2) {
-    for (cut.n = 1; cut.n == 1 || (cut.m * cut.n <= most && cut.n * kBlockSide <= n); cut.n *= 2) {
-      for (cut.k = 1; cut.k == 1 || (cut.blocks() <= most && cut.k * kBlockDepth <= k); cut.k *= 2) {
+  for (Cut cut; cut.m == 1 || (cut.m <= most && cut.m * kBlockSide <= m); cut.m *= 2)
+    for (cut.n = 1; cut.n == 1 || (cut.m * cut.n <= most && cut.n * kBlockSide <= n); cut.n *= 2)
+      for (cut.k = 1; cut.k == 1 || (cut.blocks() <= most && cut.k * kBlockDepth <= k); cut.k *= 2)
         if (cut.blocks() > best.blocks() || (cut.blocks() == best.blocks() && cost(cut) < cost(best))) best = cut;
-      }
-    }
-  }
   return best;
 }
 

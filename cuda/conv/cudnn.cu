@@ -215,25 +215,26 @@ ExecutionPlan make_plan(const PlanFor& target, ConvPass pass, const ConvGeometry
     operation.set<float>(names.beta, CUDNN_TYPE_FLOAT, {0});
     return std::move(operation).finalize();
   };
-  if (with_bias) {
-    const Descriptor product =
-                         tensor(kProduct, alignment, {g.n, g.oh, g.ow, g.oc}, g.ow * g.oc, g.oh * g.ow * g.oc, false),
-                     bias = tensor(kBias, alignment, {1, 1, 1, g.oc}, g.oc, g.oc), first = convolve(product);
-    Descriptor sum(CUDNN_BACKEND_POINTWISE_DESCRIPTOR), add(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
-    sum.set<cudnnPointwiseMode_t>(CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, {CUDNN_POINTWISE_ADD});
-    sum.set<cudnnDataType_t>(CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, {CUDNN_DATA_FLOAT});
-    check_dnn(sum.try_finalize());
-    add.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, sum);
-    add.set(CUDNN_ATTR_OPERATION_POINTWISE_XDESC, product);
-    add.set(CUDNN_ATTR_OPERATION_POINTWISE_BDESC, bias);
-    add.set(CUDNN_ATTR_OPERATION_POINTWISE_YDESC, y);
-    check_dnn(add.try_finalize());
-    // Not by the fallback, whose engines do anything, slowly.
-    if (auto plan = find_plan(target, exact, {CUDNN_HEUR_MODE_A}, {first.handle(), add.handle()})) {
-      plan->adds_bias = true;
-      return std::move(*plan);
+  if (with_bias) try {
+      const Descriptor product =
+                           tensor(kProduct, alignment, {g.n, g.oh, g.ow, g.oc}, g.ow * g.oc, g.oh * g.ow * g.oc, false),
+                       bias = tensor(kBias, alignment, {1, 1, 1, g.oc}, g.oc, g.oc), first = convolve(product);
+      Descriptor sum(CUDNN_BACKEND_POINTWISE_DESCRIPTOR), add(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
+      sum.set<cudnnPointwiseMode_t>(CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, {CUDNN_POINTWISE_ADD});
+      sum.set<cudnnDataType_t>(CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, {CUDNN_DATA_FLOAT});
+      check_dnn(sum.try_finalize());
+      add.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, sum);
+      add.set(CUDNN_ATTR_OPERATION_POINTWISE_XDESC, product);
+      add.set(CUDNN_ATTR_OPERATION_POINTWISE_BDESC, bias);
+      add.set(CUDNN_ATTR_OPERATION_POINTWISE_YDESC, y);
+      check_dnn(add.try_finalize());
+      // Not by the fallback, whose engines do anything, slowly.
+      if (auto plan = find_plan(target, exact, {CUDNN_HEUR_MODE_A}, {first.handle(), add.handle()})) {
+        plan->adds_bias = true;
+        return std::move(*plan);
+      }
+    } catch (const Error&) {  // of what this cuDNN does not know: then the bias is left to the caller
     }
-  }
   if (auto plan = find_plan(target, exact, {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK}, {convolve(y).handle()}))
     return std::move(*plan);
   fail("conv2d", "cuDNN has no deterministic engine for input [{}, {}, {}, {}], weight [{}, {}, {}, {}]", g.n, g.h, g.w,

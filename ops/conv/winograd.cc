@@ -217,15 +217,18 @@ struct WinogradConvolution {
     }
   }
 
-  // Whether the M of these vectors and tiles, cut in one way, have seen finite pixels only. Every pixel that a tile's
-  // outputs depend on is a term of V at one of four places at least: the first and the last line of B^T have no common
-  // zero, nor have the first and the second but for the last pixel, which a cut tile's outputs do not depend on.
+  // Whether the M of these vectors and tiles, cut in one way, have seen finite pixels only, none so large that V was
+  // not. Each pixel that the outputs depend on has its largest coefficient of B^T in the first or the last line or,
+  // where the last is left out, in the first, the second or the last but one.
   bool finite(const float* m, int64_t vectors_of_m, Range of, int cut, int64_t stride) const {
-    const int64_t last = F::in - 1, right = cut % 3 == 0 ? 1 : last, bottom = (cut >= 2 ? 1 : last) * F::in;
+    const bool right = cut % 3 == 0, below = cut >= 2;
+    const int64_t down[] = {0, below ? 1 : F::in - 1, F::in - 2}, along[] = {0, right ? 1 : F::in - 1, F::in - 2};
     Vec sum{};
-    for (int64_t place : {int64_t{0}, right, bottom, bottom + right})
-      for (int64_t b = 0; b < vectors_of_m; ++b)
-        for (int64_t t = of.begin; t < of.end; ++t) sum += load(m + place * stride + (b * plan.block + t) * kLanes);
+    for (int64_t b = 0; b < vectors_of_m; ++b)
+      for (int i = 0; i < 2 + below; ++i)
+        for (int j = 0; j < 2 + right; ++j)
+          for (int64_t t = of.begin; t < of.end; ++t)
+            sum += load(m + (down[i] * F::in + along[j]) * stride + (b * plan.block + t) * kLanes);
     for (int lane = 0; lane < kLanes; ++lane)
       if (!std::isfinite(sum[lane])) return false;
     return true;

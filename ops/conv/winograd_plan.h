@@ -3,9 +3,10 @@
 // belong to slots.
 #pragma once
 
-#include <algorithm>
+#include <array>
 #include <numeric>
 
+#include "norma/core/memory.h"
 #include "norma/core/parallel.h"
 #include "norma/core/simd/register_tile.h"
 #include "norma/ops/conv/epilogue.h"
@@ -111,13 +112,14 @@ struct WinogradPlan {
     wide = places * c * k * kLanes * kLanes >= kWideWeights && all * vectors <= c * k * kLanes;
     if (wide) block = all, blocks = 1, parts = (k + 1) / 2;
     order.reserve(tiles);
-    for (int64_t image = 0; image < n; ++image)
+    PoolVector<Tile> of_cut[4];  // of a block
+    for (int64_t image = 0, listed = 0; image < n; ++image)
       for (int64_t top = 0; top < out.h; top += F::out)
-        for (int64_t left = 0; left < out.w; left += F::out) order.push_back({image, top, left});
-    parallel_each(out.h % F::out || out.w % F::out ? blocks : 0, 64, [&](int64_t i) {
-      const auto begin = order.begin() + i * block;
-      std::ranges::stable_sort(begin, begin + tiles_from(i * block), {}, [this](const Tile& t) { return cut(t); });
-    });
+        for (int64_t left = 0; left < out.w; left += F::out) {
+          of_cut[cut({image, top, left})].push_back({image, top, left});
+          if (++listed % block != 0 && listed < tiles) continue;
+          for (PoolVector<Tile>& list : of_cut) order.insert(order.end(), list.begin(), list.end()), list.clear();
+        }
     return wide;
   }
 };

@@ -148,13 +148,12 @@ void add_moments(const T* __restrict x, const RowList& list, int64_t channels, C
     using P = typename Pack<T, vector>::type;
     constexpr int64_t size = Pack<T, vector>::size;
     Packs<T, vector, n> h(shift + tile.j), s(sum + tile.j), q(square + tile.j);
-    for (int64_t r = 0; r < tile.rows; ++r) {
+    for (int64_t r = 0; r < tile.rows; ++r)
       for (int k = 0; k < n; ++k) {
         const P d = *reinterpret_cast<const P*>(x + tile.at[r] + tile.j + k * size) - h[k];
         s[k] += d;
         q[k] += d * d;
       }
-    }
     s.store(sum + tile.j);
     q.store(square + tile.j);
   });
@@ -272,7 +271,7 @@ void add_sums(const GradientData<T>& data, const RowList& list, int64_t channels
     constexpr int64_t size = Pack<T, vector>::size;
     Packs<T, vector, n> high(columns.high + tile.j), scale(columns.scale + tile.j), shift(columns.shift + tile.j),
         s(scratch + tile.j), sx(scratch + width + tile.j);
-    for (int64_t r = 0; r < tile.rows; ++r) {
+    for (int64_t r = 0; r < tile.rows; ++r)
       for (int k = 0; k < n; ++k) {
         const int64_t i = tile.at[r] + tile.j + k * size;
         const P v = *reinterpret_cast<const P*>(x + i) - high[k];
@@ -280,7 +279,6 @@ void add_sums(const GradientData<T>& data, const RowList& list, int64_t channels
         s[k] += d;
         sx[k] += d * v;
       }
-    }
     s.store(scratch + tile.j);
     sx.store(scratch + width + tile.j);
   });

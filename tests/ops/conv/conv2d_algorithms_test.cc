@@ -180,6 +180,22 @@ TEST(ConvAlgorithms, WinogradKeepsABadPixelToItsWindows) {
   }
 }
 
+// A finite pixel that the transforms make infinite is no other case: what its windows make of it is finite.
+TEST(ConvAlgorithms, WinogradTakesPixelsOfAnySize) {
+  for (const auto& [height, width] : {std::pair<int64_t, int64_t>{3, 3}, {3, 4}, {7, 6}, {5, 9}, {4, 8}, {2, 1}})
+    for (float large : {9e37F, -3e38F})
+      for (int64_t place = 0; place < height * width; ++place) {
+        const Tensor x = random({1, height, width, 5}, 1).to(f32), w = random({7, 3, 3, 5}, 2).to(f32) * 0.05;
+        x.mutable_data<float>()[place * 5 + place % 5] = large;
+        const Tensor want = conv2d(x, w, {}, {.padding = 1, .algorithm = ConvAlgorithm::direct});
+        ASSERT_TRUE(std::isfinite(max(abs(want)).item()));
+        for (ConvAlgorithm algorithm : {ConvAlgorithm::winograd, ConvAlgorithm::winograd2}) {
+          const Tensor got = conv2d(x, w, {}, {.padding = 1, .algorithm = algorithm});
+          EXPECT_TRUE(std::isfinite(max(abs(got)).item())) << height << " x " << width << ", pixel " << place;
+        }
+      }
+}
+
 TEST(ConvAlgorithms, BitsDoNotDependOnThreads) {
   const int before = num_threads();
   for (const Case& c : std::vector<Case>{{{17, 15, 16, 16}, {17, 3, 3, 16}, {.padding = 1}},
