@@ -34,8 +34,9 @@ struct WinogradPlan {
   const int64_t c = vectors(channels), k = vectors(out.c);
   int64_t blocks = std::max<int64_t>(1, (tiles + block - 1) / block);
   int64_t parts = 1, slots = 1;
-  bool wide = false;            // all tiles are one block, whose V all threads read, while each part has a U of its own
-  PoolVector<Tile> order = {};  // the tiles of all blocks, as they stand in them
+  bool wide = false;  // all tiles are one block, whose V all threads read, while each part has a U of its own
+  const bool none_cut = out.h % F::out == 0 && out.w % F::out == 0;  // of the tiles
+  PoolVector<Tile> order = {};                                       // the tiles of all blocks, as they stand in them
 
   // Of y = conv(x).
   static WinogradPlan of_convolution(int64_t n, const Images& out, int64_t channels) {
@@ -75,8 +76,8 @@ struct WinogradPlan {
   }
   // Where in the block that begins at tile `first` the tiles of each cut begin, and the last end.
   std::array<int64_t, 5> cuts(int64_t first) const {
-    std::array<int64_t, 5> begin = {};
-    for (int64_t i = first, end = first + tiles_from(first); i < end; ++i) ++begin[cut(order[i]) + 1];
+    std::array<int64_t, 5> begin = {0, 0, none_cut ? tiles_from(first) : 0};
+    for (int64_t i = first; i < first + tiles_from(first) && !none_cut; ++i) ++begin[cut(order[i]) + 1];
     std::partial_sum(begin.begin(), begin.end(), begin.begin());
     return begin;
   }
@@ -116,8 +117,8 @@ struct WinogradPlan {
     for (int64_t image = 0, listed = 0; image < n; ++image)
       for (int64_t top = 0; top < out.h; top += F::out)
         for (int64_t left = 0; left < out.w; left += F::out) {
-          of_cut[cut({image, top, left})].push_back({image, top, left});
-          if (++listed % block != 0 && listed < tiles) continue;
+          (none_cut ? order : of_cut[cut({image, top, left})]).push_back({image, top, left});
+          if (none_cut || (++listed % block != 0 && listed < tiles)) continue;
           for (PoolVector<Tile>& list : of_cut) order.insert(order.end(), list.begin(), list.end()), list.clear();
         }
     return wide;
