@@ -215,7 +215,8 @@ ExecutionPlan make_plan(const PlanFor& target, ConvPass pass, const ConvGeometry
     operation.set<float>(names.beta, CUDNN_TYPE_FLOAT, {0});
     return std::move(operation).finalize();
   };
-  if (with_bias) try {
+  if (with_bias) {
+    try {
       const Descriptor product =
                            tensor(kProduct, alignment, {g.n, g.oh, g.ow, g.oc}, g.ow * g.oc, g.oh * g.ow * g.oc, false),
                        bias = tensor(kBias, alignment, {1, 1, 1, g.oc}, g.oc, g.oc), first = convolve(product);
@@ -235,6 +236,7 @@ ExecutionPlan make_plan(const PlanFor& target, ConvPass pass, const ConvGeometry
       }
     } catch (const Error&) {  // of what this cuDNN does not know: then the bias is left to the caller
     }
+  }
   if (auto plan = find_plan(target, exact, {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK}, {convolve(y).handle()}))
     return std::move(*plan);
   fail("conv2d", "cuDNN has no deterministic engine for input [{}, {}, {}, {}], weight [{}, {}, {}, {}]", g.n, g.h, g.w,

@@ -272,6 +272,8 @@ struct WinogradConvolution {
         const float* from = m + ((b - part.begin) * plan.block + t) * kLanes;
         float* to = y + ((tile.image * out.h + tile.top) * out.w + tile.left) * c + channel;
         // A constant is in M a single place, that of point 1 on both axes.
+        // (Where a tile is cut, the last line of M is whatever is in memory, and the outputs it has a part in are not
+        // put.)
         const Vec offset = !bias ? Vec{} : load(bias + channel, std::min<int64_t>(left, kLanes));
         const auto transform_to = [&](auto&& put) NORMA_INLINE {
           if (!all_finite && !finite(from, 1, {0, 1}, plan.cut(tile), stride)) [[unlikely]]
