@@ -4,7 +4,6 @@
 #include <bit>
 #include <chrono>
 #include <condition_variable>
-#include <cstring>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -36,14 +35,6 @@ struct Node {
   int middle() const { return low + static_cast<int>(std::bit_ceil(static_cast<unsigned>(size())) / 2); }
   bool operator==(const Node&) const = default;
 };
-
-// The largest nodes of the tree over [low, high) that lie in [begin, end), from left to right.
-void nodes_inside(int begin, int end, Node of, std::vector<Node>& nodes) {
-  if (of.high <= begin || of.low >= end) return;
-  if (begin <= of.low && of.high <= end) return nodes.push_back(of);
-  nodes_inside(begin, end, {of.low, of.middle()}, nodes);
-  nodes_inside(begin, end, {of.middle(), of.high}, nodes);
-}
 
 // Where the n elements of a node's sum lie: where known(node) says or, where that is null, at `memory`, which is given
 // the sum of the two nodes below. memory: n elements for each level.
@@ -113,16 +104,13 @@ class Group {
  public:
   // places: each rank's process. Those of one process are neighbours.
   Group(Team& team, int tag, const std::vector<int>& places) : team_(team), tag_(tag) {
-    for (size_t rank = 0; rank < places.size(); ++rank) {
-      if (rank > 0 && places[rank] == places[rank - 1]) continue;
-      processes_.push_back(places[rank]);
-      bounds_.push_back(static_cast<int>(rank));
-    }
+    std::ranges::unique_copy(places, std::back_inserter(processes_));
+    for (const int process : processes_)
+      bounds_.push_back(static_cast<int>(std::ranges::find(places, process) - places.begin()));
     bounds_.push_back(static_cast<int>(places.size()));
     here_ = std::find(processes_.begin(), processes_.end(), team.process()) - processes_.begin();
     calls_.resize(static_cast<size_t>(bounds_[here_ + 1] - bounds_[here_]));
-    for (size_t i = 0; i < processes_.size(); ++i)
-      nodes_inside(bounds_[i], bounds_[i + 1], {0, size()}, nodes_.emplace_back());
+    add_nodes({0, size()});
   }
 
   int size() const { return bounds_.back(); }
@@ -165,11 +153,10 @@ class Group {
     const size_t each = all.size() / static_cast<size_t>(size());
     // Of a process.
     const auto part = [&](size_t i) { return all.subspan(each * bounds_[i], each * (bounds_[i + 1] - bounds_[i])); };
-    for (size_t i = 0; i < calls_.size() && each > 0; ++i)
-      std::memcpy(part(here_).data() + i * each, calls_[i].x.memory().data(), each);
+    for (size_t i = 0; i < calls_.size(); ++i)
+      std::ranges::copy(calls_[i].x.memory(), part(here_).begin() + static_cast<ptrdiff_t>(i * each));
     exchange_parts(part);
-    for (size_t i = 1; i < calls_.size() && each > 0; ++i)
-      std::memcpy(calls_[i].all.memory().data(), all.data(), all.size());
+    for (size_t i = 1; i < calls_.size(); ++i) std::ranges::copy(all, calls_[i].all.memory().begin());
   }
 
   void spread_all() {
@@ -182,8 +169,7 @@ class Group {
       if (i != here_ && (here || i == from)) (here ? send : receive).push_back({processes_[i], source});
     exchange(send, receive);
     for (const Call& call : calls_)
-      if (!source.empty() && call.x.memory().data() != source.data())
-        std::memcpy(call.x.memory().data(), source.data(), source.size());
+      if (call.x.memory().data() != source.data()) std::ranges::copy(source, call.x.memory().begin());
   }
 
   void reduce_all() {
@@ -203,12 +189,11 @@ class Group {
       check_others(calls_[own].op);
       if (Clock::now() < end) continue;
       team_.broken = true;
-      std::string missing;
+      std::vector<int> missing;
       for (size_t i = 0; i < calls_.size(); ++i)
-        if (!calls_[i].x.defined())
-          missing += fmt::format("{}{}", missing.empty() ? "" : ", ", bounds_[here_] + static_cast<int>(i));
+        if (!calls_[i].x.defined()) missing.push_back(bounds_[here_] + static_cast<int>(i));
       fail(calls_[own].op, "worker {} has waited {} s for worker {}", bounds_[here_] + static_cast<int>(own),
-           team_.settings.timeout, missing);
+           team_.settings.timeout, fmt::join(missing, ", "));
     }
   }
 
@@ -234,6 +219,12 @@ class Group {
     exchange(send, receive);
   }
 
+  void add_nodes(Node of) {
+    if (place_of(of.low) == place_of(of.high - 1)) return nodes_.push_back(of);
+    add_nodes({of.low, of.middle()});
+    add_nodes({of.middle(), of.high});
+  }
+
   template <class T>
   void reduce_as(int64_t n) {
     if (size() == 1) return;
@@ -255,37 +246,29 @@ class Group {
       const int64_t begin = small ? 0 : n * i / parts, end = small ? n : n * (i + 1) / parts;
       return std::span(x + begin, static_cast<size_t>(end - begin));
     };
-    const std::vector<Node>& mine = nodes_[here_];
-    PoolVector<T> partial(mine.size() * static_cast<size_t>(n));
-    const auto sum_of = [&](size_t k) { return partial.data() + static_cast<int64_t>(k) * n; };
-    std::vector<std::pair<Node, const T*>> known;  // sums, and where their part that is added up here lies
-    for (size_t k = 0; k < mine.size(); ++k) {
-      sum_all<T>(mine[k], n, of_worker,
-                 [&](int64_t from, const T* sum, int64_t count) { std::copy_n(sum, count, sum_of(k) + from); });
-      known.emplace_back(mine[k], part(sum_of(k), here_).data());
-    }
     const std::span<T> slice = part(own[0], here_);
-    std::vector<PoolVector<T>> received;
+    std::vector<PoolVector<T>> sums;               // of nodes: all elements of those of this process, else the slice
+    std::vector<std::pair<Node, const T*>> known;  // where a node's sum of the slice lies
     std::vector<Transport::Message> send, receive;
-    for (size_t i = 0; i < processes_.size(); ++i) {
-      if (i == here_) continue;
-      for (size_t k = 0; k < mine.size(); ++k)
-        send.push_back({processes_[i], std::as_writable_bytes(part(sum_of(k), i))});
-      for (const Node& node : nodes_[i]) {
-        const std::span<T> row = received.emplace_back(slice.size());
-        known.emplace_back(node, row.data());
-        receive.push_back({processes_[i], std::as_writable_bytes(row)});
-      }
+    for (const Node& node : nodes_) {
+      const size_t from = place_of(node.low);
+      const bool here = from == here_;
+      T* const sum = sums.emplace_back(here ? static_cast<size_t>(n) : slice.size()).data();
+      known.emplace_back(node, here ? part(sum, here_).data() : sum);
+      if (here) sum_all<T>(node, n, of_worker, [&](int64_t at, const T* x, int64_t k) { std::copy_n(x, k, sum + at); });
+      else receive.push_back({processes_[from], std::as_writable_bytes(std::span(sum, slice.size()))});
+      for (size_t i = 0; here && i < processes_.size(); ++i)
+        if (i != here_) send.push_back({processes_[i], std::as_writable_bytes(part(sum, i))});
     }
     exchange(send, receive);
-    sum_all<T>(
-        root, std::ssize(slice),
-        [&](Node node) -> const T* {
-          for (const auto& [of, sum] : known)
-            if (of == node) return sum;
-          return nullptr;
-        },
-        [&](int64_t from, const T* sum, int64_t count) { to_workers(slice.data() - own[0] + from, sum, count); });
+    const auto of_node = [&](Node node) -> const T* {
+      for (const auto& [of, sum] : known)
+        if (of == node) return sum;
+      return nullptr;
+    };
+    sum_all<T>(root, std::ssize(slice), of_node, [&](int64_t from, const T* sum, int64_t count) {
+      to_workers(slice.data() - own[0] + from, sum, count);
+    });
     if (small) return;
     exchange_parts([&](size_t i) { return std::as_writable_bytes(part(own[0], i)); });
     for (size_t k = 1; k < own.size(); ++k) std::copy_n(own[0], n, own[k]);
@@ -293,9 +276,9 @@ class Group {
 
   Team& team_;
   const int tag_;
-  std::vector<int> processes_, bounds_;   // ranks [bounds_[i], bounds_[i + 1]) are in process processes_[i]
-  size_t here_ = 0;                       // the index of this process
-  std::vector<std::vector<Node>> nodes_;  // of each process: what it can add up by itself
+  std::vector<int> processes_, bounds_;  // ranks [bounds_[i], bounds_[i + 1]) are in process processes_[i]
+  size_t here_ = 0;                      // the index of this process
+  std::vector<Node> nodes_;              // from left to right, the largest that lie in one process each
 
   std::mutex mutex_;
   std::condition_variable moved_;
