@@ -1,7 +1,5 @@
 #include "norma/nn/norm/norm.h"
 
-#include <cmath>
-
 #include "norma/nn/layers.h"
 #include "norma/ops/elementwise/binary.h"
 #include "norma/ops/norm/conv2d_norm.h"
@@ -47,13 +45,13 @@ struct Call {
 };
 
 // What stands behind the norm, as ops of their own.
-std::vector<Tensor> finish(const Call& call, std::vector<Tensor> ys) {
-  const auto& [kind, slope] = call.options.activation;
+std::vector<Tensor> finish(const NormOptions& behind, const std::optional<Pair>& max_pool, std::vector<Tensor> ys) {
+  const auto& [kind, slope] = behind.activation;
   for (size_t i = 0; i < ys.size(); ++i) {
-    if (!call.options.residual.empty()) ys[i] = ys[i] + call.options.residual[i];
+    if (!behind.residual.empty()) ys[i] = ys[i] + behind.residual[i];
     if (kind == Activation::Kind::relu) ys[i] = relu(ys[i]);
     if (kind == Activation::Kind::leaky_relu) ys[i] = leaky_relu(ys[i], slope);
-    if (call.max_pool) ys[i] = max_pool2d(ys[i], {.kernel = *call.max_pool});
+    if (max_pool) ys[i] = max_pool2d(ys[i], {.kernel = *max_pool});
   }
   return ys;
 }
@@ -62,8 +60,7 @@ std::vector<Tensor> finish(const Call& call, std::vector<Tensor> ys) {
 std::vector<Tensor> run(const Call& call, const Grouping& by, const Statistics& statistics) {
   if (call.max_pool && call.xs.size() == 1)
     return {norm_max_pool(call.xs[0], by, statistics, call.gamma, call.beta, {.kernel = *call.max_pool}, call.options)};
-  return finish({call.norm, call.xs, {}, call.max_pool, {}, {}},
-                norma::norm(call.xs, by, statistics, call.gamma, call.beta, call.options));
+  return finish({}, call.max_pool, norma::norm(call.xs, by, statistics, call.gamma, call.beta, call.options));
 }
 
 std::vector<Tensor> normalize_by_population(const Call& call) {
@@ -131,7 +128,7 @@ std::vector<Tensor> run_instead(const Call& call) {
     if (call.gamma.defined()) y = y * call.gamma;
     ys.push_back(call.beta.defined() ? y + call.beta : y);
   }
-  return finish(call, ys);
+  return finish(call.options, call.max_pool, ys);
 }
 
 }  // namespace
@@ -254,14 +251,14 @@ std::vector<Tensor> Norm::forward(Conv2d* conv, std::vector<Tensor> xs, const Te
     shift = (shift.defined() ? shift : zeros_like(scaling.defined() ? scaling : Tensor(tau))) - tau;
   }
   const Call call{*this, xs, options, thresholded ? std::optional<Pair>() : pool, scaling, shift};
-  std::vector<Tensor> ys = identity            ? finish(call, xs)
+  std::vector<Tensor> ys = identity            ? finish(call.options, call.max_pool, xs)
                            : !norms            ? run_instead(call)
                            : !has_population() ? run(call, grouping, Statistics::batch())
                            : by_population     ? normalize_by_population(call)
                                                : normalize_by_batch(call);
   if (!thresholded) return ys;
   for (Tensor& y : ys) y = y + tau;
-  return finish({*this, xs, {.activation = f}, pool, {}, {}}, ys);
+  return finish({.activation = f}, pool, ys);
 }
 
 }  // namespace norma::nn
