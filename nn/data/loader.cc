@@ -113,8 +113,7 @@ DataLoader::Made DataLoader::make(Position at) const {
   }
   std::vector<std::function<Tensor()>> uploads;
   for (const Tensor& x : fields)
-    uploads.push_back(
-        backend(options_.device).upload(count == n ? x.contiguous() : view::slice(x, 0, 0, count).clone()));
+    uploads.push_back(backend(options_.device).upload(view::slice(x, 0, 0, count).contiguous()));
   const int64_t workers = options_.worker.worker ? options_.worker.worker->size() : 1;
   const double weight = static_cast<double>(count * workers) / static_cast<double>(whole);
   return [uploads = std::move(uploads), indices = view::slice(indices, 0, 0, count), weight] {

@@ -117,11 +117,8 @@ std::string NormReport::str() const {
     text += row(l.path, l.type, kl(l.kl), kl(l.worst), kl(l.noise), kl(l.lag),
                 l.effective_samples > 0 ? fmt::format("{:.0f}", l.effective_samples) : "-", l.verdict());
   const double most = inconsistency();
-  return text + fmt::format("train-test inconsistency: {} (at most {} nats a channel)\n",
-                            most > kLargeKl   ? "large"
-                            : most > kSmallKl ? "moderate"
-                                              : "small",
-                            kl(most));
+  const char* size = most > kLargeKl ? "large" : most > kSmallKl ? "moderate" : "small";
+  return text + fmt::format("train-test inconsistency: {} (at most {} nats a channel)\n", size, kl(most));
 }
 
 }  // namespace norma::nn
