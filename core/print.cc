@@ -52,20 +52,8 @@ std::vector<std::string> floating_words(const std::vector<T>& values) {
   return words;
 }
 
-template <class T>
-std::vector<std::string> words_of(const std::vector<T>& values) {
-  std::vector<std::string> words;
-  if constexpr (std::is_floating_point_v<T>) words = floating_words(values);
-  else
-    for (T value : values) words.push_back(fmt::format("{}", value));
-  size_t width = 0;
-  for (const std::string& word : words) width = std::max(width, word.size());
-  for (std::string& word : words) word.insert(0, width - word.size(), ' ');
-  return words;
-}
-
 // The text of axis `axis` and of those behind it, `shown` entries of each; `word`, the next to write, moves on.
-std::string body(const Shape& shape, const Shape& shown, int axis, const std::string*& word) {
+static std::string body(const Shape& shape, const Shape& shown, int axis, const std::string*& word) {
   if (axis == shape.rank()) return *word++;
   const bool row = axis == shape.rank() - 1;
   const std::string indent(8 + axis, ' ');  // 8: "tensor(["
@@ -103,7 +91,15 @@ std::string Tensor::str() const {
     shown = ends;
   }
   std::vector<std::string> words;
-  dispatch(dtype(), [&]<class T>() { words = words_of(shown.to_vector<T>()); });
+  dispatch(dtype(), [&]<class T>() {
+    const std::vector<T> values = shown.to_vector<T>();
+    if constexpr (std::is_floating_point_v<T>) words = floating_words(values);
+    else
+      for (T value : values) words.push_back(fmt::format("{}", value));
+  });
+  size_t width = 0;
+  for (const std::string& w : words) width = std::max(width, w.size());
+  for (std::string& w : words) w.insert(0, width - w.size(), ' ');
   const std::string* word = words.data();
   const std::string text = numel() > 0 ? body(shape(), shown.shape(), 0, word) : "[]";
   return fmt::format("tensor({}, {}, shape {})", text, dtype(), shape());
