@@ -43,8 +43,6 @@ NormReport norm_report(Module& model, const data::DataLoader& loader, const Norm
   const int64_t batch = options.batch > 0 ? options.batch : loader.options().batch;
   const int64_t domains = options.domains.defined() ? 1 + static_cast<int64_t>(max(options.domains.to(f64)).item()) : 0;
   const bool shuffles = loader.options().shuffle;
-  const NoGrad unrecorded;
-  const data::WorkerShare& worker = loader.options().worker;
   std::map<Norm*, Moments> precise, by_domain;
   const CollectMoments merge_all = [&](Norm& norm, const auto& xs, const Moments& m) {
     precise[&norm] = merge(precise[&norm], m);
@@ -59,7 +57,7 @@ NormReport norm_report(Module& model, const data::DataLoader& loader, const Norm
     for_each_norm(model, [&](const std::string&, Norm& norm) {  // in an order that is the same for all workers
       Communicator* merged = across ? norm.grouping.samples.comm : nullptr;
       // (Of divergences, too, whose m2 is 0: there is nothing to pool.)
-      if (of.contains(&norm)) of[&norm] = norm.pooled(merge_workers(worker, merged, of[&norm]));
+      if (of.contains(&norm)) of[&norm] = norm.pooled(merge_workers(loader.options().worker, merged, of[&norm]));
     });
   };
   merge_shares(precise, true);

@@ -122,8 +122,7 @@ void fold(Norm& norm, WeightedLayer& layer) {
   if (norm.weight.defined()) scale = scale * norm.weight.to(f64);
   shift = norm.bias.defined() ? shift * scale + norm.bias.to(f64) : shift * scale;
   weight.copy_from(weight.to(f64) * view::reshape(scale, weight.rank() == 4 ? Shape{-1, 1, 1, 1} : Shape{-1, 1}));
-  if (bias.defined()) bias.copy_from(shift);
-  else bias = Parameter(shift.to(weight.dtype()));
+  bias = shift.to(weight.dtype());
   if (norm.weight.defined()) norm.weight.fill(1);
   if (norm.bias.defined()) norm.bias.fill(0);
   norm.running_mean.fill(0);
