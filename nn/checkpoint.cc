@@ -42,8 +42,7 @@ Tensor of_first(Communicator& me, std::span<const std::byte> bytes) {
 }
 
 // Calls f() with worker 0, and throws with all if it does.
-template <class F>
-void by_first(const TrainingRun& run, F&& f) {
+static void by_first(const TrainingRun& run, auto&& f) {
   if (!several(run)) return f();
   std::string problem;
   try {

@@ -28,8 +28,7 @@ Members& members() {
 
 // Calls f(path, tensor, whether it is a parameter) for each parameter and buffer that is there. Throws, before the
 // first call, where a module has one in its memory that neither it lists nor another.
-template <class F>
-void for_each_tensor(Module& model, F&& f) {
+void for_each_tensor(Module& model, auto&& f) {
   PoolVector<std::tuple<std::string, Tensor*, bool>> all;
   std::map<const Module*, std::string> paths;
   std::map<const Module*, const void*> ends;
@@ -72,8 +71,7 @@ NamedTensors collect(Module& model, bool parameters) {
   return result;
 }
 
-template <class Target>
-void convert(Module& model, Target target, bool with_buffers) {
+void convert(Module& model, auto target, bool with_buffers) {
   std::map<const void*, Tensor> converted;  // so that tied tensors stay tied
   for_each_tensor(model, [&](const std::string&, Tensor& x, bool is_parameter) {
     if (!is_parameter && !with_buffers) return;

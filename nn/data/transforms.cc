@@ -18,8 +18,7 @@ struct Size {
 constexpr int64_t kGrainBytes = 1 << 18;
 
 // The transform that calls f(from, to, size, generator) for each picture; `to` is uninitialised.
-template <class F>
-Transform each_image(const char* op, F f) {
+Transform each_image(const char* op, auto f) {
   return [op, f](const Tensor& images, const SampleKeys& keys) {
     check_images(op, images);
     check(std::ssize(keys.samples) == images.dim(0), op, "{} samples for {}", keys.samples.size(), images.shape());

@@ -156,8 +156,7 @@ PoolVector<std::pair<Tensor, Tensor>> grads_of(const Parameters& parameters) {
 }
 
 // Replaces each gradient by f(it): all of them, or, where that throws, none.
-template <class F>
-void replace_grads(const Parameters& parameters, F&& f) {
+static void replace_grads(const Parameters& parameters, auto&& f) {
   auto all = grads_of(parameters);
   for (auto& [_, grad] : all) grad = f(grad);
   for (const auto& [p, grad] : all) p.set_grad(grad);
