@@ -20,8 +20,7 @@ enum class Layout { norma, torch };
 
 // From the names in a file to those in a model: a function, or a list of both, with the other names as they are.
 struct Rename {
-  template <std::invocable<const std::string&> F>
-  Rename(F f) : function(std::move(f)) {}
+  Rename(std::invocable<const std::string&> auto f) : function(std::move(f)) {}
   Rename(std::initializer_list<std::pair<const std::string, std::string>> names = {});
   std::function<std::string(const std::string& name)> function;
 };

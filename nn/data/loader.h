@@ -91,9 +91,8 @@ class DataLoader {
   // not there; normalization or transforms of samples that do not begin with a picture u8 [H, W, C], or pictures in
   // order without `normalize`. Reads sample 0.
   DataLoader(std::shared_ptr<const Dataset> dataset, LoaderOptions options);
-  template <std::derived_from<Dataset> D>
-  DataLoader(D dataset, LoaderOptions options)
-      : DataLoader(std::shared_ptr<const Dataset>(new D(std::move(dataset))), std::move(options)) {}
+  DataLoader(std::derived_from<Dataset> auto dataset, LoaderOptions options)
+      : DataLoader(std::make_shared<const decltype(dataset)>(std::move(dataset)), std::move(options)) {}
   // The data set of another loader, served otherwise.
   DataLoader(const DataLoader& other, LoaderOptions options) : DataLoader(other.dataset_, std::move(options)) {}
   ~DataLoader() { stop(); }

@@ -19,8 +19,7 @@ namespace norma::nn {
 struct Selector {
   Selector(std::string text);
   Selector(const char* text) : Selector(std::string(text)) {}
-  template <std::predicate<const std::string&, const Tensor&> F>
-  Selector(F predicate) : takes(std::move(predicate)) {}
+  Selector(std::predicate<const std::string&, const Tensor&> auto predicate) : takes(std::move(predicate)) {}
   std::function<bool(const std::string& name, const Tensor& parameter)> takes;
   std::string words = "a predicate";  // or "'head.*'"
 };
