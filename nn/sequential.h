@@ -28,10 +28,9 @@ class Sequential : public Module {
     (add(std::move(modules)), ...);
   }
 
-  template <class F>
-  requires(!std::is_base_of_v<Module, F>) Lambda& add(F function) { return add(Lambda(std::move(function))); }
-  template <class M>
-  requires(std::is_base_of_v<Module, M>) M& add(M module) {
+  Lambda& add(std::function<Tensor(const Tensor&)> function) { return add(Lambda(std::move(function))); }
+  template <std::derived_from<Module> M>
+  M& add(M module) {
     layers_.push_back(std::make_unique<M>(std::move(module)));
     auto& layer = static_cast<M&>(*layers_.back());
     ends_.push_back(&layer + 1);
