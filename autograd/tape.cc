@@ -58,11 +58,10 @@ void Op::record_all(std::span<const Tensor> inputs, std::span<const Tensor> outp
   for (const Tensor& y : outputs) {
     check(y.defined(), "an op must return a defined tensor");
     const bool input = std::ranges::any_of(inputs, [&](const Tensor& x) { return x.identity() == y.identity(); });
-    check(
-        !input && y.is_leaf() && !y.requires_grad(),
-        "an op must return a fresh tensor, not one it was given or kept, nor what other ops have recorded: return its "
-        "detach(), or compute it under NoGrad: shape {}",
-        y.shape());
+    check(!input && y.is_leaf() && !y.requires_grad(),
+          "an op must return a fresh tensor, not one it was given or kept, nor what other ops have recorded: return "
+          "its detach(), or compute it under NoGrad: shape {}",
+          y.shape());
   }
   Tape::Entry entry{name_, running_module, {}, {}, std::move(rule), std::move(pins)};
   for (const Tensor& x : inputs) {
@@ -118,11 +117,10 @@ Tape::Reach Tape::reach(int64_t id) const {
       reach[x.id] |= Reach::reached;
     }
     for (const Pin* pin = entry->pins.get(); pin; pin = pin->next.get())
-      check(
-          !pin->loose || pin->storage->writes() == pin->writes, "backward",
-          "a tensor that '{}'{} has saved was written to after an earlier sweep had left its record behind: sweep this "
-          "loss before what writes (an optimizer's step), or record it anew",
-          entry->op, in_module(entry->module));
+      check(!pin->loose || pin->storage->writes() == pin->writes, "backward",
+            "a tensor that '{}'{} has saved was written to after an earlier sweep had left its record behind: sweep "
+            "this loss before what writes (an optimizer's step), or record it anew",
+            entry->op, in_module(entry->module));
   }
   return reach;
 }
