@@ -26,10 +26,7 @@ Tensor scaled_dot_product_attention(const Tensor& query, const Tensor& key, cons
   const Tensor never = constant(-std::numeric_limits<double>::infinity());
 
   Tensor scores = matmul(query * scale, transpose(key, -2, -1));
-  if (o.causal) {
-    const Tensor i = arange(query.dim(-2)).to(query.device()), j = arange(key.dim(-2)).to(query.device());
-    scores = where(ge(view::reshape(i, {-1, 1}), j), scores, never);
-  }
+  if (o.causal) scores = where(tril(ones({query.dim(-2), key.dim(-2)}, boolean, query.device())), scores, never);
   const bool chosen = o.mask.defined() && o.mask.dtype() == boolean;
   if (o.mask.defined()) {
     op.check(broadcastable_to(o.mask.shape(), scores.shape()), "mask {} does not broadcast to the scores {}",
