@@ -41,11 +41,6 @@ NORMA_HOST_DEVICE inline T near_or_zero(T x) {
 }
 
 template <class T>
-NORMA_HOST_DEVICE inline T gelu_slope(T x) {
-  return T(0.5) * (1 + elementary::erf(x * T(kSqrtHalf))) +
-         near_or_zero(x) * T(kInverseSqrtTwoPi) * elementary::exp(T(-0.5) * x * x);
-}
-template <class T>
 NORMA_HOST_DEVICE inline T gelu_tanh_inner(T x) {
   return elementary::tanh(T(kSqrtTwoOverPi) * (x + T(kGeluCubic) * x * x * x));
 }
@@ -53,10 +48,6 @@ template <class T>
 NORMA_HOST_DEVICE inline T gelu_tanh_slope(T x) {
   const T t = gelu_tanh_inner(x), z = near_or_zero(x);
   return T(0.5) * (1 + t) + T(0.5) * z * (1 - t * t) * T(kSqrtTwoOverPi) * (1 + 3 * T(kGeluCubic) * z * z);
-}
-template <class T>
-NORMA_HOST_DEVICE inline T silu_slope(T x) {
-  return logistic(x) * (1 + near_or_zero(x) * (1 - logistic(x)));
 }
 
 // tanh(softplus(x)) is n / (n + 2) with n = exp(x) (exp(x) + 2). Where x > 0, n and 2 are taken times exp(-2 x), so
@@ -97,9 +88,11 @@ NORMA_UNARY(elu, false, x > 0 ? x : a * elementary::expm1(x), d*(s > 0 ? T(1) : 
 NORMA_UNARY(softplus, false,
             a* x > b ? x : ((a * x > 0 ? a * x : T(0)) + elementary::log1p(elementary::exp(-std::abs(a * x)))) / a,
             a* s > b ? d : d * logistic(a * s))
-NORMA_UNARY(gelu, false, not_far_below(x) * T(0.5) * (1 + elementary::erf(x * T(kSqrtHalf))), d* gelu_slope(s))
+NORMA_UNARY(gelu, false, not_far_below(x) * T(0.5) * (1 + elementary::erf(x * T(kSqrtHalf))),
+            d*(T(0.5) * (1 + elementary::erf(s * T(kSqrtHalf))) +
+               near_or_zero(s) * T(kInverseSqrtTwoPi) * elementary::exp(T(-0.5) * s * s)))
 NORMA_UNARY(gelu_tanh, false, T(0.5) * not_far_below(x) * (1 + gelu_tanh_inner(x)), d* gelu_tanh_slope(s))
-NORMA_UNARY(silu, false, not_far_below(x) * logistic(x), d* silu_slope(s))
+NORMA_UNARY(silu, false, not_far_below(x) * logistic(x), d*(logistic(s) * (1 + near_or_zero(s) * (1 - logistic(s)))))
 NORMA_UNARY(mish, false, not_far_below(x) * Mish<T>(x).gate, d* Mish<T>(s).slope(s))
 NORMA_UNARY(hardsigmoid, true, x <= -3 ? T(0) : x >= 3 ? T(1) : (x + 3) / 6, s <= 0 || s >= 1 ? T(0) : d / 6)
 NORMA_UNARY(hardswish, false, x <= -3 ? T(0) : x * hardsigmoid<T>{}.f(x),
