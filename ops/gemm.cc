@@ -53,15 +53,12 @@ template <class T>
 void gemm(const Matrix<const T>& a, const Matrix<const T>& b, const Matrix<T>& c, bool add) {
   // Threads are norma's business: OpenBLAS must not start its own inside ours.
   [[maybe_unused]] static const bool once = (openblas_set_num_threads(1), true);
-  if (c.rows == 0 || c.columns == 0) return;
-  if (a.columns == 0) {
-    for (int64_t i = 0; i < c.rows && !add; ++i) std::fill_n(c.data + i * c.leading, c.columns, T(0));
-    return;
-  }
+  // Also of a matrix without columns, where BLAS wants 1.
+  const auto leading = [](const auto& matrix) { return narrow(std::max<int64_t>(matrix.leading, 1)); };
   const auto call = [&](auto product) {
     product(CblasRowMajor, a.transposed ? CblasTrans : CblasNoTrans, b.transposed ? CblasTrans : CblasNoTrans,
-            narrow(c.rows), narrow(c.columns), narrow(a.columns), T(1), a.data, narrow(a.leading), b.data,
-            narrow(b.leading), T(add), c.data, narrow(c.leading));
+            narrow(c.rows), narrow(c.columns), narrow(a.columns), T(1), a.data, leading(a), b.data, leading(b), T(add),
+            c.data, leading(c));
   };
   if constexpr (std::is_same_v<T, float>) call(cblas_sgemm);
   else call(cblas_dgemm);
