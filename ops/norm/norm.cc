@@ -50,32 +50,7 @@ void check_cell_size(const char* op, double elements, int64_t set, const Groupin
                                 : "share statistics with more channels or positions, or use given statistics");
 }
 
-// The gradient of norm(): inputs are the xs, gamma, beta, and the residuals.
-struct NormRule {
-  NormCall call;
-  std::vector<Saved> x, mask;
-  bool residuals;
-
-  void operator()(std::span<const Tensor> dys, Sink& sink) const {
-    const size_t count = x.size();
-    const std::vector<Tensor> inputs(x.begin(), x.end()), masks(mask.begin(), mask.end());
-    std::vector<Tensor> dy;
-    std::vector<Sink::Target> dx, dresidual;
-    const auto target = [&](size_t input, const Tensor& d) {
-      return sink.wants(input) ? sink.into_or_reuse(input, d) : Sink::Target{};
-    };
-    for (size_t i = 0; i < count; ++i) {
-      dx.push_back(target(i, dys[i]));
-      dresidual.push_back(residuals ? target(count + 2 + i, dys[i]) : Sink::Target{});
-      dy.push_back(dys[i].defined() ? dys[i].contiguous() : zeros_like(inputs[i]));
-    }
-    const Tensor affine = call.affine_gradients(sink, count);
-    if (call.plan.sets > 0) kernel::norm_backward(inputs, call, {masks, dy, dx, dresidual, affine});
-    call.give(affine, sink, count);
-  }
-};
-
-// The same in double, for what float cannot hold. (On CUDA the sums look after themselves: cuda/sums.h.)
+// norm() in double, for what float cannot hold. (On CUDA the sums look after themselves: cuda/sums.h.)
 std::vector<Tensor> norm_in_double(std::vector<Tensor> xs, const Grouping& grouping, const Statistics& statistics,
                                    const Tensor& gamma, const Tensor& beta, NormOptions options) {
   const auto wide = [](const Tensor& x) { return x.defined() ? to(x, f64) : x; };
@@ -190,7 +165,7 @@ std::vector<Tensor> norm(const std::vector<Tensor>& xs, const Grouping& grouping
   const bool adds = !options.residual.empty(), keeps_mask = adds && options.activation.kind != Activation::Kind::none;
   std::vector<Tensor> inputs, residuals, outputs, masks;
   for (size_t i = 0; i < xs.size(); ++i) {
-    inputs.push_back(xs[i].contiguous());
+    inputs.push_back(xs[i].contiguous().detach());
     outputs.push_back(empty_like(xs[i]));
     residuals.push_back(adds ? options.residual[i].contiguous() : Tensor());
     masks.push_back(keeps_mask ? Tensor(xs[i].shape(), u8, xs[i].device()) : Tensor());
@@ -204,10 +179,25 @@ std::vector<Tensor> norm(const std::vector<Tensor>& xs, const Grouping& grouping
   recorded.insert(recorded.end(), options.residual.begin(), options.residual.end());
   if (!Op::records(recorded)) return outputs;
   call.save(op);
-  NormRule rule{std::move(call), {}, {}, adds};
-  for (const Tensor& x : inputs) rule.x.push_back(op.save(x));
-  for (const Tensor& mask : masks) rule.mask.push_back(op.save(mask));
-  op.record_all(recorded, outputs, std::move(rule));
+  for (const std::vector<Tensor>* kept : {&inputs, &masks})
+    for (const Tensor& x : *kept) call.saved.push_back(op.save(x));
+  op.record_all(recorded, outputs,
+                [call = std::move(call), inputs, masks, adds](std::span<const Tensor> dys, Sink& sink) {
+                  const size_t count = dys.size();
+                  std::vector<Tensor> dy;
+                  std::vector<Sink::Target> dx, dresidual;
+                  const auto target = [&](size_t input, const Tensor& d) {
+                    return sink.wants(input) ? sink.into_or_reuse(input, d) : Sink::Target{};
+                  };
+                  for (size_t i = 0; i < count; ++i) {
+                    dx.push_back(target(i, dys[i]));
+                    dresidual.push_back(adds ? target(count + 2 + i, dys[i]) : Sink::Target{});
+                    dy.push_back(dys[i].defined() ? dys[i].contiguous() : zeros_like(inputs[i]));
+                  }
+                  const Tensor affine = call.affine_gradients(sink, count);
+                  if (call.plan.sets > 0) kernel::norm_backward(inputs, call, {masks, dy, dx, dresidual, affine});
+                  call.give(affine, sink, count);
+                });
   return outputs;
 }
 
