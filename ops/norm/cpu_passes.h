@@ -253,10 +253,6 @@ void run_backward(const NormCall& call, const Tensor& affine, const Sum& sum, co
   const bool per_set = plan.affine_sets > 1, one_go = passes.one_go();
   // dgamma and dbeta of sets or slots, [sets or slots, 2, C].
   PoolVector<double> parts(pair * (per_set || !one_go ? plan.sets : slot_count(plan.sets, 1)));
-  const auto sum_block = [&](const NormBlock& block, const Columns<T>& columns, double* sums, const Scratch& scratch) {
-    std::fill_n(sums, pair, 0.0);
-    sum(block, columns, sums, scratch.accumulators);
-  };
   if (one_go) {  // both passes over a set by one task
     parallel_ranges(plan.sets, 1, [&](int slot, int64_t begin, int64_t end) {
       const Scratch scratch = passes.task_scratch();
@@ -264,7 +260,8 @@ void run_backward(const NormCall& call, const Tensor& affine, const Sum& sum, co
         const NormBlock block = whole_set(plan, set);
         const ChannelStatistics statistics = passes.statistics(set, scratch);
         passes.fill_forward(set, statistics, scratch.columns);
-        sum_block(block, scratch.columns, scratch.sums, scratch);
+        std::fill_n(scratch.sums, pair, 0.0);
+        sum(block, scratch.columns, scratch.sums, scratch.accumulators);
         double* part = parts.data() + (per_set ? set : slot) * pair;
         passes.total(set, statistics, scratch.sums, scratch.totals, part, scratch);
         passes.fill_gradient(set, statistics, scratch.totals, scratch.columns, scratch);
@@ -278,7 +275,8 @@ void run_backward(const NormCall& call, const Tensor& affine, const Sum& sum, co
     const auto totals_of = [&, to = totals.mutable_data<double>()](int64_t set) { return to + set * 2 * plan.groups; };
     const auto columns_of = passes.columns_of_sets();
     passes.for_each_block(blocks, [&](const NormBlock& block, int64_t i, const Scratch& scratch) {
-      sum_block(block, columns_of(block.set), partial + i * pair, scratch);
+      std::fill_n(partial + i * pair, pair, 0.0);
+      sum(block, columns_of(block.set), partial + i * pair, scratch.accumulators);
     });
     passes.for_each_set(blocks.per_set(plan), [&](int64_t set, const Scratch& scratch) {
       double* __restrict sums = scratch.sums;
