@@ -38,9 +38,9 @@ inline int64_t rows_per_wide_row(int64_t channels) {
 template <class T, bool vector>
 struct Pack {
   typedef T type;
-  typedef uint8_t mask;
-  typedef bool truth;
   static constexpr int64_t size = 1;
+  static bool read_mask(const uint8_t* mask) { return *mask != 0; }
+  static void write_mask(uint8_t* mask, bool value) { *mask = value; }
 };
 template <class T>
 struct Pack<T, true> {
@@ -48,6 +48,13 @@ struct Pack<T, true> {
   typedef T type __attribute__((vector_size(kVectorBytes), aligned(sizeof(T)), may_alias));
   typedef uint8_t mask __attribute__((vector_size(kVectorBytes / sizeof(T)), aligned(1), may_alias));
   typedef std::conditional_t<sizeof(T) == 4, int32_t, int64_t> truth __attribute__((vector_size(kVectorBytes)));
+  // (Pointers: a reference to a mask would be one to aligned bytes.)
+  NORMA_INLINE static auto read_mask(const uint8_t* from) {
+    return __builtin_convertvector(*reinterpret_cast<const mask*>(from), truth) != 0;
+  }
+  NORMA_INLINE static void write_mask(uint8_t* to, auto value) {
+    *reinterpret_cast<mask*>(to) = -__builtin_convertvector(value, mask);
+  }
 };
 
 // n packs beside each other.
@@ -197,10 +204,7 @@ template <Activation::Kind kind, bool with_residual, bool with_mask, bool vector
       const int64_t i = tile.at[r] + tile.j + k * size;
       P v = (*reinterpret_cast<const P*>(x + i) - high[k]) * scale[k] + shift[k];
       if constexpr (with_residual) v += *reinterpret_cast<const P*>(residual + i);
-      if constexpr (with_mask && vector)
-        *reinterpret_cast<typename Pack<T, true>::mask*>(mask + i) =
-            -__builtin_convertvector(passes<kind>(v), typename Pack<T, true>::mask);
-      else if constexpr (with_mask) mask[i] = passes<kind>(v);
+      if constexpr (with_mask) Pack<T, vector>::write_mask(mask + i, passes<kind>(v));
       *reinterpret_cast<P*>(y + i) = activate<kind>(v, leak);
     }
   }
@@ -246,16 +250,8 @@ template <Activation::Kind kind, bool masked, bool vector, class T, class P>
 [[gnu::always_inline]] inline P behind_at(const T* dy, [[maybe_unused]] const uint8_t* mask, int64_t i,
                                           [[maybe_unused]] P pre_activation, [[maybe_unused]] T leak) {
   const P d = *reinterpret_cast<const typename Pack<T, vector>::type*>(dy + i);  // (to clang, P is an aligned one)
-  if constexpr (kind == Activation::Kind::none) return d;
-  else if constexpr (!masked) return behind<kind>(d, passes<kind>(pre_activation), leak);
-  else if constexpr (!vector) return behind<kind>(d, mask[i] != 0, leak);
-  else {  // (a reference to the mask would be one to aligned bytes)
-    using Packed = Pack<T, true>;
-    return behind<kind>(
-        d,
-        __builtin_convertvector(*reinterpret_cast<const typename Packed::mask*>(mask + i), typename Packed::truth) != 0,
-        leak);
-  }
+  if constexpr (masked) return behind<kind>(d, Pack<T, vector>::read_mask(mask + i), leak);
+  else return behind<kind>(d, passes<kind>(pre_activation), leak);
 }
 
 // Adds the sums over some rows of dy and of dy * (x - high) to `sum` [2, C]; dy is behind the activation. `scratch`:
