@@ -239,8 +239,7 @@ struct WinogradConvolution {
   template <class Put>
   void convolve(const typename WinogradPlan<F>::Tile& tile, int64_t channel, const Vec& offset, Put&& put) const {
     Vec sums[F::out][F::out];
-    for (auto& line : sums)
-      for (Vec& sum : line) sum = offset;
+    for_tile(sums, [&](Vec& sum, int, int) { sum = offset; });
     for (int64_t c = 0; c < w.channels; c += kLanes) {
       float taps[9][kLanes][kLanes];
       read_taps(w, c, channel, taps);
@@ -253,8 +252,7 @@ struct WinogradConvolution {
           sums[i][j] += pixel[k] * load(taps[tap][k]);
       }
     }
-    for (int i = 0; i < F::out; ++i)
-      for (int j = 0; j < F::out; ++j) put(i, j, sums[i][j]);
+    for_tile(sums, [&](const Vec& sum, int i, int j) { put(i, j, sum); });
   }
 
   // Writes A^T M A + bias to y, or the largest of each 2 x 2 of them, by E: Plain or an Epilogue.
