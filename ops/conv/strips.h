@@ -19,9 +19,8 @@ inline int64_t parts_of(int64_t pieces, int64_t most) {
   return std::clamp<int64_t>(8 / std::max<int64_t>(1, pieces), 1, most);
 }
 // The groups of the vectors [0, k) of output channels, where no group is of two parts.
-inline const std::vector<Range>& groups_of(int64_t k, int64_t parts) {
-  thread_local std::vector<Range> groups;  // until the next call; a step of training takes no large block for it
-  groups.clear();
+inline PoolVector<Range> groups_of(int64_t k, int64_t parts) {
+  PoolVector<Range> groups;
   for (int64_t part = 0; part < parts; ++part)
     for_groups(k * part / parts, k * (part + 1) / parts, [&]<int K>(int64_t i) { groups.push_back({i, i + K}); });
   return groups;
