@@ -5,21 +5,17 @@
 #include "norma/autograd/op.h"
 
 namespace norma {
-namespace {
+static thread_local Tape* current_tape = nullptr;
+static thread_local bool unrecorded = false;
+static std::atomic<uint64_t> next_serial{1};
 
-thread_local Tape* current_tape = nullptr;
-thread_local bool unrecorded = false;
-std::atomic<uint64_t> next_serial{1};
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
+static double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-bool all_finite(const Tensor& x) {
+static bool all_finite(const Tensor& x) {
   return std::ranges::all_of(x.to_vector<double>(), [](double value) { return std::isfinite(value); });
 }
-
-}  // namespace
 
 NoGrad::NoGrad() : Scoped(unrecorded, true) {}
 

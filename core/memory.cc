@@ -18,13 +18,11 @@
 #endif
 
 namespace norma {
-namespace {
-
 // Size classes: eight steps to an octave (at most 12.5 % is lost to rounding), from 64 bytes up.
 constexpr size_t kMinBlock = 64;
 constexpr size_t kHugePage = size_t{2} << 20;
 
-size_t class_of(size_t bytes) {
+static size_t class_of(size_t bytes) {
   const size_t last = std::max<size_t>(bytes, 1) - 1;
   // 2^octave <= last < 2^(octave+1); but 9 from 0 up, so that no step is less than kMinBlock. The steps before the last
   // byte are 8 ... 15, in the lowest octave 0 ... 15.
@@ -32,18 +30,16 @@ size_t class_of(size_t bytes) {
   return (octave - 9) * 8 + (last >> (octave - 3));
 }
 
-int64_t bytes_of_class(size_t index) {
+static int64_t bytes_of_class(size_t index) {
   return static_cast<int64_t>(index < 8 ? (index + 1) * kMinBlock : (index % 8 + 9) << (index / 8 + 5));
 }
 
-void* system_allocate(size_t bytes, int) {
+static void* system_allocate(size_t bytes, int) {
   const size_t alignment = bytes >= kHugePage ? kHugePage : kMinBlock;
   void* block = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
   if (block && bytes >= kHugePage) madvise(block, bytes, MADV_HUGEPAGE);  // fewer TLB misses; failure is harmless
   return block;
 }
-
-}  // namespace
 
 MemoryPool::MemoryPool()
     : MemoryPool({system_allocate, [](void* block, int) { std::free(block); },

@@ -7,20 +7,18 @@
 #include "norma/core/tensor.h"
 
 namespace norma {
-namespace {
-
 constexpr int64_t kThreshold = 1000;  // elements above which axes are shortened
 constexpr int64_t kEdge = 3;          // entries kept at each end of a shortened axis
 constexpr size_t kLineWidth = 75;
 constexpr int kDigits = 4;  // at most, behind the point
 
-std::string number(auto value, int digits, bool scientific) {
+static std::string number(auto value, int digits, bool scientific) {
   if (!std::isfinite(value)) return std::isnan(value) ? "nan" : value > 0 ? "inf" : "-inf";
   return scientific ? fmt::format("{:#.{}e}", value, digits) : fmt::format("{:#.{}f}", value, digits);
 }
 
 // The fewest digits behind the point that tell the value, or what is left of it after rounding to kDigits.
-int digits_of(auto value, bool scientific) {
+static int digits_of(auto value, bool scientific) {
   if (!std::isfinite(value)) return 0;
   for (int digits = 0;; ++digits) {
     const std::string text = number(value, digits, scientific);
@@ -34,7 +32,7 @@ int digits_of(auto value, bool scientific) {
 
 // Points stand below points: fixed numbers are filled with spaces, scientific ones with zeros.
 template <class T>
-std::vector<std::string> floating_words(const std::vector<T>& values) {
+static std::vector<std::string> floating_words(const std::vector<T>& values) {
   T largest = 0, smallest = INFINITY;
   for (T value : values) {
     if (!std::isfinite(value) || value == 0) continue;
@@ -77,8 +75,6 @@ static std::string body(const Shape& shape, const Shape& shown, int axis, const 
   }
   return text + "]";
 }
-
-}  // namespace
 
 std::string Tensor::str() const {
   if (!defined()) return "tensor(undefined)";

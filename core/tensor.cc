@@ -13,11 +13,9 @@ Storage::Storage(size_t bytes, Device device)
 
 Storage::~Storage() { release_ ? release_(data_) : backend(device_).memory().release(data_, bytes_); }
 
-namespace {
-
 // The bytes of such a tensor. Throws unless they can be counted, and its strides and offsets, empty axes taken for
 // ones.
-size_t bytes_of(const Shape& shape, DType dtype) {
+static size_t bytes_of(const Shape& shape, DType dtype) {
   int64_t elements = 1;
   for (int64_t extent : shape) {
     check(extent >= 0, "tensor", "negative extent in shape {}", shape);
@@ -30,7 +28,7 @@ size_t bytes_of(const Shape& shape, DType dtype) {
 
 // Whether two elements are one place in memory: along an axis of stride 0, or where i steps on one axis are j on
 // another. (What takes three axes to meet is not seen. No function here makes such a view.)
-bool overlaps_itself(const Tensor& x) {
+static bool overlaps_itself(const Tensor& x) {
   if (x.is_contiguous()) return false;
   const Shape &n = x.shape(), &step = x.strides();
   for (int i = 0; i < x.rank(); ++i) {
@@ -43,8 +41,6 @@ bool overlaps_itself(const Tensor& x) {
   }
   return false;
 }
-
-}  // namespace
 
 // (Braces: the shape is checked before anything else is made of it.)
 Tensor::Tensor(const Shape& shape, DType dtype, Device device)

@@ -6,13 +6,11 @@
 #include "norma/nn/state.h"
 
 namespace norma::nn {
-namespace {
-
 constexpr const char* kVersion = "1";
 // What keys in the file's metadata begin with.
 const std::string kOption = "fingerprint/", kGroups = "groups of ", kUser = "user/";
 
-std::map<std::string, Generator*> generators_of(const TrainingRun& run) {
+static std::map<std::string, Generator*> generators_of(const TrainingRun& run) {
   auto generators = run.generators;
   for (const auto& [name, generator] : generators)
     check(generator != nullptr, "checkpoint", "the generator '{}' is null", name);
@@ -24,15 +22,15 @@ std::map<std::string, Generator*> generators_of(const TrainingRun& run) {
 // Three numbers of the file, the `row`-th three. A generator's are its State, unsigned words kept as signed ones with
 // the same bits; of several workers, each has a row.
 using Words = std::array<int64_t, 3>;
-Words words_of(const TensorFile& file, const std::string& name, int row = 0) {
+static Words words_of(const TensorFile& file, const std::string& name, int row = 0) {
   const int64_t* words = file.find(name)->data<int64_t>() + 3 * row;
   return {words[0], words[1], words[2]};
 }
 
-bool several(const TrainingRun& run) { return run.worker && run.worker->size() > 1; }
+static bool several(const TrainingRun& run) { return run.worker && run.worker->size() > 1; }
 
 // What worker 0 has, for all: u8.
-Tensor of_first(Communicator& me, std::span<const std::byte> bytes) {
+static Tensor of_first(Communicator& me, std::span<const std::byte> bytes) {
   const Tensor length = full({}, static_cast<double>(bytes.size()), i64);
   me.broadcast(length);
   const Tensor all({static_cast<int64_t>(length.item())}, u8);
@@ -55,26 +53,26 @@ static void by_first(const TrainingRun& run, auto&& f) {
 }
 
 // The file's bytes, which worker 0 reads.
-TensorFile read(const std::string& path, const TrainingRun& run) {
+static TensorFile read(const std::string& path, const TrainingRun& run) {
   if (!several(run)) return load_safetensors(path);
   std::vector<std::byte> bytes;
   by_first(run, [&] { bytes = read_file(path); });
   return parse_safetensors(of_first(*run.worker, bytes).memory(), path);
 }
 
-Progress checked(std::string_view op, const Progress& p) {
+static Progress checked(std::string_view op, const Progress& p) {
   check(p.epoch >= 0 && p.batch >= 0 && p.step >= 0, op, "stands at epoch {}, batch {}, step {}: want none negative",
         p.epoch, p.batch, p.step);
   return p;
 }
 
 // What the names of the tensors of a model or an optimizer begin with: "model/", or of one of several "model/critic/".
-std::string path_of(const std::string& kind, const std::string& name) {
+static std::string path_of(const std::string& kind, const std::string& name) {
   return kind + "/" + (name.empty() ? "" : name + "/");
 }
 
 // The tensors of a checkpoint: the models' and the optimizers' own, which loading overwrites, and copies of the rest.
-NamedTensors tensors_of(const TrainingRun& run, const Progress& progress) {
+static NamedTensors tensors_of(const TrainingRun& run, const Progress& progress) {
   NamedTensors result;
   for (const auto& [name, model] : run.models)
     for (const auto& [key, x] : model.get().state_dict()) result.emplace_back(path_of("model", name) + key, x);
@@ -87,8 +85,6 @@ NamedTensors tensors_of(const TrainingRun& run, const Progress& progress) {
   result.emplace_back("progress", tensor<int64_t>({progress.epoch, progress.batch, progress.step}));
   return result;
 }
-
-}  // namespace
 
 void save_checkpoint(const std::string& path, const TrainingRun& run, const Progress& progress) {
   std::map<std::string, std::string> metadata = {{"checkpoint", kVersion}, {"layout", "norma"}};

@@ -3,25 +3,21 @@
 #include <cmath>
 
 namespace norma::nn::init {
-namespace {
-
-double checked(double gain) {
+static double checked(double gain) {
   check(std::isfinite(gain) && gain >= 0, "init", "a gain of {}: want a number of at least 0", gain);
   return gain;
 }
 // The standard deviation of the draws.
-double kaiming(const Tensor& weight, const KaimingOptions& options) {
+static double kaiming(const Tensor& weight, const KaimingOptions& options) {
   return checked(options.gain) / std::sqrt(fan_of(weight, options.fan));
 }
-double xavier(const Tensor& weight, double gain) {
+static double xavier(const Tensor& weight, double gain) {
   return checked(gain) * std::sqrt(2 / (fan_of(weight, Fan::in) + fan_of(weight, Fan::out)));
 }
-void uniform(const Tensor& weight, double deviation, Generator& g) {
+static void uniform(const Tensor& weight, double deviation, Generator& g) {
   const double bound = std::sqrt(3.0) * deviation;
   g.fill_uniform(weight, -bound, bound);
 }
-
-}  // namespace
 
 double fan_of(const Tensor& weight, Fan fan) {
   check(weight.rank() >= 2 && weight.numel() > 0, "init", "a weight has two axes or more, none of them empty: shape {}",

@@ -5,15 +5,11 @@
 #include "norma/nn/layers.h"
 
 namespace norma::nn {
-namespace {
-
 // Layer i as an M, if there is one and it is no class derived from M, which might do something else.
 template <class M>
-M* just(const std::vector<std::unique_ptr<Module>>& layers, size_t i) {
+static M* just(const std::vector<std::unique_ptr<Module>>& layers, size_t i) {
   return i < layers.size() && typeid(*layers[i]) == typeid(M) ? static_cast<M*>(layers[i].get()) : nullptr;
 }
-
-}  // namespace
 
 Tensor Sequential::forward(const Tensor& x) {
   Tensor y = x;

@@ -18,15 +18,13 @@ Workers::Workers(int argc, char** argv, const WorkersOptions& options)
   check_settings(settings_);
 }
 
-namespace {
-
 // Tensors of one dtype in one, to be exchanged at once; and parts of such a one, in the shapes of these tensors.
-Tensor together(const std::vector<Tensor>& xs) {
+static Tensor together(const std::vector<Tensor>& xs) {
   std::vector<Tensor> flat;
   for (const Tensor& x : xs) flat.push_back(view::reshape(x.to(cpu_device), {x.numel()}));
   return concat(flat, 0);
 }
-std::vector<Tensor> apart(const Tensor& all, const std::vector<Tensor>& xs) {
+static std::vector<Tensor> apart(const Tensor& all, const std::vector<Tensor>& xs) {
   std::vector<Tensor> parts;
   for (int64_t at = 0; const Tensor& x : xs) {
     parts.push_back(view::reshape(view::slice(all, 0, at, at + x.numel()), x.shape()));
@@ -34,8 +32,6 @@ std::vector<Tensor> apart(const Tensor& all, const std::vector<Tensor>& xs) {
   }
   return parts;
 }
-
-}  // namespace
 
 void broadcast(Communicator& me, Module& model) {
   for (const auto& [name, x] : model.state_dict()) me.broadcast(x);

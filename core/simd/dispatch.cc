@@ -7,9 +7,8 @@
 #include "norma/core/error.h"
 
 namespace norma::cpu {
-namespace {
 
-SimdLevel best() {
+static SimdLevel best() {
 #ifdef NORMA_SIMD_DISPATCH
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
@@ -20,15 +19,13 @@ SimdLevel best() {
 #endif
 }
 
-std::atomic<SimdLevel>& chosen() {
+static std::atomic<SimdLevel>& chosen() {
   static std::atomic<SimdLevel> level = [] {
     const char* name = std::getenv("NORMA_SIMD");
     return name && *name ? simd_level(name) : best();
   }();
   return level;
 }
-
-}  // namespace
 
 SimdLevel simd_level(std::string_view name) {
   constexpr std::string_view names[] = {"base", "avx2", "avx512"};

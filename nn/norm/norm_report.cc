@@ -7,16 +7,14 @@
 #include "norma/ops/shape/concat.h"
 
 namespace norma::nn {
-namespace {
-
-Moments population_of(const Norm& norm) {  // [1 or domains, groups]
+static Moments population_of(const Norm& norm) {  // [1 or domains, groups]
   const Tensor mean = view::reshape(norm.running_mean, {-1, norm.running_mean.dim(-1)});
   return {ones_like(mean), mean, view::reshape(norm.running_var, mean.shape())};
 }
 
 // The symmetric KL divergence of p from q, [groups]: the mean over the sets of p that hold anything, each against the
 // same set of q or, where q has another number of sets, against each of them.
-Tensor divergence(const Moments& p, const Moments& q, double eps) {
+static Tensor divergence(const Moments& p, const Moments& q, double eps) {
   const int64_t groups = p.mean.dim(1);
   const bool paired = p.mean.dim(0) == q.mean.dim(0);
   const auto left = [&](const Tensor& x) { return paired ? x : view::reshape(x, {-1, 1, groups}); };
@@ -30,14 +28,12 @@ Tensor divergence(const Moments& p, const Moments& q, double eps) {
 
 // How many steps of equal weight the population is worth: (sum of weights)^2 / sum of squared weights, over the steps
 // that it is an average of.
-double effective_steps(const Norm& norm) {
+static double effective_steps(const Norm& norm) {
   const double t = min(norm.num_batches_tracked.to(f64)).item(), m = norm.estimator.momentum.value_or(0);
   if (norm.source == Statistics::Source::given) return 0;
   if (t == 0 || m == 0) return t;
   return (2 - m) / m * (1 - std::pow(1 - m, t)) / (1 + std::pow(1 - m, t));
 }
-
-}  // namespace
 
 NormReport norm_report(Module& model, const data::DataLoader& loader, const NormReportOptions& options) {
   const int64_t batch = options.batch > 0 ? options.batch : loader.options().batch;

@@ -107,10 +107,8 @@ int64_t freeze_bn(Module& model) {
   return count;
 }
 
-namespace {
-
 // Puts the norm into the Conv2d or Linear before it.
-void fold(Norm& norm, WeightedLayer& layer) {
+static void fold(Norm& norm, WeightedLayer& layer) {
   Parameter &weight = layer.weight, &bias = layer.bias;
   const int64_t channels = norm.channels(), groups = norm.running_mean.numel();
   const auto of_channels = [&](const Tensor& x) {  // [groups] -> [C]
@@ -129,8 +127,6 @@ void fold(Norm& norm, WeightedLayer& layer) {
   norm.running_var.fill(1 - norm.eps);  // so that it is the identity to the bit even where `identity` is unset again
   norm.identity = true;
 }
-
-}  // namespace
 
 Folded fold_norm(Module& model, const Tensor& example) {
   // What a recorded pass shows. Values are known by their numbers on the tape.

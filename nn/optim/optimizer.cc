@@ -145,10 +145,8 @@ void Optimizer::load_state(const NamedTensors& state) {
   assign(name_, "the optimizer", this->state(), state);
 }
 
-namespace {
-
 // The gradients that are there, each beside its parameter.
-PoolVector<std::pair<Tensor, Tensor>> grads_of(const Parameters& parameters) {
+static PoolVector<std::pair<Tensor, Tensor>> grads_of(const Parameters& parameters) {
   PoolVector<std::pair<Tensor, Tensor>> found;
   for (const auto& [_, p] : parameters.named)
     if (const Tensor grad = p.grad(); grad.defined()) found.emplace_back(p, grad);
@@ -163,7 +161,7 @@ static void replace_grads(const Parameters& parameters, auto&& f) {
 }
 
 // The root of the sum of all squares, each gradient times `factor` first. In f64: the square of a float may not be one.
-double norm_of(const Parameters& parameters, double factor) {
+static double norm_of(const Parameters& parameters, double factor) {
   Tensor squares = scalar(0, f64);
   for (const auto& [_, grad] : grads_of(parameters)) {
     const Tensor g = grad.to(f64);
@@ -171,8 +169,6 @@ double norm_of(const Parameters& parameters, double factor) {
   }
   return std::sqrt(squares.item());
 }
-
-}  // namespace
 
 double clip_grad_norm(const Parameters& parameters, double max_norm) {
   check(max_norm > 0, "clip_grad_norm", "a largest norm of {}: want a positive one", max_norm);

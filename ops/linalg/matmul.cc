@@ -6,25 +6,21 @@
 #include "norma/ops/gemm.h"
 
 namespace norma {
-namespace {
-
 // All axes but the last two, of a shape or of strides; and with two put after them.
-Shape leading(const Shape& shape) { return Shape(std::span(shape.begin(), shape.rank() - 2)); }
-Shape with_matrix(Shape leading, int64_t rows, int64_t columns) {
+static Shape leading(const Shape& shape) { return Shape(std::span(shape.begin(), shape.rank() - 2)); }
+static Shape with_matrix(Shape leading, int64_t rows, int64_t columns) {
   leading.push_back(rows);
   leading.push_back(columns);
   return leading;
 }
 
 // y (+)= op(a) op(b), a and b broadcast to y's leading axes.
-void multiply(bool trans_a, bool trans_b, const Tensor& a, const Tensor& b, const Tensor& y, bool add) {
+static void multiply(bool trans_a, bool trans_b, const Tensor& a, const Tensor& b, const Tensor& y, bool add) {
   const auto operand = [&](const Tensor& x) {
     return view::expand(x.contiguous(), with_matrix(leading(y.shape()), x.dim(-2), x.dim(-1)));
   };
   kernel::matmul(trans_a, trans_b, operand(a), operand(b), y, add);
 }
-
-}  // namespace
 
 Tensor matmul(const Tensor& left, const Tensor& b) {
   const Op op("matmul", {left, b});

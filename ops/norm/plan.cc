@@ -3,11 +3,9 @@
 #include <algorithm>
 
 namespace norma {
-namespace {
-
 // Calls f(first, count, set) for the runs of consecutive samples of one set, of n samples. Gives the number of sets.
 template <class F>
-int64_t for_each_sample_run(const char* op, const Samples& samples, int64_t n, F&& f) {
+static int64_t for_each_sample_run(const char* op, const Samples& samples, int64_t n, F&& f) {
   const bool sized = samples.kind == Samples::Kind::chunks || samples.kind == Samples::Kind::labels;
   check(!sized || samples.size >= 1, op, "{} chunks or labels: want at least 1", samples.size);
   if (samples.kind == Samples::Kind::labels) {
@@ -33,7 +31,7 @@ int64_t for_each_sample_run(const char* op, const Samples& samples, int64_t n, F
   return sets;
 }
 
-void check_inputs(const char* op, const Grouping& grouping, std::span<const Tensor> xs) {
+static void check_inputs(const char* op, const Grouping& grouping, std::span<const Tensor> xs) {
   check(!xs.empty(), op, "wants at least one input");
   const Shape& first = xs[0].shape();
   const bool uneven = grouping.samples.kind == Samples::Kind::whole || grouping.samples.kind == Samples::Kind::across;
@@ -48,7 +46,8 @@ void check_inputs(const char* op, const Grouping& grouping, std::span<const Tens
 }
 
 // The runs of all tensors, by set. `parts`: the samples that one is taken for, where its positions are by themselves.
-void plan_runs(const char* op, const Samples& samples, std::span<const Tensor> xs, int64_t parts, NormPlan& plan) {
+static void plan_runs(const char* op, const Samples& samples, std::span<const Tensor> xs, int64_t parts,
+                      NormPlan& plan) {
   PoolVector<NormPlan::Run> runs;  // by place
   for (int64_t t = 0; t < std::ssize(xs); ++t) {
     const int64_t n = xs[t].dim(0) * parts, rows = n > 0 ? plan.rows[t] / n : 0;  // of a sample
@@ -61,8 +60,6 @@ void plan_runs(const char* op, const Samples& samples, std::span<const Tensor> x
   plan.runs.reserve(runs.size());
   for (int64_t i : by_set.items) plan.runs.push_back(runs[i]);
 }
-
-}  // namespace
 
 NormPlan plan_norm(const char* op, const Grouping& grouping, std::span<const Tensor> xs, int64_t normalized_channels,
                    bool rows_apart) {

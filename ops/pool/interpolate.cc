@@ -7,12 +7,10 @@
 #include "norma/ops/conv/geometry.h"
 
 namespace norma {
-namespace {
-
 // Calls term(output, input, weight) for what is not zero in the matrix that makes `out` pixels of `in` along an axis,
 // by output and in it by input.
 template <class F>
-void for_terms(int64_t in, int64_t out, const InterpolateOptions& options, F&& term) {
+static void for_terms(int64_t in, int64_t out, const InterpolateOptions& options, F&& term) {
   const auto inputs = static_cast<double>(in), outputs = static_cast<double>(out);
   for (int64_t i = 0; i < out; ++i) {
     const auto output = static_cast<double>(i);
@@ -33,7 +31,7 @@ void for_terms(int64_t in, int64_t out, const InterpolateOptions& options, F&& t
 
 // The matrix as the kernel wants it; turned, it makes inputs of outputs, for the gradient. The terms of an input lie
 // side by side, too, since neither the first nor the last input of an output goes back.
-Tensor matrix(int64_t in, int64_t out, const InterpolateOptions& options, bool turned, Device device) {
+static Tensor matrix(int64_t in, int64_t out, const InterpolateOptions& options, bool turned, Device device) {
   PoolVector<int64_t> count(turned ? in : out);
   for_terms(in, out, options, [&](int64_t output, int64_t input, double) { ++count[turned ? input : output]; });
   const int64_t width = 2 + *std::max_element(count.begin(), count.end());
@@ -46,8 +44,6 @@ Tensor matrix(int64_t in, int64_t out, const InterpolateOptions& options, bool t
   });
   return result.to(device);
 }
-
-}  // namespace
 
 Tensor interpolate(const Tensor& x, Pair size, const InterpolateOptions& o) {
   const Op op("interpolate", {x});

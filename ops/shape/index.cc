@@ -8,10 +8,8 @@
 #include "norma/ops/shape/views.h"
 
 namespace norma {
-namespace {
-
 // [outer, n, inner]: the axes before `axis`, it, and those after it.
-Tensor in_three(const Tensor& x, int axis) {
+static Tensor in_three(const Tensor& x, int axis) {
   Shape three = {1, x.shape()[axis], 1};
   for (int i = 0; i < x.rank(); ++i)
     if (i != axis) three[i < axis ? 0 : 2] *= x.shape()[i];
@@ -19,12 +17,12 @@ Tensor in_three(const Tensor& x, int axis) {
 }
 
 // The index of gather, of y's shape, or of index_select, [m], laid over y [outer, m, inner].
-Tensor index_in_three(const Tensor& index, int axis, const Tensor& y) {
+static Tensor index_in_three(const Tensor& index, int axis, const Tensor& y) {
   if (index.shape() == y.shape()) return in_three(index, axis);
   return view::expand(view::reshape(index, {1, -1, 1}), in_three(y, axis).shape());
 }
 
-Tensor pick(const Op& op, const Tensor& x, int axis, const Tensor& index, const Shape& shape) {
+static Tensor pick(const Op& op, const Tensor& x, int axis, const Tensor& index, const Shape& shape) {
   op.check(index.device() == x.device(), "the index is on {}, the tensor on {}", index.device(), x.device());
   const Tensor picks = index.contiguous();
   kernel::check_index(op.name(), picks, -x.shape()[axis], x.shape()[axis]);
@@ -36,8 +34,6 @@ Tensor pick(const Op& op, const Tensor& x, int axis, const Tensor& index, const 
     kernel::gather_backward(in_three(dy.contiguous(), axis), index_in_three(saved, axis, dy), in_three(grad, axis));
   });
 }
-
-}  // namespace
 
 Tensor gather(const Tensor& x, int64_t axis, const Tensor& index) {
   const Op op("gather");

@@ -9,21 +9,17 @@
 #include "norma/ops/shape/index.h"
 
 namespace norma {
-namespace {
-
 // y has x's elements in another shape.
-Tensor reshaped(const Op& op, const Tensor& x, const Tensor& y) {
+static Tensor reshaped(const Op& op, const Tensor& x, const Tensor& y) {
   return op.record({x}, y, [from = x.shape()](const Tensor& dy, Sink& dx) { dx.give(0, view::reshape(dy, from)); });
 }
 
-Tensor permuted(const Op& op, const Tensor& x, const Shape& axes) {
+static Tensor permuted(const Op& op, const Tensor& x, const Shape& axes) {
   const Tensor y = view::permute(x, axes);
   Shape back = axes;
   for (int i = 0; i < x.rank(); ++i) back[op.axis(x, axes[i])] = i;
   return op.record({x}, y, [back](const Tensor& dy, Sink& dx) { dx.give(0, view::permute(dy, back)); });
 }
-
-}  // namespace
 
 Tensor reshape(const Tensor& x, const Shape& shape) {
   const Op op("reshape");
