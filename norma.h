@@ -35,6 +35,7 @@
 #include "norma/nn/workers.h"
 #include "norma/ops/conv/conv2d.h"
 #include "norma/ops/conv/conv_transpose2d.h"
+#include "norma/ops/conv/packed_weights.h"
 #include "norma/ops/elementwise/binary.h"
 #include "norma/ops/elementwise/cast.h"
 #include "norma/ops/elementwise/dropout.h"

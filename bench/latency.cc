@@ -27,6 +27,7 @@ struct Options {
   int64_t batch = 1;
   int threads = 0;
   double seconds = 1;
+  bool unpacked = false;
 };
 
 double now() { return std::chrono::duration<double>(Clock::now().time_since_epoch()).count(); }
@@ -79,6 +80,7 @@ int run(const Options& options) {
     if (!options.weights.empty()) nn::load(*model, options.weights, bench::torch_layout(image));
     if (!options.save_weights.empty()) nn::save(*model, options.save_weights, bench::torch_layout(image));
     model->eval();
+    const PackedWeights packed(options.unpacked ? std::vector<Tensor>() : model->parameters());
     std::vector<Tensor> batches;
     for (int64_t b = 0; b < kBatches; ++b) batches.push_back(bench::draw(b, image, options.batch).images);
     seconds = times(options.seconds, [&](int64_t i) { (*model)(batches[static_cast<size_t>(i % kBatches)]); });
@@ -112,6 +114,7 @@ int main(int argc, char** argv) {
   app.add_option("--batch", options.batch)->check(examples::at_least(1));
   app.add_option("--threads", options.threads, "0: all cores")->check(CLI::Range(0, 1024));
   app.add_option("--seconds", options.seconds, "so long is measured")->check(examples::at_least(0));
+  app.add_flag("--unpacked", options.unpacked, "pack the weights of convolutions in each call");
   app.add_option("--weights", options.weights, "begin with these (safetensors, PyTorch's layout)");
   app.add_option("--save-weights", options.save_weights, "write the weights that it has, in that layout");
   app.add_option("--json", options.json, "write the result to this file");

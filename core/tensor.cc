@@ -81,8 +81,8 @@ void* Tensor::raw(DType wanted, Device::Kind kind, bool writable) const {
 
 void Tensor::check_writable(const char* op) const {
   check(!storage()->pinned(), op,
-        "in-place write into a tensor that a pending tape entry has saved (op '{}'): run backward or end the tape "
-        "first, or write into a clone(): shape {}",
+        "in-place write into a tensor that PackedWeights or a pending tape entry has saved (op '{}'): run backward or "
+        "end it first, or write into a clone(): shape {}",
         storage()->pinned_by(), shape());
   check(!overlaps_itself(*this), op,
         "in-place write into a view of shape {}, strides {}, in which several elements are one place in memory: write "

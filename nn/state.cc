@@ -148,7 +148,7 @@ void assign(std::string_view op, std::string_view owner, const NamedTensors& tar
     } else if (value.dtype() != target.dtype() && (exact || !value.is_floating() || !target.is_floating())) {
       problems += fmt::format("\n  {}: {}, {} has {}", name, value.dtype(), owner, target.dtype());
     } else if (const Storage& s = *target.storage(); s.pinned()) {
-      problems += fmt::format("\n  {}: a pending tape entry has saved it (op '{}')", name, s.pinned_by());
+      problems += fmt::format("\n  {}: saved by PackedWeights or a pending tape entry ('{}')", name, s.pinned_by());
     } else if (const auto [first, fresh] = tied.try_emplace(target.identity(), found.size() - 1);
                !fresh && !same_values(value, found[first->second])) {
       problems +=

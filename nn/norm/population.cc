@@ -181,7 +181,7 @@ Folded fold_norm(Module& model, const Tensor& example) {
   for (const auto& [norm, layer] : pairs)
     for (const auto& list : {norm->parameters(), layer->parameters()})
       for (const Tensor& p : list)
-        check(!p.storage()->pinned(), "fold_norm", "a pending tape entry has saved a parameter of '{}'", layer->type());
+        check(!p.storage()->pinned(), "fold_norm", "a parameter of '{}' is packed or saved by a tape", layer->type());
   const NoGrad unrecorded;
   for (const auto& [norm, layer] : pairs) fold(*norm, *layer);
   result.count = std::ssize(pairs);

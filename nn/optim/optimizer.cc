@@ -98,7 +98,7 @@ void Optimizer::step() {
     if (!grad.defined()) continue;
     const Storage& storage = *slot.parameter.storage();
     check(!storage.pinned(), name_,
-          "parameter '{}' is saved by a pending tape entry (op '{}'): run backward, or end the tape, before step()",
+          "parameter '{}' is saved by PackedWeights or a pending tape entry (op '{}'): run backward or end it first",
           slot.name, storage.pinned_by());
     counts.push_back(slot.steps.mutable_data<int64_t>());
     const double rate = lr() * slot.lr_scale;

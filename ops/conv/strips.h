@@ -10,6 +10,7 @@
 #pragma once
 
 #include "norma/core/simd/register_tile.h"
+#include "norma/ops/conv/packed_weights.h"
 #include "norma/ops/conv/windows.h"
 
 NORMA_SIMD_BEGIN
@@ -42,17 +43,22 @@ struct StripConvolution {
   const int64_t strips = area_strips * (out.pools() ? windows.n : 1);
   const int64_t bundle = out.pools() ? area_strips : 1;
   const int64_t parts = parts_of(strips, (k + 1) / 2);  // of the output channels: two vectors or more
-  const Scratch packed{depth * k * kLanes};             // [group][depth][vector of the group][lane]
+  const Scratch memory{depth * k * kLanes};             // of the packed weight
   const Scratch padded_bias{k * kLanes};                // [vector][lane]
 
-  void run(const Filters& w, const float* bias) const {
+  // `keep`: the packed weight, if somebody wants that. In backward_input its taps depend on more than its form says.
+  void run(const Filters& w, const float* bias, bool keep) const {
     std::fill_n(static_cast<float*>(padded_bias), k * kLanes, 0.F);
     if (bias) std::copy_n(bias, out.size.c, static_cast<float*>(padded_bias));
-    pack(w, windows, Tile::channels(windows), groups_of(k, parts), out.size.c, packed);
+    const PackedWeights::Form form = {keep ? w.data : nullptr,
+                                      {kLanes, 0, w.tap, w.channel, w.filter, out.size.c, parts}};
+    const float* const packed = PackedWeights::find(form, depth * k * kLanes, memory, [&](float* to) {
+      pack(w, windows, Tile::channels(windows), groups_of(k, parts), out.size.c, to);
+    });
     reserve(Strip::size(windows), out.pools() ? kStrip * out.size.c : 1);
     parallel_for(strips * parts / std::max<int64_t>(1, bundle),
                  kTaskWork / (kStrip * (depth + 1) * k * kLanes * bundle / parts + 1) + 1,
-                 [&](int64_t begin, int64_t end) { run(begin * bundle, end * bundle); });
+                 [&](int64_t begin, int64_t end) { run(begin * bundle, end * bundle, packed); });
   }
 
   // Where the pixels of a strip are written. Those that are to be max-pooled go to `unpooled` first.
@@ -67,8 +73,8 @@ struct StripConvolution {
     Pooled pooled[kStrip];
   };
 
-  // Items are the strips of the first part, then those of the next.
-  void run(int64_t begin, int64_t end) const {
+  // Items are the strips of the first part, then those of the next. packed: [group][depth][vector of the group][lane].
+  void run(int64_t begin, int64_t end, const float* packed) const {
     Strip strip(windows);
     Places places(out.pools() ? kStrip * out.size.c : 0);
     for (int64_t item = begin; item < end; ++item) {
@@ -78,7 +84,8 @@ struct StripConvolution {
         locate(places, i, image, row, column, n);
       });
       const int64_t from = k * part / parts, to = k * (part + 1) / parts;
-      for_groups(from, to, [&]<int K>(int64_t group) { multiply<K>(strip, places.to, count, group, group == from); });
+      for_groups(from, to,
+                 [&]<int K>(int64_t group) { multiply<K>(strip, packed, places.to, count, group, group == from); });
       if (out.after) finish(places, count, from, to);
     }
   }
@@ -98,8 +105,8 @@ struct StripConvolution {
   // Writes K vectors of output channels, from vector `group` on, of `count` pixels. Where `fetches`, prefetches what
   // the next register tile reads that no window before it has. Inlined for several K, its registers are spilled.
   template <int K>
-  [[gnu::noinline]] void multiply(const Strip& strip, float* const* to, int64_t count, int64_t group,
-                                  bool fetches) const {
+  [[gnu::noinline]] void multiply(const Strip& strip, const float* packed, float* const* to, int64_t count,
+                                  int64_t group, bool fetches) const {
     constexpr int R = Tile::rows(K);
     const int64_t channel = group * kLanes, n = out.size.c - channel;
     // The runs that windows above have not seen, and how much of one no window to the left has.
@@ -233,7 +240,7 @@ struct StripKernel {
                       const ConvEpilogue* after) {
     const Windows windows = forward_windows(g, x);
     const Output out = {y, {g.oh, g.ow, g.oc}, 0, 1, false, after};
-    StripConvolution<Tile>{windows, out}.run(Tile::filters(g, weight, false), bias);
+    StripConvolution<Tile>{windows, out}.run(Tile::filters(g, weight, false), bias, true);
   }
 
   static void backward_input(const ConvGeometry& g, const float* dy, const float* weight, float* dx, bool add) {
@@ -241,7 +248,7 @@ struct StripKernel {
       for (int64_t x = 0; x < std::min(g.stride.w, g.w); ++x) {
         const Windows windows = backward_input_windows(g, dy, {y, x});
         const Output out = {dx, {g.h, g.w, g.c}, {y, x}, g.stride, add, nullptr};
-        StripConvolution<Tile>{windows, out}.run(Tile::filters(g, weight, true), nullptr);
+        StripConvolution<Tile>{windows, out}.run(Tile::filters(g, weight, true), nullptr, false);
       }
   }
 

@@ -16,6 +16,7 @@
 // apart than that (else they fall on each other in the cache); U and dU are [place][group of vectors][C][vector][lane],
 // a group being what a register tile of the product covers.
 #include "norma/core/scratch.h"
+#include "norma/ops/conv/packed_weights.h"
 #include "norma/ops/conv/winograd_plan.h"
 #include "norma/ops/conv/winograd_transforms.h"
 
@@ -178,8 +179,10 @@ struct WinogradConvolution {
     const int64_t size_u = plan.places * plan.plane(plan.wide ? plan.largest_part() : plan.k);
     const int64_t size_own = plan.wide ? size_u : size_v;
     const Scratch shared(plan.wide ? size_v : size_u);
+    const PackedWeights::Form form = {w.data, {kLanes, F::in, w.turned, w.channels, w.filters, plan.parts}};
+    const auto transform_all = [&](float* to) { transform_weights(plan, w, {0, plan.k}, to); };
     if (plan.wide) read_all_tiles<F, F::in, F::input>(plan, x, shared);
-    else transform_weights(plan, w, {0, plan.k}, shared);
+    const float* const u = plan.wide ? nullptr : PackedWeights::find(form, size_u, shared, transform_all);
     reserve(size_own, size_m);
     parallel_for(plan.blocks * plan.parts, 1, [&](int64_t begin, int64_t end) {
       const Scratch own(size_own), other(size_m);
@@ -190,7 +193,7 @@ struct WinogradConvolution {
         const Range part = plan.part(item / plan.blocks);
         if (plan.wide) transform_weights(plan, w, part, own);
         else read_tiles<F, F::in, F::input>(plan, x, first, count, {0, plan.c}, own);
-        multiply_block(first, part, plan.wide ? shared : own, plan.wide ? own : shared, m);
+        multiply_block(first, part, plan.wide ? shared : own, plan.wide ? own : u, m);
         with_epilogue(after, [&]<class E>() { write_block<E>(first, count, part, m); });
       }
     });

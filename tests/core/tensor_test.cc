@@ -328,7 +328,7 @@ TEST(Tensor, SavedStorageRefusesWrites) {
   const Tensor x = counted({2, 3});
   {
     const Saved saved(x.detach(), "relu");
-    const std::string want = "tensor that a pending tape entry has saved (op 'relu')";
+    const std::string want = "tensor that PackedWeights or a pending tape entry has saved (op 'relu')";
     for (const Tensor& t : {x, view::slice(x, 0, 0, 1)}) {
       expect_error([&] { t.fill(0); }, "[fill] in-place write into a " + want);
       expect_error([&] { t.copy_from(zeros(t.shape())); }, "[copy_from] in-place write into a " + want);

@@ -282,7 +282,7 @@ TEST(State, WritesNothingIntoWhatATapeHasSaved) {
   x.set_requires_grad();
   Tape tape;
   const Tensor y = fc(x);
-  expect_error([&] { load(fc, path); }, "  weight: a pending tape entry has saved it (op 'linear')");
+  expect_error([&] { load(fc, path); }, "  weight: saved by PackedWeights or a pending tape entry ('linear')");
 }
 
 // A tied parameter is saved under both names; a file in which they differ is of an untied model.

@@ -65,7 +65,8 @@ TEST(InPlace, RefusesWhatATapeFollows) {
     expect_error([&] { x += w; }, want);  // x would be a constant
     expect_error([&] { x += y; }, want);
     expect_error([&] { w[0] += 1; }, want);
-    expect_error([&] { saved += x; }, "[copy_from] in-place write into a tensor that a pending tape entry has saved");
+    expect_error([&] { saved += x; },
+                 "[copy_from] in-place write into a tensor that PackedWeights or a pending tape entry has saved");
     x += 1;
     const NoGrad guard;
     expect_error([&] { saved += x; }, "has saved");
