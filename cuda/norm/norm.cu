@@ -104,7 +104,7 @@ void solve(const NormCall& call) {
   const int64_t n = cells.dim(1), entries = population.defined() ? population.dim(1) : 1;
   const double* known = population.data_or_null<double>();
   double* to = cells.mutable_cuda_data<double>();
-  const bool renorm = call.source == Statistics::Source::renorm;
+  const bool renorm = call.source == Statistics::Source::renorm, of_mixture = call.of_mixture;
   const double eps = call.eps, r_max = call.r_max, d_max = call.d_max;
   const bool center = call.center;
   share_evenly(call.plan, to + kCellM2 * n);
@@ -116,7 +116,8 @@ void solve(const NormCall& call) {
       mean = 0;
     }
     const auto part = [=](int64_t k) { return known ? known[k * entries + i % entries] : 1; };  // alpha: of the cell
-    const SolvedCell solved = solve_cell(count, mean, variance, eps, part(0), part(1), part(2), renorm, r_max, d_max);
+    const SolvedCell solved =
+        solve_cell(count, mean, variance, eps, part(0), part(1), part(2), of_mixture, renorm, r_max, d_max);
     for (int64_t k = 0; k < 6; ++k) to[(kCellMean + k) * n + i] = solved.parts[k];
   });
 }

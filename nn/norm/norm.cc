@@ -81,12 +81,14 @@ Statistics statistics_of(const Call& call, const Grouping& by) {
   const Tensor &mean = norm.running_mean, &var = norm.running_var;
   if (either(Source::renorm, EvalStatistics::renorm)) return Statistics::renorm(mean, var, norm.r_max, norm.d_max);
   if (!either(Source::mixed, EvalStatistics::mixed)) return Statistics::batch();
-  if (norm.pseudo_samples == 0) return Statistics::mixed(mean, var, norm.alpha);
+  if (norm.learned_alpha)
+    return Statistics::mixed(mean, var, expand(sigmoid(norm.mixing), mean.shape()), norm.of_mixture);
+  if (norm.pseudo_samples == 0) return Statistics::mixed(mean, var, norm.alpha, norm.of_mixture);
   double each = 0;  // elements of a sample
   for (const Tensor& x : call.xs) each += static_cast<double>(x.numel() / std::max<int64_t>(x.dim(0), 1));
   const Tensor count = moments(call.xs, by, norm.center).count, n = count * static_cast<double>(count.dim(1)) / each;
   const Tensor alpha = n / (n + norm.pseudo_samples);
-  return Statistics::mixed(view::expand(mean, alpha.shape()), view::expand(var, alpha.shape()), alpha);
+  return Statistics::mixed(view::expand(mean, alpha.shape()), view::expand(var, alpha.shape()), alpha, norm.of_mixture);
 }
 
 // In training, and in evaluation by more than the population. Moves the population, or tells who collects moments.
@@ -143,6 +145,7 @@ Norm::Norm(int64_t channels, const NormSettings& settings) : NormSettings(settin
   }
   if (thresholded) tau = Parameter(zeros({channels}));
   if (instead != Instead::nothing) input_scale = Parameter(full({1}, 0.5));
+  if (learned_alpha) mixing = Parameter(full({population_shape(*this).back()}, std::log(alpha / (1 - alpha))));
   if (has_population()) reset_population();
 }
 
@@ -152,6 +155,7 @@ void Norm::check_settings(const std::string& op) const {
   check(source != Source::renorm || (r_max >= 1 && d_max >= 0), op,
         "r_max {} and d_max {}: want r_max >= 1, d_max >= 0", r_max, d_max);
   check(alpha >= 0 && alpha <= 1 && pseudo_samples >= 0, op, "alpha {}, pseudo samples {}", alpha, pseudo_samples);
+  check(!learned_alpha || (alpha > 0 && alpha < 1), op, "a learned alpha begins in (0, 1), not at {}", alpha);
   const int64_t groups = grouping.channels.count;
   check(groups == 0 || channels_ % groups == 0, op, "{} channels do not divide into {} groups", channels_, groups);
   check(!half || (!grouping.over_samples() && groups == 0), op, "half norm wants {}, not {}", instance().str(),
@@ -221,8 +225,9 @@ std::vector<Tensor> Norm::forward(Conv2d* conv, std::vector<Tensor> xs, const Te
                       .residual = residual.defined() ? std::vector{residual} : std::vector<Tensor>(),
                       .scale = has_population() ? std::nullopt : scale};
   check_settings(type());
-  check((instead == Instead::nothing || input_scale.defined()) && (!thresholded || tau.defined()), type(),
-        "has no parameters for what it is now: set instead and thresholded when it is made");
+  check((instead == Instead::nothing || input_scale.defined()) && (!thresholded || tau.defined()) &&
+            (!learned_alpha || mixing.defined()),
+        type(), "has no parameters for what it is now: set learned_alpha, instead and thresholded when it is made");
   if (has_population()) {
     const Domains own = own_parts(*this);
     check(ids.defined() || !(own.batch || own.population || own.affine), type(),

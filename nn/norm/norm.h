@@ -58,7 +58,9 @@ struct NormSettings {
   // Where statistics are mixed: alpha, in [0, 1], is how much the batch's mean and variance count, the population's
   // 1 - alpha; or for a set of n samples n / (n + pseudo_samples), as if the population were worth so many.
   double alpha = 0.5, pseudo_samples = 0;
-  // These two bring parameters of their own: they are set when the layer is made, or unset later.
+  bool of_mixture = false;  // the variance is that of elements which are mixed, not of both mixed (norm.h of the op)
+  // These three bring parameters of their own: they are set when the layer is made, or unset later.
+  bool learned_alpha = false;  // alpha, in (0, 1), is where each channel group's begins
   Instead instead = Instead::nothing;
   // Whether a thresholded linear unit, max(y, tau), stands behind the norm and the residual (Singh & Krishnan, "Filter
   // response normalization layer", 2020).
@@ -145,9 +147,10 @@ struct Norm : Module, NormSettings {
   Parameter weight, bias;            // [C], or [ceil(C / 2)] with `half`: gamma and beta; undefined without `affine`
   Parameter tau;                     // [C], of a threshold, begins as 0
   Parameter input_scale;             // a of `instead`: [1], begins as 0.5
+  Parameter mixing;                  // of a learned alpha, [C] or one a channel group: alpha = sigmoid(mixing)
   Buffer running_mean, running_var;  // the population: f64, [C] or one entry a channel group of the means
   Buffer num_batches_tracked;        // i64 []: the steps that moved it
-  NORMA_VISIT(weight, bias, tau, input_scale, running_mean, running_var, num_batches_tracked)
+  NORMA_VISIT(weight, bias, tau, input_scale, mixing, running_mean, running_var, num_batches_tracked)
 
   // Where there are domains: i64 [N], on the CPU, the domain of each sample of this thread's batch; see set_domains().
   ThreadTensor ids;

@@ -37,14 +37,17 @@ struct SolvedCell {
   double parts[6];
 };
 // Of a cell of `count` elements with these moments, which count alpha, and its entry of a population, which counts the
-// rest; of batch renorm, where alpha is 1, with the corrections towards the population: y = gamma (xhat r + d) + beta.
+// rest, or `of_mixture` with what lies between the means; of batch renorm, where alpha is 1, with the corrections
+// towards the population: y = gamma (xhat r + d) + beta.
 NORMA_HOST_DEVICE inline SolvedCell solve_cell(double count, double mean, double variance, double eps,
-                                               double population_mean, double population_var, double alpha, bool renorm,
-                                               double r_max, double d_max) {
+                                               double population_mean, double population_var, double alpha,
+                                               bool of_mixture, bool renorm, double r_max, double d_max) {
   const auto mixed = [=](double own, double other) {  // what does not count may be anything
     return alpha == 0 ? other : alpha == 1 ? own : alpha * own + (1 - alpha) * other;
   };
-  const double center = mixed(mean, population_mean), rstd = cell_rstd(mixed(variance, population_var), eps),
+  const double away = of_mixture && alpha > 0 && alpha < 1 ? mean - population_mean : 0,
+               center = mixed(mean, population_mean),
+               rstd = cell_rstd(mixed(variance, population_var) + alpha * (1 - alpha) * away * away, eps),
                share = alpha == 0 ? 0 : alpha / (count > 1 ? count : 1);
   if (!renorm) return {center, rstd, rstd, 0, share, mean};
   const double s = std::sqrt(population_var + eps), r = 1 / (rstd * s), d = (mean - population_mean) / s;

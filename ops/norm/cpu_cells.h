@@ -77,7 +77,7 @@ inline void solve_cells(const NormCall& call, const CellArrays& cells, int64_t b
     const double variance = cell_variance(cells.count[i], cells.mean[i], cells.m2[i], true);
     const SolvedCell solved =
         solve_cell(cells.count[i], cells.mean[i], variance, call.eps, mean[entry], var[entry], alpha[entry],
-                   call.source == Statistics::Source::renorm, call.r_max, call.d_max);
+                   call.of_mixture, call.source == Statistics::Source::renorm, call.r_max, call.d_max);
     for (int64_t k = 0; double part : solved.parts) cells.mean[k++ * cells.size + i] = part;
   }
 }

@@ -29,6 +29,9 @@ struct NormCall : NormOptions, Statistics {
 
   NormPlan plan;
   Communicator* comm;  // merges the moments of several workers; null: this one only
+  // alpha has a gradient, for which the kernels keep the sums that dgamma and dbeta would have by set. Then there are
+  // neither gamma nor beta, nor what would be fused.
+  bool learns_alpha = Op::records({alpha});
   Tensor gamma, beta;  // contiguous; undefined: 1, 0
   Tensor population;   // f64 [3, entries], mean (0 without centering), var, alpha (1: of the cell, 0: given); entries
                        // divide the cells. Undefined for the source batch
@@ -37,17 +40,20 @@ struct NormCall : NormOptions, Statistics {
   // float. Set by the forward pass on the CPU; CUDA scales such sums (cuda/sums.h).
   mutable bool far_out = false;
   std::vector<Saved> saved{};  // what must not be written to while a rule keeps the call
+  Tensor away{};  // of a learned alpha, f64 [2, sets, groups]: from the population's variance and mean to the cell's
 
   // Under a grouping across workers, merges their moments (Chan's rule, by rank), and checks the cells' sizes, which
   // were not known before.
   void merge_over_workers() const;
   bool measured() const { return source != Source::given; }
+  Tensor part(NormCellPart k) const { return view::reshape(view::slice(cells, 0, k, k + 1), {plan.sets, plan.groups}); }
   Moments cell_moments() const;  // a copy of those of the cells
   void save(const Op& op);       // for a rule that keeps the call
   // For a rule whose inputs `first` and the next are gamma and beta: dgamma and dbeta, f64 [2, sets or 1, entries], 0
   // until a kernel adds to them; undefined where neither is wanted. And what hands them over.
   Tensor affine_gradients(const Sink& sink, size_t first) const;
   void give(const Tensor& affine, Sink& sink, size_t first) const;
+  Tensor alpha_gradient(const Tensor& affine) const;
 };
 
 // Whether p, gamma or beta, has a row for each sample.

@@ -4,8 +4,10 @@
 #include <cmath>
 
 #include "norma/autograd/op.h"
+#include "norma/ops/elementwise/binary.h"
 #include "norma/ops/elementwise/cast.h"
 #include "norma/ops/norm/kernels.h"
+#include "norma/ops/reduce/reduce.h"
 #include "norma/ops/shape/concat.h"
 
 namespace norma {
@@ -24,8 +26,8 @@ Tensor population_of(const Op& op, const Statistics& statistics, const NormPlan&
            mean.shape(), var.shape(), plan.sets, plan.groups);
   const bool given = statistics.source == Statistics::Source::given;
   const Tensor alpha = mixed ? statistics.alpha : full(mean.shape(), given ? 0 : 1, f64, mean.device());
-  op.check(alpha.is_floating() && alpha.shape() == mean.shape() && !Op::records({alpha}),
-           "alpha of shape {}: want {}, floating, as the mean, and without a gradient", alpha.shape(), mean.shape());
+  op.check(alpha.is_floating() && alpha.shape() == mean.shape(), "alpha of shape {}: want {}, floating, as the mean",
+           alpha.shape(), mean.shape());
   const NoGrad unrecorded;
   const std::vector<Tensor> rows = {(center ? mean : zeros_like(mean)).to(f64), var.to(f64), alpha.to(f64)};
   return view::reshape(stack(rows), {3, -1});
@@ -92,7 +94,8 @@ NormCall::NormCall(const Op& op, const std::vector<Tensor>& xs, const Grouping& 
   for (const Tensor& x : xs) op.check_same({xs[0], x, gamma_, beta_});
   op.check(!gamma_.defined() || !beta_.defined() || gamma_.shape() == beta_.shape(), "gamma is {}, beta is {}",
            gamma_.defined() ? gamma_.shape() : Shape{}, beta_.defined() ? beta_.shape() : Shape{});
-  op.check(!scale || (center && normalized_channels < 0), "a variance of its own wants centering, all channels");
+  op.check(!scale || (center && normalized_channels < 0 && !of_mixture),
+           "a variance of its own wants centering, all channels, and no mixture's");
   plan = plan_norm(op.name(), grouping, xs, normalized_channels, !scale);
   if (scale) plan.pool = pool_of(op, grouping, *scale, plan.affine_channels);
   if (const Tensor& p = gamma_.defined() ? gamma_ : beta_; p.defined()) {
@@ -118,18 +121,29 @@ NormCall::NormCall(const Op& op, const std::vector<Tensor>& xs, const Grouping& 
 
   population = population_of(op, statistics, plan, center);
   cells = Tensor({kNormCellParts, plan.cells()}, f64, xs[0].device());
+  op.check(!learns_alpha || (plan.channels == plan.affine_channels && normalized_channels < 0),
+           "alpha is learned where positions share statistics, and all channels are normalized");
   if (gamma_.defined()) gamma = gamma_.contiguous().detach();
   if (beta_.defined()) beta = beta_.contiguous().detach();
+  if (learns_alpha) plan.affine_sets = plan.sets;
 }
 
 void NormCall::save(const Op& op) {
-  mean = var = alpha = population = {};  // which only the forward pass reads
+  if (learns_alpha) {
+    const auto of = [&](int64_t k) { return view::reshape(population[k], {-1, plan.groups}); };
+    const Tensor means = part(kCellOwn) - of(0), vars = part(kCellM2) / maximum(part(kCellCount), 1) - of(1);
+    away = stack({of_mixture ? vars + (1 - 2 * of(2)) * means * means : vars, means});
+    alpha = alpha.detach();
+  }
+  // The variance of a mixture is about the mean of both, as the gradient has it from here on.
+  if (of_mixture) part(kCellOwn).copy_from(part(kCellMean));
+  mean = var = population = {};  // which only the forward pass reads
   residual.clear();
   saved = {op.save(gamma), op.save(beta), op.save(cells)};
 }
 
 Tensor NormCall::affine_gradients(const Sink& sink, size_t first) const {
-  if (!sink.wants(first) && !sink.wants(first + 1)) return {};
+  if (!sink.wants(first) && !sink.wants(first + 1) && !learns_alpha) return {};
   return zeros({2, plan.affine_sets, plan.affine_size()}, f64, cells.device());
 }
 
@@ -141,24 +155,32 @@ void NormCall::give(const Tensor& affine, Sink& sink, size_t first) const {
   }
 }
 
+Tensor NormCall::alpha_gradient(const Tensor& affine) const {
+  const Tensor sums = sum(view::reshape(affine, {2, plan.sets, plan.groups, plan.group_size}), {3});  // of g xhat and g
+  const Tensor rstd = part(kCellRstd), of_cells = -rstd * (sums[0] * away[0] * rstd / 2 + sums[1] * away[1]);
+  return view::reshape(alpha.numel() == plan.groups ? sum(of_cells, {0}) : of_cells, alpha.shape()).to(alpha.dtype());
+}
+
 Moments NormCall::cell_moments() const {
-  const auto part = [&](NormCellPart k) {
-    return view::reshape(view::slice(cells, 0, k, k + 1), {plan.sets, plan.groups}).clone();
-  };
-  return {part(kCellCount), part(source == Source::mixed ? kCellOwn : kCellMean), part(kCellM2)};
+  return {part(kCellCount).clone(), part(source == Source::mixed ? kCellOwn : kCellMean).clone(),
+          part(kCellM2).clone()};
 }
 
 std::vector<Tensor> norm(const std::vector<Tensor>& xs, const Grouping& grouping, const Statistics& statistics,
                          const Tensor& gamma, const Tensor& beta, const NormOptions& options) {
   const Op op("norm");
   const Tensor& p = gamma.defined() ? gamma : beta;
-  if (is_by_sample(p, grouping) && grouping.over_samples()) {  // in a second norm, of which each sample is a set
+  const bool by_sample = is_by_sample(p, grouping), activates = options.activation.kind != Activation::Kind::none;
+  // In a second norm, by which each sample is a set, or alpha's gradient is made of sums that no gamma has weighed.
+  if ((by_sample && grouping.over_samples()) ||
+      (Op::records({statistics.alpha}) && (p.defined() || activates || !options.residual.empty()))) {
     NormOptions first = options;
     first.activation = {};
     first.residual = {};
     const std::vector<Tensor> normalized = norm(xs, grouping, statistics, {}, {}, first);
-    const Tensor zero = zeros({p.dim(1)}, f64, p.device());
-    return norm(normalized, instance(), Statistics::given(zero, ones_like(zero)), gamma, beta,
+    const Tensor zero = zeros({xs[0].dim(-1)}, f64, xs[0].device());
+    return norm(normalized, by_sample ? instance() : Grouping{grouping.samples},
+                Statistics::given(zero, ones_like(zero)), gamma, beta,
                 {.eps = 0, .activation = options.activation, .residual = options.residual});
   }
   NormCall call(op, xs, grouping, statistics, gamma, beta, options);
@@ -177,6 +199,7 @@ std::vector<Tensor> norm(const std::vector<Tensor>& xs, const Grouping& grouping
   std::vector<Tensor> recorded = xs;
   recorded.insert(recorded.end(), {gamma, beta});
   recorded.insert(recorded.end(), options.residual.begin(), options.residual.end());
+  recorded.push_back(statistics.alpha);
   if (!Op::records(recorded)) return outputs;
   call.save(op);
   for (const std::vector<Tensor>* kept : {&inputs, &masks})
@@ -197,6 +220,7 @@ std::vector<Tensor> norm(const std::vector<Tensor>& xs, const Grouping& grouping
                   const Tensor affine = call.affine_gradients(sink, count);
                   if (call.plan.sets > 0) kernel::norm_backward(inputs, call, {masks, dy, dx, dresidual, affine});
                   call.give(affine, sink, count);
+                  if (call.learns_alpha) sink.give(count + 2, call.alpha_gradient(affine));
                 });
   return outputs;
 }

@@ -11,6 +11,9 @@
 //            y = gamma (xhat r + d) + beta; g = dy gamma r;  dgamma = sum dy (xhat r + d)         (Ioffe 2017)
 //   mixed    mean_a = a mean + (1 - a) mean_pop, var_a likewise, and s, xhat by these;
 //            dx = (g - a mean(g) - a (x - mean) / s mean(g xhat)) / s                        (Schneider et al. 2020)
+//            da = - (mean - mean_pop) sum(g) / s - (var - var_pop) sum(g xhat) / (2 s^2)
+//            of the mixture of both, var_a + a (1 - a) (mean - mean_pop)^2 in place of var_a, (x - mean_a) of
+//            (x - mean) in dx, and (1 - 2 a) (mean - mean_pop)^2 more than var - var_pop in da
 //   without centering (RMS norm: mean = 0, var = E[x^2]) the term mean(g) is left out    (Zhang & Sennrich 2019)
 //   With a variance of larger cells B than the mean's, A, the second mean of dx is over B:
 //            dx = (g - mean_A(g) - xhat mean_B(g xhat)) / s            (Luo et al. 2020, "Extended batch
@@ -33,20 +36,23 @@ struct Statistics {
   Source source = Source::batch;
   Tensor mean{}, var{};  // of the population (all but batch): one entry a channel group [G] or a cell [sets, G]
   double r_max = 0, d_max = 0;
-  Tensor alpha{};  // mixed: how much the cell's own count, of the shape of the mean
+  Tensor alpha{};           // mixed: how much the cell's own count, of the shape of the mean
+  bool of_mixture = false;  // mixed: whether what lies between the two means counts in the variance
 
   static Statistics batch() { return {}; }  // of the cell; the gradient goes through them
   static Statistics given(const Tensor& mean, const Tensor& var) { return {Source::given, mean, var}; }
   static Statistics renorm(const Tensor& mean, const Tensor& var, double r_max = 3, double d_max = 5) {
     return {Source::renorm, mean, var, r_max, d_max};
   }
-  // alpha m + (1 - alpha) mean, m the cell's own mean, and likewise the variance. alpha, in [0, 1], is a constant of
-  // the gradient. At 1 and 0 the bits are those of batch and of given.
-  static Statistics mixed(const Tensor& mean, const Tensor& var, const Tensor& alpha) {
-    return {Source::mixed, mean, var, 0, 0, alpha};
+  // alpha m + (1 - alpha) mean, m the cell's own mean, and likewise the variance; `of_mixture`, that of elements of
+  // which a share alpha is the cell's and the rest the population's. alpha is in [0, 1], and has a gradient where it
+  // wants one (and all channels and positions are normalized together). At 1 and 0 the bits are those of batch and of
+  // given. A mixture's variance does not go with NormOptions::scale.
+  static Statistics mixed(const Tensor& mean, const Tensor& var, const Tensor& alpha, bool of_mixture = false) {
+    return {Source::mixed, mean, var, 0, 0, alpha, of_mixture};
   }
-  static Statistics mixed(const Tensor& mean, const Tensor& var, double alpha) {
-    return mixed(mean, var, full(mean.shape(), alpha, f64, mean.device()));
+  static Statistics mixed(const Tensor& mean, const Tensor& var, double alpha, bool of_mixture = false) {
+    return mixed(mean, var, full(mean.shape(), alpha, f64, mean.device()), of_mixture);
   }
 };
 

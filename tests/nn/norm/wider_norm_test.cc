@@ -168,6 +168,50 @@ TEST(WiderNorm, MixesInTraining) {
   EXPECT_TRUE(close(norm(x), norma::norm(x, chunks(3), Statistics::mixed(mean, var, 0.3), {}, {}), 1e-6));
 }
 
+TEST(WiderNorm, LearnsAlpha) {
+  for (const bool of_mixture : {false, true}) {
+    Norm norm(4, {.grouping = chunks(3),
+                  .source = Statistics::Source::mixed,
+                  .alpha = 0.3,
+                  .of_mixture = of_mixture,
+                  .learned_alpha = true});
+    const Tensor x = channels_apart({6, 3, 3, 4}, 2), mean = random({4}, 3), var = full({4}, 2, f64);
+    norm.running_mean.copy_from(mean);
+    norm.running_var.copy_from(var);
+    const Tensor want =
+        norma::norm(x, chunks(3), Statistics::mixed(mean, var, 0.3, of_mixture), norm.weight, norm.bias);
+    EXPECT_TRUE(close(norm(x), want, 1e-6));
+    EXPECT_FALSE(of_mixture &&
+                 close(norm(x), norma::norm(x, chunks(3), Statistics::mixed(mean, var, 0.3), {}, {}), 1e-3));
+    norm.to(f64);
+    const Tensor wide = x.to(f64), upstream = random(x.shape(), 5);
+    const auto loss = [&] { return sum(norm(wide) * upstream); };
+    {
+      Tape tape;
+      tape.backward(loss());
+    }
+    norm.running_mean.copy_from(mean);  // which training has moved
+    norm.running_var.copy_from(var);
+    for (int64_t c = 0; c < 4; ++c) {
+      const Tensor begin = norm.mixing.clone();
+      const auto at = [&](double step) {
+        norm.mixing = begin + one_hot(tensor({c}), 4, f64)[0] * step;
+        return loss().item();
+      };
+      EXPECT_NEAR(norm.mixing.grad().at({c}), (at(1e-5) - at(-1e-5)) / 2e-5, 1e-6) << c;
+      norm.mixing = begin;
+    }
+  }
+  Norm both(
+      4, {.grouping = {.channels = Channels::groups(2)}, .source = Statistics::Source::mixed, .learned_alpha = true});
+  EXPECT_EQ(both.mixing.shape(), Shape{2});
+  EXPECT_EQ(both.mixing.at({1}), 0);  // sigmoid(0) = 0.5
+  expect_error([] { Norm(4, {.alpha = 1, .learned_alpha = true}); }, "begins in (0, 1), not at 1");
+  Norm plain = BatchNorm(4);
+  plain.learned_alpha = true;
+  expect_error([&] { plain(zeros({2, 4})); }, "has no parameters for what it is now: set learned_alpha");
+}
+
 // Inputs of other numbers of samples, in any order.
 TEST(WiderNorm, PseudoSamplesAreWeighedAgainstAllInputs) {
   Norm norm = BatchNorm(4);

@@ -90,7 +90,7 @@ struct Case {
   Activation activation;
   bool residual;
   DType dtype;
-  std::vector<Tensor> leaves;  // x, gamma, beta, (residual)
+  std::vector<Tensor> leaves;  // x, gamma, beta, (residual), (alpha)
   Statistics statistics{};
   NormOptions options{};
 
@@ -144,6 +144,17 @@ struct Case {
     statistics.alpha = empty(mean.shape(), dtype);
     generator.fill_uniform(statistics.alpha, 0.2, 0.8);
     statistics.alpha = there(statistics.alpha);
+    statistics.of_mixture = !family.scale && seed / 4 % 2 == 1;
+    if (seed / 2 % 2 == 0 || family.half ||
+        (family.grouping.positions == Positions::each && family.grouping.over_samples()))
+      return;
+    leaves.push_back(statistics.alpha.set_requires_grad());
+  }
+  // The statistics, with alpha from the leaves where it is one.
+  Statistics with_alpha(const std::vector<Tensor>& in) const {
+    Statistics all = statistics;
+    if (in.size() > (residual ? 4 : 3)) all.alpha = in.back();
+    return all;
   }
 
   NormOptions with_residual(const std::vector<Tensor>& in) const {
@@ -152,13 +163,13 @@ struct Case {
     return all;
   }
   Tensor fused(const std::vector<Tensor>& in) const {
-    return norm(in[0], family.grouping, statistics, in[1], in[2], with_residual(in));
+    return norm(in[0], family.grouping, with_alpha(in), in[1], in[2], with_residual(in));
   }
   Tensor composed(const std::vector<Tensor>& in) const {  // on the CPU
-    Statistics host = statistics;
+    Statistics host = with_alpha(in);
     host.mean = host.mean.to(cpu_device);
     host.var = host.var.to(cpu_device);
-    if (host.alpha.defined()) host.alpha = host.alpha.to(cpu_device);
+    if (host.alpha.defined() && !host.alpha.device().is_cpu()) host.alpha = host.alpha.to(cpu_device);
     return reference_norm({in[0]}, family.grouping, host, in[1], in[2], with_residual(in))[0];
   }
   std::string str() const {

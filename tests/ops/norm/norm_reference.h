@@ -120,6 +120,7 @@ inline std::vector<Tensor> reference_norm(const std::vector<Tensor>& xs, const G
       const Tensor own = spread(known(statistics.alpha)),
                    d = options.center ? center - spread(known(statistics.mean)) : zeros_like(center);
       variance = own * variance + (1 - own) * spread(known(statistics.var));
+      if (statistics.of_mixture) variance = variance + own * (1 - own) * square(d);
       center = center - (1 - own) * d;
     }
     Tensor y = (parts[i] - center) * rsqrt(variance + options.eps);

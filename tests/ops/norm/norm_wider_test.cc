@@ -152,6 +152,35 @@ TEST(NormWider, MixedIsBatchOrGivenAtItsEndsToTheBit) {
   }
 }
 
+// Where alpha is learned, gamma and what is behind it are a second norm's; and a batch without samples has a gradient
+// of 0.
+TEST(NormWider, ALearnedAlphaLeavesTheRestAsItIs) {
+  const Tensor mean = there(random({6}, 4)), var = there(square(random({6}, 5)) + 0.5);
+  for (const Grouping& grouping : {whole(), chunks(3), instance(), labels(random_ids(20, 3), 3)})
+    for (const bool of_mixture : {false, true})
+      for (const Tensor& gamma : {there(random({6}, 2)), there(random({20, 6}, 2)), Tensor()}) {
+        SCOPED_TRACE(grouping.str());
+        std::vector<Tensor> got[2];
+        for (const bool learned : {false, true}) {
+          Tensor x = there(random({20, 5, 5, 6}, 1)).set_requires_grad(), alpha = there(random({6}, 7)).detach();
+          Tensor own = gamma.defined() ? gamma.clone().set_requires_grad() : Tensor();
+          if (learned) alpha.set_requires_grad();
+          Tape tape;
+          const Tensor y = norm(x, grouping, Statistics::mixed(mean, var, alpha, of_mixture), own, {});
+          tape.backward(y, {.seed = there(random(y.shape(), 9))});
+          got[learned] = {y.detach(), x.grad()};
+          if (own.defined()) got[learned].push_back(own.grad());
+          EXPECT_EQ(alpha.grad().defined(), learned);
+        }
+        for (size_t i = 0; i < got[0].size(); ++i) EXPECT_TRUE(close(got[0][i], got[1][i], 1e-12)) << i;
+      }
+  Tensor alpha = there(full({6}, 0.5, f64)).set_requires_grad();
+  Tape tape;
+  const Tensor none = norm(there(zeros({0, 6}, f64)), chunks(2), Statistics::mixed(mean, var, alpha), {}, {});
+  tape.backward(sum(none));
+  EXPECT_TRUE(same_bits(alpha.grad(), there(zeros({6}, f64))));
+}
+
 TEST(NormWider, BitsDoNotDependOnTheThreadCount) {
   const int before = num_threads();
   for_each_wider({{33, 9, 9, 30}, {70, 4, 16}}, f32, [](const Case& c) {
@@ -368,7 +397,17 @@ TEST(NormWider, RejectsBadInput) {
   Tensor learned = half.clone();
   learned.set_requires_grad();
   const Tape tape;
-  expect_error([&] { norm(x, whole(), Statistics::mixed(mean, var, learned), {}, {}); }, "without a gradient");
+  const Grouping apart = {{}, Positions::each, {}};
+  const Tensor m = zeros({12}), v = ones({12}), many = concat({learned, half}, 0);
+  expect_error(
+      [&] {
+        norm(random({4, 2, 6}), apart, Statistics::mixed(m, v, many), {}, {});
+      },
+      "[norm] alpha is learned where positions share statistics");
+  expect_error([&] { norm(x, instance(), Statistics::mixed(mean, var, learned), {}, {}, {.normalized_channels = 6}); },
+               "all channels are normalized");
+  expect_error([&] { norm(x, whole(), Statistics::mixed(mean, var, half, true), {}, {}, {.scale = features()}); },
+               "[norm] a variance of its own wants centering, all channels, and no mixture's");
   expect_error([&] { norm(x, whole(), {}, random({3, 6}), {}); }, "[norm] gamma of shape [3, 6]");
   expect_error([&] { norm(x, instance(), {}, {}, random({4, 5})); }, "[norm] beta of shape [4, 5]");
   expect_error([&] { norm(x, instance(), {}, random({4, 6}), random({6})); }, "gamma is [4, 6], beta is [6]");
