@@ -11,9 +11,9 @@
 //            y = gamma (xhat r + d) + beta; g = dy gamma r;  dgamma = sum dy (xhat r + d)         (Ioffe 2017)
 //   mixed    mean_a = a mean + (1 - a) mean_pop, var_a likewise, and s, xhat by these;
 //            dx = (g - a mean(g) - a (x - mean) / s mean(g xhat)) / s                        (Schneider et al. 2020)
-//            da = - (mean - mean_pop) sum(g) / s - (var - var_pop) sum(g xhat) / (2 s^2)
+//            da = - (mean - mean_pop) sum(g) / s - (var + eps - s_pop^2) sum(g xhat) / (2 s^2)
 //            of the mixture of both, var_a + a (1 - a) (mean - mean_pop)^2 in place of var_a, (x - mean_a) of
-//            (x - mean) in dx, and (1 - 2 a) (mean - mean_pop)^2 more than var - var_pop in da
+//            (x - mean) in dx, and (1 - 2 a) (mean - mean_pop)^2 more in the second bracket of da
 //   without centering (RMS norm: mean = 0, var = E[x^2]) the term mean(g) is left out    (Zhang & Sennrich 2019)
 //   With a variance of larger cells B than the mean's, A, the second mean of dx is over B:
 //            dx = (g - mean_A(g) - xhat mean_B(g xhat)) / s            (Luo et al. 2020, "Extended batch
