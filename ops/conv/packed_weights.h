@@ -26,10 +26,10 @@ class PackedWeights {
   PackedWeights& operator=(PackedWeights&&) = delete;  // neither moved nor copied
   int64_t bytes() const;                               // of memory that the forms kept so far have
 
-  // For kernels: the `size` floats that pack(to) writes, kept where a PackedWeights holds the weight, and else in
-  // `scratch`. A form is a weight, by the address of its elements, and all that what is written depends on besides.
+  // For kernels: the `size` floats that pack(to) writes, kept where a PackedWeights holds the weight. A form is a
+  // weight, by the address of its elements, and all that what is written depends on besides.
   using Form = std::pair<const float*, std::array<int64_t, 7>>;
-  static const float* find(const Form& form, int64_t size, float* scratch, const std::function<void(float*)>& pack);
+  static Tensor find(const Form& form, int64_t size, const std::function<void(float*)>& pack);
 
  private:
   std::map<const float*, Saved> weights_;

@@ -43,7 +43,6 @@ struct StripConvolution {
   const int64_t strips = area_strips * (out.pools() ? windows.n : 1);
   const int64_t bundle = out.pools() ? area_strips : 1;
   const int64_t parts = parts_of(strips, (k + 1) / 2);  // of the output channels: two vectors or more
-  const Scratch memory{depth * k * kLanes};             // of the packed weight
   const Scratch padded_bias{k * kLanes};                // [vector][lane]
 
   // `keep`: the packed weight, if somebody wants that. In backward_input its taps depend on more than its form says.
@@ -52,13 +51,13 @@ struct StripConvolution {
     if (bias) std::copy_n(bias, out.size.c, static_cast<float*>(padded_bias));
     const PackedWeights::Form form = {keep ? w.data : nullptr,
                                       {kLanes, 0, w.tap, w.channel, w.filter, out.size.c, parts}};
-    const float* const packed = PackedWeights::find(form, depth * k * kLanes, memory, [&](float* to) {
+    const Tensor packed = PackedWeights::find(form, depth * k * kLanes, [&](float* to) {
       pack(w, windows, Tile::channels(windows), groups_of(k, parts), out.size.c, to);
     });
     reserve(Strip::size(windows), out.pools() ? kStrip * out.size.c : 1);
     parallel_for(strips * parts / std::max<int64_t>(1, bundle),
                  kTaskWork / (kStrip * (depth + 1) * k * kLanes * bundle / parts + 1) + 1,
-                 [&](int64_t begin, int64_t end) { run(begin * bundle, end * bundle, packed); });
+                 [&](int64_t begin, int64_t end) { run(begin * bundle, end * bundle, packed.data<float>()); });
   }
 
   // Where the pixels of a strip are written. Those that are to be max-pooled go to `unpooled` first.

@@ -178,11 +178,12 @@ struct WinogradConvolution {
     const int64_t size_v = plan.size(plan.c), size_m = plan.size(plan.largest_part());
     const int64_t size_u = plan.places * plan.plane(plan.wide ? plan.largest_part() : plan.k);
     const int64_t size_own = plan.wide ? size_u : size_v;
-    const Scratch shared(plan.wide ? size_v : size_u);
+    const Scratch shared(plan.wide ? size_v : 0);
     const PackedWeights::Form form = {w.data, {kLanes, F::in, w.turned, w.channels, w.filters, plan.parts}};
     const auto transform_all = [&](float* to) { transform_weights(plan, w, {0, plan.k}, to); };
     if (plan.wide) read_all_tiles<F, F::in, F::input>(plan, x, shared);
-    const float* const u = plan.wide ? nullptr : PackedWeights::find(form, size_u, shared, transform_all);
+    const Tensor all_u = plan.wide ? Tensor() : PackedWeights::find(form, size_u, transform_all);
+    const float* const u = all_u.data_or_null<float>();
     reserve(size_own, size_m);
     parallel_for(plan.blocks * plan.parts, 1, [&](int64_t begin, int64_t end) {
       const Scratch own(size_own), other(size_m);

@@ -46,8 +46,8 @@ struct Statistics {
   }
   // alpha m + (1 - alpha) mean, m the cell's own mean, and likewise the variance; `of_mixture`, that of elements of
   // which a share alpha is the cell's and the rest the population's. alpha is in [0, 1], and has a gradient where it
-  // wants one (and all channels and positions are normalized together). At 1 and 0 the bits are those of batch and of
-  // given. A mixture's variance does not go with NormOptions::scale.
+  // wants one (and all channels and positions are normalized together). For finite x, the bits at 1 and 0 are
+  // those of batch and of given. A mixture's variance does not go with NormOptions::scale.
   static Statistics mixed(const Tensor& mean, const Tensor& var, const Tensor& alpha, bool of_mixture = false) {
     return {Source::mixed, mean, var, 0, 0, alpha, of_mixture};
   }

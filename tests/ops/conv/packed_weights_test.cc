@@ -165,5 +165,45 @@ TEST(PackedWeights, ServesSeveralThreads) {
   EXPECT_EQ(wrong, 0);
 }
 
+// One thread's PackedWeights ends, and its memory is used again, while another computes with what it has kept.
+TEST(PackedWeights, MayEndWhileAnotherThreadComputes) {
+  const Tensor w = floats({64, 3, 3, 64}, 1), x = pictures(1, 48, 64), small = pictures(1, 16, 64),
+               y = conv2d(x, w, {}, kSame);
+  std::atomic<bool> stop{false};
+  std::thread brief([&] {
+    const ThreadShare one(1);
+    while (!stop) {
+      {
+        const PackedWeights packed({w});
+        conv2d(small, w, {}, kSame);
+      }
+      std::vector<Tensor> others;
+      for (int64_t lanes : {4, 8, 16}) others.push_back(full({36 * (64 * 64 / lanes + 1) * lanes}, 123));
+    }
+  });
+  const ThreadShare one(1);
+  int wrong = 0;
+  for (int i = 0; i < 300; ++i) {
+    const PackedWeights packed({w});
+    wrong += !same_bits(conv2d(x, w, {}, kSame), y);
+  }
+  stop = true;
+  brief.join();
+  EXPECT_EQ(wrong, 0);
+}
+
+// backward_input asks for no form, which is the same as one of no weight.
+TEST(PackedWeights, HoldsNothingOfEmptyTensors) {
+  const PackedWeights packed({from_blob(nullptr, {0}), zeros({0, 3, 3, 5})});
+  const Tensor w = floats({8, 3, 3, 5}, 1), other = floats({8, 3, 3, 5}, 2);
+  for (const Tensor& weight : {w, other, w}) {
+    Tensor x = pictures(2, 9, 5).set_requires_grad();
+    Tape tape;
+    const Tensor y = conv2d(x, weight, {}, {.stride = 2, .padding = 1, .algorithm = ConvAlgorithm::direct});
+    tape.backward(y, {.seed = floats(y.shape(), 3)});
+  }
+  EXPECT_EQ(packed.bytes(), 0);
+}
+
 }  // namespace
 }  // namespace norma
