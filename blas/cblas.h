@@ -16,4 +16,10 @@ void cblas_dgemm(CBLAS_ORDER order, CBLAS_TRANSPOSE transposed_a, CBLAS_TRANSPOS
                  blasint k, double alpha, const double* a, blasint lda, const double* b, blasint ldb, double beta,
                  double* c, blasint ldc);
 
+// y = alpha op(a) x + beta y, where a is [m, n] and the elements of x are incx apart, those of y beside each other.
+void cblas_sgemv(CBLAS_ORDER order, CBLAS_TRANSPOSE transposed, blasint m, blasint n, float alpha, const float* a,
+                 blasint lda, const float* x, blasint incx, float beta, float* y, blasint incy);
+void cblas_dgemv(CBLAS_ORDER order, CBLAS_TRANSPOSE transposed, blasint m, blasint n, double alpha, const double* a,
+                 blasint lda, const double* x, blasint incx, double beta, double* y, blasint incy);
+
 inline void openblas_set_num_threads(int) {}  // these products have the thread that calls them

@@ -101,6 +101,15 @@ View<T> view(CBLAS_TRANSPOSE transposed, const T* data, int64_t leading) {
   return transposed == CblasTrans ? View<T>{data, 1, leading} : View<T>{data, leading, 1};
 }
 
+// y as a row: y^T = x^T op(a)^T.
+template <class T>
+void row_product(CBLAS_TRANSPOSE transposed, int64_t m, int64_t n, T alpha, const T* a, int64_t lda, const T* x,
+                 int64_t incx, T beta, T* y) {
+  const bool turned = transposed == CblasTrans;
+  product(View<T>{x, 0, incx}, view(turned ? CblasNoTrans : CblasTrans, a, lda), 1, turned ? n : m, turned ? m : n,
+          alpha, beta, y, 0);
+}
+
 }  // namespace
 
 void cblas_sgemm(CBLAS_ORDER, CBLAS_TRANSPOSE transposed_a, CBLAS_TRANSPOSE transposed_b, blasint m, blasint n,
@@ -113,4 +122,14 @@ void cblas_dgemm(CBLAS_ORDER, CBLAS_TRANSPOSE transposed_a, CBLAS_TRANSPOSE tran
                  blasint k, double alpha, const double* a, blasint lda, const double* b, blasint ldb, double beta,
                  double* c, blasint ldc) {
   product(view(transposed_a, a, lda), view(transposed_b, b, ldb), m, n, k, alpha, beta, c, ldc);
+}
+
+void cblas_sgemv(CBLAS_ORDER, CBLAS_TRANSPOSE transposed, blasint m, blasint n, float alpha, const float* a,
+                 blasint lda, const float* x, blasint incx, float beta, float* y, blasint) {
+  row_product(transposed, m, n, alpha, a, lda, x, incx, beta, y);
+}
+
+void cblas_dgemv(CBLAS_ORDER, CBLAS_TRANSPOSE transposed, blasint m, blasint n, double alpha, const double* a,
+                 blasint lda, const double* x, blasint incx, double beta, double* y, blasint) {
+  row_product(transposed, m, n, alpha, a, lda, x, incx, beta, y);
 }

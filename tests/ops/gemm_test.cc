@@ -1,6 +1,9 @@
 // Matrix products against three plain loops: transposes, leading dimensions, empty extents, every way of cutting.
 #include "norma/ops/gemm.h"
 
+#include <cmath>
+#include <limits>
+
 #include "tests/golden.h"
 
 namespace norma {
@@ -90,7 +93,11 @@ TEST(Gemm, AgreesWithPlainLoops) {
                                            {101, 203, 70},
                                            {49, 577, 40},  // of both; the last block is short, or empty
                                            {17, 33, 3001},
-                                           {100, 50, 2100}})  // ranges of k, and of both
+                                           {100, 50, 2100},  // ranges of k, and of both
+                                           {1, 0, 2},
+                                           {1, 2, 0},
+                                           {1, 130, 3001},
+                                           {1, 3001, 130}})  // a single row
   {
     check_all<double>(m, n, k);
     check_all<float>(m, n, k);
@@ -99,8 +106,8 @@ TEST(Gemm, AgreesWithPlainLoops) {
 
 TEST(Gemm, BitsDoNotDependOnThreads) {
   const int before = num_threads();
-  for (const auto& [m, n, k] :
-       std::vector<std::array<int64_t, 3>>{{301, 77, 64}, {65, 300, 99}, {17, 33, 5000}, {100, 50, 2100}}) {
+  for (const auto& [m, n, k] : std::vector<std::array<int64_t, 3>>{
+           {301, 77, 64}, {65, 300, 99}, {17, 33, 5000}, {100, 50, 2100}, {1, 999, 2000}}) {
     const Problem p(false, true, m, n, k, f32);
     set_num_threads(1);
     const Tensor one = p.run<float>(true, false, p.c);
@@ -110,6 +117,21 @@ TEST(Gemm, BitsDoNotDependOnThreads) {
     }
   }
   set_num_threads(before);
+}
+
+// A factor of 0 makes nothing of an infinity: the product is NaN, in a single row as in several.
+TEST(Gemm, ZeroTimesInfinityIsNaN) {
+  const auto infinity = std::numeric_limits<float>::infinity();
+  for (const int64_t rows : {1, 2})
+    for (const bool transposed : {false, true}) {
+      const Tensor a = ones({rows, 40}), b = ones({40, 40}), c = zeros({rows, 40});
+      view::slice(a, 1, 7, 8).fill(0);
+      b.mutable_data<float>()[transposed ? 3 * 40 + 7 : 7 * 40 + 3] = infinity;  // of row 7, column 3
+      cpu::gemm<float>({a.data<float>(), rows, 40},
+                       cpu::Matrix<const float>{b.data<float>(), 40, 40}.transpose(transposed),
+                       {c.mutable_data<float>(), rows, 40}, false);
+      for (int64_t j = 0; j < 40; ++j) EXPECT_EQ(std::isnan(c.at({rows - 1, j})), j == 3) << rows << " " << j;
+    }
 }
 
 TEST(Gemm, RejectsExtentsBeyondOpenBlas) {
