@@ -15,7 +15,8 @@ namespace {
 
 using namespace norma::test;
 
-Tensor floats(const Shape& shape, uint64_t seed) { return random(shape, seed).to(f32); }
+// On the CPU, whatever the test device is: weights elsewhere are passed over.
+Tensor floats(const Shape& shape, uint64_t seed) { return random(shape, seed).to(f32).to(Device()); }
 Tensor pictures(int64_t n, int64_t size, int64_t channels) { return floats({n, size, size, channels}, n + size); }
 
 const Conv2dOptions kSame = {.padding = 1};
@@ -145,6 +146,15 @@ TEST(PackedWeights, PassesOverWhatItDoesNotKeep) {
   EXPECT_EQ(packed.bytes(), 0);
   wide.fill(1);
   expect_error([] { PackedWeights({Tensor()}); }, "[PackedWeights] an undefined tensor was used");
+}
+
+TEST(PackedWeights, PassesOverAnotherDevice) {
+  if (test_device().is_cpu()) GTEST_SKIP() << "there is one device";
+  const Tensor w = floats({16, 3, 3, 16}, 1).to(test_device()), x = pictures(2, 16, 16).to(test_device());
+  const PackedWeights packed({w});
+  EXPECT_TRUE(same_bits(conv2d(x, w, {}, kSame), conv2d(x, w.clone(), {}, kSame)));
+  EXPECT_EQ(packed.bytes(), 0);
+  w.fill(1);
 }
 
 TEST(PackedWeightsThreads, MayShareOne) {
