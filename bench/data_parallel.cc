@@ -74,7 +74,7 @@ double percentile(std::vector<double> values, double p) {
 void work(nn::Worker& me, const Options& options, int processes) {
   Timed gradients(me), populations(me);
   std::deque<Timed> layers;  // of each norm
-  const examples::MakeNorm make_norm = [&](int64_t channels, const Activation& activation) {
+  const examples::MakeActivatedNorm make_norm = [&](int64_t channels, const Activation& activation) {
     if (options.norm == "bn") return examples::make_batch_norm(channels, activation);
     return nn::SyncBatchNorm(channels, layers.emplace_back(me, channels), {.activation = activation});
   };

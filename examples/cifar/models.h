@@ -13,14 +13,14 @@ namespace examples {
 // ResNet-18 of He et al. (2016), section 4.1, for pictures of 32 x 32 pixels: its first convolution is 3 x 3 with a
 // stride of 1, and no pooling follows it.
 struct ResNet18 : ResidualNet {
-  ResNet18(int64_t classes, const MakeNorm& make_norm, int64_t colours)
+  ResNet18(int64_t classes, const MakeActivatedNorm& make_norm, int64_t colours)
       : ResidualNet({64, 128, 256, 512}, 2, classes, make_norm, colours) {}
 };
 
 // VGG-11 of Simonyan and Zisserman, "Very deep convolutional networks for large-scale image recognition" (2015), with
 // a norm behind each convolution and one Linear in place of three.
 struct Vgg11 : norma::nn::Module {
-  Vgg11(int64_t classes, const MakeNorm& make_norm, int64_t colours) : fc(512, classes) {
+  Vgg11(int64_t classes, const MakeActivatedNorm& make_norm, int64_t colours) : fc(512, classes) {
     int64_t in = colours;
     for (const auto& [out, pools] : std::initializer_list<std::pair<int64_t, bool>>{{64, true},
                                                                                     {128, true},
@@ -59,7 +59,7 @@ inline const std::vector<std::string> kModels = {"resnet20", "resnet32", "resnet
 // own; the filters of its stem are still to be set (whitening_filters).
 inline std::unique_ptr<norma::nn::Module> make_model(const std::string& name, int64_t classes, int64_t colours,
                                                      const NormChoice& choice) {
-  const MakeNorm make_norm = [&](int64_t channels, const norma::Activation& activation) {
+  const MakeActivatedNorm make_norm = [&](int64_t channels, const norma::Activation& activation) {
     norma::nn::Norm norm = choice.layer(channels);
     norm.activation = activation;
     return norm;

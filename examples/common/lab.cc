@@ -3,19 +3,30 @@
 #include <numeric>
 
 #include "examples/common/progress.h"
+#include "examples/common/resnet.h"
 
 namespace examples {
 namespace {
 
-nn::Sequential network(const Shape& image, int64_t classes, const MakeNorm& norm) {
+nn::Norm activated(nn::Norm norm, const Activation& activation) {
+  if (!norm.thresholded) norm.activation = activation;
+  return norm;
+}
+
+nn::Sequential network(const Lab& lab, const MakeNorm& norm) {
+  const int64_t colours = lab.train.images.dim(3), classes = lab.train.classes();
   nn::Sequential net;
-  int64_t in = image[2];
+  if (lab.resnet20) {
+    const auto make = [&](int64_t channels, const Activation& behind) { return activated(norm(channels), behind); };
+    net.add(ResNet(20, classes, make, colours));
+    return net;
+  }
+  int64_t in = colours;
   for (const int64_t out : {16, 16, 16, 32, 32, 32}) {
     const Pair stride = in != out ? 2 : 1;
     auto& conv = net.add(nn::Conv2d(in, out, 3, {.stride = stride, .padding = 1}, {.bias = false}));
     nn::init::kaiming_normal(conv.weight);
-    nn::Norm& layer = net.add(norm(out));
-    if (!layer.thresholded) layer.activation = Activation::relu();
+    net.add(activated(norm(out), Activation::relu()));
     in = out;
   }
   net.add(nn::GlobalAvgPool());
@@ -80,7 +91,7 @@ Run::Run(const Lab& lab, uint64_t run_seed, const MakeModel& make, const nn::SGD
 
 Run::Run(const Lab& lab, uint64_t run_seed, const MakeNorm& norm)
     : Run(
-          lab, run_seed, [&] { return network(lab.train.images.shape().without(0), lab.train.classes(), norm); },
+          lab, run_seed, [&] { return network(lab, norm); },
           nn::SGDOptions{.lr = 0.1,
                          .momentum = 0.9,
                          .nesterov = true,

@@ -33,9 +33,9 @@ struct Recipe {
 };
 
 // A network in training: six 3x3 convolutions, each with a norm and a ReLU behind it, of 16, 16, 16, 32, 32, 32
-// channels, the first and the fourth with a stride of 2; an average over the positions, and a linear layer. SGD with
-// Nesterov's momentum of 0.9 and weight decay 5e-4 (of matrices). Of one seed, all runs start with the same weights and
-// see the samples in the same order.
+// channels, the first and the fourth with a stride of 2; an average over the positions, and a linear layer. Or, where
+// the lab says so, ResNet-20. SGD with Nesterov's momentum of 0.9 and weight decay 5e-4 (of matrices). Of one seed, all
+// runs start with the same weights and see the samples in the same order.
 struct Run {
   Run(const struct Lab& lab, uint64_t run_seed, const MakeNorm& norm);
   // Of another network, which `make` draws by the default generator, or with another optimizer. The rate is the
@@ -69,12 +69,18 @@ struct Lab {
   data::ChannelStats scale;  // of the training pictures; by these all are normalized, whatever becomes of them
   Device device{};           // where networks are trained and evaluated
   bool quick = false;
+  bool resnet20 = false;  // in place of the six convolutions (resnet.h); a step then takes ten times as long
   int64_t seeds = 3;
   std::string experiment{};  // its name, for the progress bar
 
   template <class T>
   T choose(T in_quick, T in_full) const {
     return quick ? in_quick : in_full;
+  }
+  // For settings of which a full run of ResNet-20 has time for those alone that the claim is about.
+  template <class T>
+  T choose(T in_quick, T in_full, T of_resnet20) const {
+    return resnet20 && !quick ? of_resnet20 : choose(in_quick, in_full);
   }
   Recipe recipe() const { return {.epochs = choose<int64_t>(6, 8)}; }
   std::vector<uint64_t> all_seeds() const;

@@ -13,10 +13,12 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr const char *kPlain = "plain", *kResNet20 = "resnet20";
+
 struct Options {
   std::vector<std::string> names;
   DataOptions data;
-  std::string out, json{}, markdown{}, device = "cpu";
+  std::string out, json{}, markdown{}, device = "cpu", model = kPlain;
   bool list = false, quick = false, resume = false;
   int64_t seeds = 0;
   int threads = 0;
@@ -42,6 +44,7 @@ std::function<std::string(const std::string& names)> command(const Study& study,
   if (o.data.synthetic) flags += " --synthetic";
   if (o.data.limit != INT64_MAX) flags += fmt::format(" --limit {}", o.data.limit);
   if (o.seeds > 0) flags += fmt::format(" --seeds {}", o.seeds);
+  if (o.model != kPlain) flags += " --model " + o.model;
   if (o.device != "cpu") flags += " --device " + o.device;
   flags += " --out " + o.out;
   return [name = study.name, flags](const std::string& names) { return name + " " + names + flags; };
@@ -66,25 +69,33 @@ std::optional<Finding> former(const std::string& file, const nlohmann::ordered_j
   return Finding::parse(json);
 }
 
-int run(const Study& study, const Options& options) {
+int run(Study study, const Options& options) {
   if (options.list) {
     for (const Experiment* e : study.experiments) fmt::print("{:<16}{} ({})\n", e->name, e->title, e->section);
     return 0;
   }
   const std::vector<const Experiment*> plan = chosen(study, options.names);
+  const auto repeats = command(study, options);
+  const bool resnet20 = options.model == kResNet20;
+  if (resnet20) {  // has pages, or parts of one, of its own
+    study.name += "_resnet20";
+    study.title += ", with ResNet-20";
+  }
   if (!options.markdown.empty()) check_markdown(options.markdown, study, plan);
   if (options.threads > 0) set_num_threads(options.threads);
 
   // Data: a part of it, in the quick runs a smaller one.
-  const Data data = find_data(options.data, {DataFormat::mnist});
+  const Data data = resnet20 ? find_data(options.data, {DataFormat::cifar10, DataFormat::mnist})
+                             : find_data(options.data, {DataFormat::mnist});
   Lab lab{data.train.first(options.quick ? 6'000 : 20'000), data.test.first(options.quick ? 4'000 : 10'000), {}};
   lab.device = Device::parse(options.device);
   check(std::min(lab.train.size(), lab.test.size()) >= 32, study.name, "{} + {} pictures are too few: want 32",
         lab.train.size(), lab.test.size());
   lab.scale = data::channel_stats(lab.train.images);
   lab.quick = options.quick;
+  lab.resnet20 = resnet20;
   lab.seeds = options.seeds > 0 ? options.seeds : lab.choose(3, 5);
-  const Session session{study, options.out, data.origin, command(study, options)};
+  const Session session{study, options.out, data.origin, repeats};
   fmt::print("data   {}: {} + {} pictures {}\n", data.origin, lab.train.size(), lab.test.size(),
              lab.train.images.shape().without(0));
   fmt::print("seeds  {}, on {} with {} threads, results in {}\n\n", lab.seeds, lab.device, num_threads(), options.out);
@@ -104,6 +115,7 @@ int run(const Study& study, const Options& options) {
                                            {"test", lab.test.size()},
                                            {"seeds", lab.seeds},
                                            {"quick", lab.quick}};
+      if (resnet20) conditions["model"] = kResNet20;
       if (!lab.device.is_cpu()) conditions["device"] = lab.device.str();
       std::optional<Finding> f = options.resume ? former(base + ".json", conditions) : std::nullopt;
       const bool is_new = !f;
@@ -150,6 +162,9 @@ int laboratory(const Study& study, int argc, char** argv) {
   app.add_flag("--list", options.list, "names them");
   app.add_flag("--quick", options.quick, "fewer pictures, epochs and settings: a minute each on two cores");
   options.data.add_to(app);
+  app.add_option("--model", options.model, "plain, of six layers, or resnet20, on CIFAR-10: ten times as long")
+      ->check(CLI::IsMember({kPlain, kResNet20}))
+      ->capture_default_str();
   app.add_option("--seeds", options.seeds, "runs of each setting; default 5, or 3 if quick")
       ->check(CLI::Range(1, 1000));
   app.add_option("--out", options.out, "folder for NAME.svg, .csv, .json, and report.html")->capture_default_str();

@@ -90,8 +90,10 @@ std::string markdown_of(const Finding& f, const std::string& picture) {
 
 std::string summary(const std::vector<Finding>& findings, const Session& session) {
   std::string text_ = "| experiment | claim | |\n| --- | --- | --- |\n";
+  std::string names;
   double seconds = 0;
   for (const Finding& f : findings) {
+    names += (names.empty() ? "" : " ") + f.name;
     text_ += fmt::format("| [{0}](#{0}) | {1} | {2} |\n", f.name, f.claim, text(f.verdict()));
     seconds += f.seconds;
   }
@@ -102,7 +104,7 @@ std::string summary(const std::vector<Finding>& findings, const Session& session
                      "```\n{}\n```\n",
                      session.data, c.at("train").get<int64_t>(), c.at("test").get<int64_t>(),
                      c.at("seeds").get<int64_t>(), c.at("seeds") == 1 ? "" : "s", seconds / 60,
-                     session.command(findings.size() == 1 ? findings[0].name : "all"));
+                     session.command(findings.size() == session.study.experiments.size() ? "all" : names));
 }
 
 // What stands between the marks of a name: from where, to where.

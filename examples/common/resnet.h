@@ -11,7 +11,7 @@ namespace examples {
 using norma::Tensor;
 
 // The norm for so many channels, with an activation behind it. Any will do that takes [N, H, W, C].
-using MakeNorm = std::function<norma::nn::Norm(int64_t channels, const norma::Activation& activation)>;
+using MakeActivatedNorm = std::function<norma::nn::Norm(int64_t channels, const norma::Activation& activation)>;
 
 inline norma::nn::Norm make_batch_norm(int64_t channels, const norma::Activation& activation) {
   return norma::nn::BatchNorm(channels, {.activation = activation});
@@ -20,7 +20,7 @@ inline norma::nn::Norm make_batch_norm(int64_t channels, const norma::Activation
 // relu(norm2(conv2(relu(norm1(conv1(x))))) + x), where x is projected if the shape changes; the addition and both
 // activations are part of the norms, and in evaluation the norms of the convolutions.
 struct ResidualBlock : norma::nn::Module {
-  ResidualBlock(int64_t in, int64_t out, int64_t stride, const MakeNorm& norm)
+  ResidualBlock(int64_t in, int64_t out, int64_t stride, const MakeActivatedNorm& norm)
       : conv1(in, out, 3, {.stride = stride, .padding = 1}, {.bias = false}),
         norm1(norm(out, norma::Activation::relu())),
         conv2(out, out, 3, {.padding = 1}, {.bias = false}),
@@ -47,8 +47,8 @@ struct ResidualBlock : norma::nn::Module {
 // A convolution, stages of residual blocks, the mean over the picture, a Linear. Each stage but the first halves the
 // picture. widths: the channels of each stage; blocks_each: its blocks.
 struct ResidualNet : norma::nn::Module {
-  ResidualNet(const std::vector<int64_t>& widths, int64_t blocks_each, int64_t classes, const MakeNorm& make_norm,
-              int64_t colours)
+  ResidualNet(const std::vector<int64_t>& widths, int64_t blocks_each, int64_t classes,
+              const MakeActivatedNorm& make_norm, int64_t colours)
       : conv(colours, widths[0], 3, {.padding = 1}, {.bias = false}),
         norm(make_norm(widths[0], norma::Activation::relu())),
         fc(widths.back(), classes) {
@@ -72,7 +72,7 @@ struct ResidualNet : norma::nn::Module {
 
 // Section 4.2 of the paper. Weights of convolutions are drawn as for ReLU (He et al. 2015).
 struct ResNet : ResidualNet {
-  ResNet(int64_t depth, int64_t classes, const MakeNorm& make_norm = make_batch_norm, int64_t colours = 3)
+  ResNet(int64_t depth, int64_t classes, const MakeActivatedNorm& make_norm = make_batch_norm, int64_t colours = 3)
       : ResidualNet({16, 32, 64}, blocks_of(depth), classes, make_norm, colours) {
     for_each([](const std::string&, Module& module) {
       if (auto* c = dynamic_cast<norma::nn::Conv2d*>(&module)) norma::nn::init::kaiming_normal(c->weight);

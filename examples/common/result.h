@@ -9,7 +9,7 @@
 
 namespace examples {
 
-inline constexpr size_t kFewRows = 20;  // longer tables are left out of pages
+inline constexpr size_t kFewRows = 24;  // longer tables are left out of pages
 
 // Rows by columns of values, each with one value a seed; a panel of the figure, with a curve for each column.
 struct Table {

@@ -6,8 +6,8 @@ namespace examples {
 namespace {
 
 Result run(Lab& lab) {
-  const std::vector<int64_t> sizes =
-      lab.choose<std::vector<int64_t>>({2, 8, 32, 128, 1024}, {2, 4, 8, 16, 32, 64, 128, 256, 512, 1024});
+  const std::vector<int64_t> sizes = lab.choose<std::vector<int64_t>>(
+      {2, 8, 32, 128, 1024}, {2, 4, 8, 16, 32, 64, 128, 256, 512, 1024}, {2, 32, 1024});
   const char *training = "training set, own batches", *batches = "test set, own batches",
              *population = "test set, population";
   Table errors{"SGD batch 1024", "normalization batch", "error, %", true};

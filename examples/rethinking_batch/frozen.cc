@@ -7,7 +7,7 @@ namespace examples {
 namespace {
 
 Result run(Lab& lab) {
-  const std::vector<int64_t> sizes = lab.choose<std::vector<int64_t>>({2, 8, 32}, {2, 4, 8, 16, 32});
+  const std::vector<int64_t> sizes = lab.choose<std::vector<int64_t>>({2, 8, 32}, {2, 4, 8, 16, 32}, {2, 32});
   const char *to_the_end = "batch norm to the end", *frozen = "frozen for the last fifth";
   Table errors{"How training ends", "normalization batch", "test error, %", true};
   const Recipe recipe = lab.recipe();

@@ -37,6 +37,29 @@ TEST_F(LabTest, ARunOfOneSeedStartsAlikeWithAnyNormAndLearns) {
   EXPECT_LT(error(lab, a.model, lab.test), 70);
 }
 
+TEST_F(LabTest, MayHaveAResNet20) {
+  lab.resnet20 = true;
+  const auto activated = [](examples::Run& run) {  // of how many norms, how many
+    std::pair<int, int> count;
+    nn::for_each_norm(run.model, [&](const std::string&, nn::Norm& norm) {
+      ++count.first;
+      count.second += norm.activation.kind == Activation::Kind::relu;
+    });
+    return count;
+  };
+  examples::Run a(lab, 7, batch_norm), b(lab, 7, [](int64_t c) { return nn::FilterResponseNorm(c); });
+  EXPECT_EQ(activated(a), std::pair(21, 19));  // not behind the two projections
+  EXPECT_EQ(activated(b), std::pair(21, 0));   // whose threshold is their activation
+  train(lab, a, lab.train, recipe, 3);
+  EXPECT_EQ(a.step, 3);
+  EXPECT_LE(error(lab, a.model, lab.test), 100);
+  EXPECT_EQ(lab.choose(1, 2, 3), 3);
+  lab.quick = true;
+  EXPECT_EQ(lab.choose(1, 2, 3), 1);
+  lab.resnet20 = lab.quick = false;
+  EXPECT_EQ(lab.choose(1, 2, 3), 2);
+}
+
 TEST_F(LabTest, ARestoredRunGoesOnToTheSameBits) {
   examples::Run run(lab, 1, batch_norm);
   train(lab, run, lab.train, recipe, 11);  // in the middle of an epoch

@@ -91,6 +91,28 @@ TEST_F(RethinkingBatch, OneSeedProvesNothing) {
   EXPECT_FALSE(std::filesystem::exists(file("out/report.html")));
 }
 
+TEST_F(RethinkingBatch, MayMeasureAResNet20) {
+  write_file_atomic(file("page.md"),
+                    "<!-- rethinking_batch accumulation -->\nof six layers\n<!-- end -->\n"
+                    "<!-- rethinking_batch_resnet20 summary -->\n<!-- end -->\n"
+                    "<!-- rethinking_batch_resnet20 accumulation -->\nstale\n<!-- end -->\n");
+  const auto [status, output] =
+      run(tiny({"accumulation"}, {"--model", "resnet20", "--limit", "40", "--markdown", file("page.md")}));
+  ASSERT_EQ(status, 0) << output;
+  const auto finding = json("out/accumulation.json");
+  EXPECT_EQ(finding["conditions"]["model"], "resnet20");
+  const std::string page = Program::text_of(file("page.md"));
+  for (const char* part :
+       {"of six layers", "| [accumulation](#accumulation) |", "rethinking_batch accumulation --quick",
+        "--model resnet20", "norm layer | batch 2", "| 21 |"})
+    EXPECT_NE(page.find(part), std::string::npos) << part << page;
+  EXPECT_EQ(page.find("stale"), std::string::npos);
+  // Of six layers it is another experiment.
+  EXPECT_EQ(run(tiny({"accumulation"}, {"--resume", "--limit", "40"})).second.find("taken from there"),
+            std::string::npos);
+  EXPECT_FALSE(json("out/accumulation.json")["conditions"].contains("model"));
+}
+
 TEST_F(RethinkingBatch, StopsAtCtrlCAndGoesOn) {
   Program program(NORMA_RETHINKING_BATCH, tiny({"all"}), file("output"));
   while (program.running() && !std::filesystem::exists(file("out/samples.json")))
@@ -138,6 +160,7 @@ TEST_F(RethinkingBatch, SaysWhatIsWrong) {
   refuses({"leekage"}, "'leekage' is none of population, samples");
   refuses({}, "--list");
   refuses({"samples", "--seeds", "0"}, "--seeds");
+  refuses({"samples", "--model", "vgg"}, "{plain,resnet20}");
   refuses({"samples", "--data", file("nowhere"), "--out", file("out")}, "nowhere");
   refuses(tiny({"samples"}, {"--markdown", file("page.md")}), "page.md");
   // Half a file

@@ -48,7 +48,7 @@ TEST(Exchanges, AStepSendsWhatTheDocumentSays) {
     const auto errors = run_processes(
         c.processes, c.processes,
         [&](Communicator& me) {
-          const examples::MakeNorm make = [&](int64_t channels, const Activation& activation) {
+          const examples::MakeActivatedNorm make = [&](int64_t channels, const Activation& activation) {
             return c.sync ? SyncBatchNorm(channels, me, {.activation = activation})
                           : BatchNorm(channels, {.activation = activation});
           };
