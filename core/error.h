@@ -41,9 +41,10 @@ template <class... Args>
   throw Error(fmt::format("[{}] {}{}", op, fmt::format(text, std::forward<Args>(args)...), in_module(running_module)));
 }
 
-// Throws unless `ok`. The message is only formatted when it is needed.
+// Throws unless `ok`, in the name of `op`: a text, or a string. The message is only formatted, and the name's length
+// only counted, when it is needed.
 template <class... Args>
-void check(bool ok, std::string_view op, fmt::format_string<Args...> text, Args&&... args) {
+void check(bool ok, const auto& op, fmt::format_string<Args...> text, Args&&... args) {
   if (!ok) [[unlikely]]
     fail(op, text, std::forward<Args>(args)...);
 }

@@ -158,12 +158,11 @@ void Norm::check_settings(const std::string& op) const {
   check(!learned_alpha || (alpha > 0 && alpha < 1), op, "a learned alpha begins in (0, 1), not at {}", alpha);
   const int64_t groups = grouping.channels.count;
   check(groups == 0 || channels_ % groups == 0, op, "{} channels do not divide into {} groups", channels_, groups);
-  check(!half || (!grouping.over_samples() && groups == 0), op, "half norm wants {}, not {}", instance().str(),
-        grouping.str());
+  check(!half || (!grouping.over_samples() && groups == 0), op, "half norm wants {}, not {}", instance(), grouping);
   const Grouping wide = scale ? Grouping{scale->samples, scale->positions, grouping.channels} : grouping;
   check(wide.str() == grouping.str() && (!scale || (!half && center && domains.count == 0)), op,
         "a mean over {} and a variance over {}: want centering, no domains, and no other samples or positions",
-        grouping.str(), scale.value_or(grouping).str());
+        grouping, scale.value_or(grouping));
   check(instead == Instead::nothing || (domains.count == 0 && !half), op,
         "what stands instead of a norm goes without domains and half");
   const bool mixes = source > Source::given || evaluation > EvalStatistics::mini_batch;
@@ -171,9 +170,9 @@ void Norm::check_settings(const std::string& op) const {
         "a batch of all domains is neither mixed with nor corrected towards the population of each");
   check(!thresholded || (!half && !identity), op, "a threshold goes without half, and with a norm");
   const bool apart = grouping.over_samples() && grouping.samples.kind != Samples::Kind::labels;
-  check(domains.count >= 0 && (domains.count == 0 || apart), op, "{} domains under {}", domains.count, grouping.str());
+  check(domains.count >= 0 && (domains.count == 0 || apart), op, "{} domains under {}", domains.count, grouping);
   check(!has_population() || grouping.positions == Positions::all, op,
-        "a population has no statistics of single positions: want Positions::all, not {}", grouping.str());
+        "a population has no statistics of single positions: want Positions::all, not {}", grouping);
 }
 
 std::string Norm::type() const {

@@ -33,7 +33,7 @@ Tensor conv2d_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, co
     return two_passes();
   const Tensor residual = after.residual.empty() ? Tensor() : after.residual[0].contiguous();
   // Of what would be between the two, which is in no memory.
-  const NormCall call(op, {view::expand(zeros({1}), out)}, grouping, statistics, gamma, beta, after);
+  const NormCall call(op, {view::expand(empty({1}), out)}, grouping, statistics, gamma, beta, after);
 
   const Tensor columns({3, g.oc});
   const double *mean = call.population.data<double>(), *var = mean + g.oc;

@@ -66,3 +66,6 @@ inline Grouping layer() { return {Samples::each(), Positions::all, Channels::all
 inline Grouping features() { return {Samples::each(), Positions::each, Channels::all()}; }
 
 }  // namespace norma
+
+template <>
+struct fmt::formatter<norma::Grouping> : norma::Formatter<&norma::Grouping::str> {};

@@ -24,13 +24,16 @@ Tensor population_of(const Op& op, const Statistics& statistics, const NormPlan&
                (mean.numel() == plan.groups || mean.numel() == plan.cells()),
            "given statistics of shapes {} and {} for {} sets x {} channel groups: want one entry a group or one a cell",
            mean.shape(), var.shape(), plan.sets, plan.groups);
-  const bool given = statistics.source == Statistics::Source::given;
-  const Tensor alpha = mixed ? statistics.alpha : full(mean.shape(), given ? 0 : 1, f64, mean.device());
+  const Tensor& alpha = mixed ? statistics.alpha : mean;
   op.check(alpha.is_floating() && alpha.shape() == mean.shape(), "alpha of shape {}: want {}, floating, as the mean",
            alpha.shape(), mean.shape());
-  const NoGrad unrecorded;
-  const std::vector<Tensor> rows = {(center ? mean : zeros_like(mean)).to(f64), var.to(f64), alpha.to(f64)};
-  return view::reshape(stack(rows), {3, -1});
+  const bool given = statistics.source == Statistics::Source::given;
+  const Tensor rows = full({3, mean.numel()}, given ? 0 : 1, f64, mean.device());  // the last one is alpha
+  for (int64_t k = 0; const Tensor& x : {center ? mean : zeros_like(mean), var, statistics.alpha}) {
+    if (x.defined()) view::reshape(view::slice(rows, 0, k, k + 1), mean.shape()).copy_from(x);
+    ++k;
+  }
+  return rows;
 }
 
 // The number of groups that share a variance.
@@ -39,15 +42,14 @@ int64_t pool_of(const Op& op, const Grouping& grouping, const Grouping& scale, i
   const Grouping wide = {scale.samples, scale.positions, grouping.channels};
   op.check(wide.str() == grouping.str() && wide.samples.comm == grouping.samples.comm && count(scale) >= 1 &&
                wide.samples.ids.identity() == grouping.samples.ids.identity() && count(grouping) % count(scale) == 0,
-           "a mean over {} and a variance over {}: want that of more channels, and else the same", grouping.str(),
-           scale.str());
+           "a mean over {} and a variance over {}: want that of more channels, and else the same", grouping, scale);
   return count(grouping) / count(scale);
 }
 
 // Cells of one element have a variance of 0 whatever the element: an error, not a silent beta.
 void check_cell_size(const char* op, double elements, int64_t set, const Grouping& grouping, const Shape& shape) {
   check(elements != 1, op, "{} {} under {} holds a single element, whose variance says nothing: input {}; {}",
-        grouping.samples.kind == Samples::Kind::labels ? "the cell of label" : "cell", set, grouping.str(), shape,
+        grouping.samples.kind == Samples::Kind::labels ? "the cell of label" : "cell", set, grouping, shape,
         grouping.over_samples() ? "use a larger batch or chunk, or given statistics"
                                 : "share statistics with more channels or positions, or use given statistics");
 }
@@ -83,11 +85,6 @@ void NormCall::merge_over_workers() const {
                     {plan.rows[0], plan.channels});
 }
 
-Tensor norm(const Tensor& x, const Grouping& grouping, const Statistics& statistics, const Tensor& gamma,
-            const Tensor& beta, const NormOptions& options) {
-  return norm(std::vector<Tensor>{x}, grouping, statistics, gamma, beta, options)[0];
-}
-
 NormCall::NormCall(const Op& op, const std::vector<Tensor>& xs, const Grouping& grouping, const Statistics& statistics,
                    const Tensor& gamma_, const Tensor& beta_, const NormOptions& options)
     : NormOptions(options), Statistics(statistics), comm(measured() ? grouping.samples.comm : nullptr) {
@@ -101,7 +98,7 @@ NormCall::NormCall(const Op& op, const std::vector<Tensor>& xs, const Grouping& 
   if (const Tensor& p = gamma_.defined() ? gamma_ : beta_; p.defined()) {
     const bool fits = p.rank() == 1 || (p.rank() == 2 && (!is_by_sample(p, grouping) || p.dim(0) == xs[0].dim(0)));
     op.check(fits && p.dim(-1) == plan.affine_size(), "{} of shape {} for {} channels under {}: input {}",
-             gamma_.defined() ? "gamma" : "beta", p.shape(), plan.affine_size(), grouping.str(), xs[0].shape());
+             gamma_.defined() ? "gamma" : "beta", p.shape(), plan.affine_size(), grouping, xs[0].shape());
     if (p.rank() == 2) plan.affine_sets = p.dim(0);
   }
   op.check(eps >= 0 && std::isfinite(eps), "an eps of {}: want 0 or more", eps);

@@ -75,10 +75,12 @@ struct NormOptions {
 // label's. With `normalized_channels`, gamma and beta have that many entries. Errors: shapes and groupings that do not
 // fit; a cell of a single element in the sources batch and renorm (its variance is 0 whatever its value), which names
 // the cell.
-Tensor norm(const Tensor& x, const Grouping& grouping, const Statistics& statistics, const Tensor& gamma,
-            const Tensor& beta, const NormOptions& options = {});
-// Several tensors, of any spatial sizes, that share the statistics (a head applied to the levels of a pyramid).
+// Several tensors, of any spatial sizes, share the statistics (a head applied to the levels of a pyramid).
 std::vector<Tensor> norm(const std::vector<Tensor>& xs, const Grouping& grouping, const Statistics& statistics,
                          const Tensor& gamma, const Tensor& beta, const NormOptions& options = {});
+inline Tensor norm(const Tensor& x, const Grouping& grouping, const Statistics& statistics, const Tensor& gamma,
+                   const Tensor& beta, const NormOptions& options = {}) {
+  return norm(std::vector<Tensor>{x}, grouping, statistics, gamma, beta, options)[0];
+}
 
 }  // namespace norma

@@ -38,7 +38,7 @@ static void check_inputs(const char* op, const Grouping& grouping, std::span<con
   for (const Tensor& x : xs) {
     check(x.rank() >= 2 && x.dim(-1) >= 1, op, "wants [N, ..., C] with C >= 1: input {}", x.shape());
     check(x.dim(-1) == first.back(), op, "inputs differ in channels: {} and {}", first, x.shape());
-    check(uneven || x.dim(0) == first[0], op, "inputs differ in samples under {}: {} and {}", grouping.str(), first,
+    check(uneven || x.dim(0) == first[0], op, "inputs differ in samples under {}: {} and {}", grouping, first,
           x.shape());
   }
   check(grouping.positions == Positions::all || xs.size() == 1, op,
@@ -82,7 +82,7 @@ NormPlan plan_norm(const char* op, const Grouping& grouping, std::span<const Ten
   if (each_position && !each_sample) {  // positions become channels
     plan.channels *= positions;
     plan.groups *= positions;
-    check(all_channels, op, "pass-through channels are not defined for {}", grouping.str());
+    check(all_channels, op, "pass-through channels are not defined for {}", grouping);
   }
   plan.normalized = all_channels ? plan.channels : normalized_channels;
   for (const Tensor& x : xs) plan.rows.push_back(x.numel() / plan.channels);
