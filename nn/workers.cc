@@ -26,10 +26,8 @@ static Tensor together(const std::vector<Tensor>& xs) {
 }
 static std::vector<Tensor> apart(const Tensor& all, const std::vector<Tensor>& xs) {
   std::vector<Tensor> parts;
-  for (int64_t at = 0; const Tensor& x : xs) {
-    parts.push_back(view::reshape(view::slice(all, 0, at, at + x.numel()), x.shape()));
-    at += x.numel();
-  }
+  for (int64_t at = 0; const Tensor& x : xs)
+    parts.push_back(view::reshape(view::slice(all, 0, at, at + x.numel()), x.shape())), at += x.numel();
   return parts;
 }
 

@@ -30,10 +30,7 @@ void sgd_update(std::span<const ParameterStep> steps, const SgdRule& rule) {
     T* __restrict x = step.p.mutable_data<T>();
     T* __restrict v = step.averages[0].defined() ? step.averages[0].mutable_data<T>() : nullptr;
     const T* __restrict dx = step.grad.data<T>();
-    if (v)
-      for (int64_t i = begin; i < end; ++i) update(x[i], dx[i], v[i]);
-    else
-      for (int64_t i = begin; i < end; ++i) update(x[i], dx[i]);
+    for (int64_t i = begin; i < end; ++i) v ? update(x[i], dx[i], v[i]) : update(x[i], dx[i]);
   });
 }
 
