@@ -34,9 +34,11 @@ static ConvAlgorithm choose(const ConvGeometry& g, DType dtype, int64_t filters)
   const ConvAlgorithm named = g.algorithm == ConvAlgorithm::automatic ? wanted() : g.algorithm;
   if (named != ConvAlgorithm::automatic && g.n > 0 && can_do(named, g, dtype)) return named;
   const auto tiles = [&](int64_t size) { return g.n * ((g.oh + size - 1) / size) * ((g.ow + size - 1) / size); };
-  // 36 products for a tile of 4 x 4 outputs, 16 for one of 2 x 2: at the edges of small images the latter waste less.
-  if (can_do(ConvAlgorithm::winograd, g, dtype) && std::min(g.c, g.oc) >= 12 && tiles(4) >= 16)
-    return 36 * tiles(4) < 16 * tiles(2) ? ConvAlgorithm::winograd : ConvAlgorithm::winograd2;
+  // Few tiles are not worth that many weights are transformed for them. 36 products for a tile of 4 x 4 outputs, which
+  // are made for four tiles or more, 16 for one of 2 x 2: at the edges of small images the latter waste less.
+  const bool worth_transforming = tiles(4) >= 16 || (tiles(2) >= 4 && g.c * g.oc <= 1024 * tiles(2));
+  if (can_do(ConvAlgorithm::winograd, g, dtype) && std::min(g.c, g.oc) >= 12 && worth_transforming)
+    return 36 * std::max<int64_t>(tiles(4), 4) < 16 * tiles(2) ? ConvAlgorithm::winograd : ConvAlgorithm::winograd2;
   const bool worth_packing = g.groups > 1 || (filters >= 8 && tiles(1) >= 64);
   return can_do(ConvAlgorithm::direct, g, dtype) && worth_packing ? ConvAlgorithm::direct : ConvAlgorithm::im2col;
 }

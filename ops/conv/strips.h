@@ -30,7 +30,7 @@ inline PoolVector<Range> groups_of(int64_t k, int64_t parts) {
 // y (+)= bias + the convolution of windows with filters.
 template <class Tile>
 struct StripConvolution {
-  static constexpr int64_t kTaskWork = 1 << 18;  // multiply-adds that are worth waking a thread
+  static constexpr int64_t kTaskWork = 1 << 16;  // multiply-adds that are worth waking a thread
 
   const Windows& windows;
   const Output& out;

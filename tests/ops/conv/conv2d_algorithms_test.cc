@@ -351,8 +351,12 @@ TEST(ConvAlgorithms, AutomaticPicksByShape) {
   };
   EXPECT_EQ(picks({4, 32, 32, 16}, {16, 3, 3, 16}, {.padding = 1}), winograd);
   EXPECT_EQ(picks({64, 6, 6, 32}, {32, 3, 3, 32}, {.padding = 1}), winograd2);  // 4 x 4 tiles would waste more
-  EXPECT_EQ(picks({1, 8, 8, 16}, {16, 3, 3, 16}, {.padding = 1}), direct);      // too few tiles
-  EXPECT_EQ(picks({4, 32, 32, 8}, {16, 3, 3, 8}, {.padding = 1}), direct);      // too few channels
+  EXPECT_EQ(picks({1, 8, 8, 64}, {64, 3, 3, 64}, {.padding = 1}), winograd);
+  EXPECT_EQ(picks({1, 4, 4, 64}, {64, 3, 3, 64}, {.padding = 1}), winograd2);
+  EXPECT_EQ(picks({1, 8, 8, 136}, {136, 3, 3, 136}, {.padding = 1}), direct);  // too few tiles for as many weights
+  EXPECT_EQ(picks({1, 4, 4, 128}, {64, 3, 3, 128}, {.padding = 1}), im2col);
+  EXPECT_EQ(picks({1, 2, 2, 16}, {16, 3, 3, 16}, {.padding = 1}), im2col);
+  EXPECT_EQ(picks({4, 32, 32, 8}, {16, 3, 3, 8}, {.padding = 1}), direct);  // too few channels
   EXPECT_EQ(picks({4, 32, 32, 16}, {16, 3, 3, 16}, {.stride = 2, .padding = 1}), direct);
   EXPECT_EQ(picks({4, 32, 32, 16}, {16, 5, 5, 16}, {.padding = 2}), direct);
 }
