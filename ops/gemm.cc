@@ -13,6 +13,7 @@ namespace {
 
 constexpr int64_t kMaxBlocks = 16;
 constexpr int64_t kBlockWork = 1 << 18;  // multiply-adds that are worth waking a thread
+constexpr int64_t kRowWork = 1 << 16;    // of a single row, which waits for memory
 constexpr int64_t kBlockSide = 48;       // smaller blocks of C cost more in packing A and B than they gain
 constexpr int64_t kBlockDepth = 512;     // likewise for ranges of k
 constexpr int64_t kTile = 16;            // blocks begin at multiples of OpenBLAS's register tile
@@ -32,11 +33,12 @@ struct Cut {
 // of A and B; ranges of k write a C each, which are then added.
 Cut choose_cut(int64_t m, int64_t n, int64_t k) {
   const auto cost = [&](const Cut& cut) { return k * (m * cut.n + n * cut.m) + (cut.k > 1 ? 3 * m * n * cut.k : 0); };
-  const int64_t most = std::min(kMaxBlocks, m * n * k / kBlockWork);
+  const int64_t most = std::min(kMaxBlocks, m * n * k / (m == 1 ? kRowWork : kBlockWork));
+  const int64_t deepest = m == 1 && n >= 2 * kBlockSide ? 1 : k / kBlockDepth;  // of one row, n is cut where it can be
   Cut best;
   for (Cut cut; cut.m == 1 || (cut.m <= most && cut.m * kBlockSide <= m); cut.m *= 2)
     for (cut.n = 1; cut.n == 1 || (cut.m * cut.n <= most && cut.n * kBlockSide <= n); cut.n *= 2)
-      for (cut.k = 1; cut.k == 1 || (cut.blocks() <= most && cut.k * kBlockDepth <= k); cut.k *= 2)
+      for (cut.k = 1; cut.k == 1 || (cut.blocks() <= most && cut.k <= deepest); cut.k *= 2)
         if (cut.blocks() > best.blocks() || (cut.blocks() == best.blocks() && cost(cut) < cost(best))) best = cut;
   return best;
 }

@@ -97,6 +97,7 @@ TEST(Gemm, AgreesWithPlainLoops) {
                                            {1, 0, 2},
                                            {1, 2, 0},
                                            {1, 130, 3001},
+                                           {1, 33, 6001},
                                            {1, 3001, 130}})  // a single row
   {
     check_all<double>(m, n, k);
@@ -107,7 +108,7 @@ TEST(Gemm, AgreesWithPlainLoops) {
 TEST(Gemm, BitsDoNotDependOnThreads) {
   const int before = num_threads();
   for (const auto& [m, n, k] : std::vector<std::array<int64_t, 3>>{
-           {301, 77, 64}, {65, 300, 99}, {17, 33, 5000}, {100, 50, 2100}, {1, 999, 2000}}) {
+           {301, 77, 64}, {65, 300, 99}, {17, 33, 5000}, {100, 50, 2100}, {1, 999, 2000}, {1, 33, 6001}}) {
     const Problem p(false, true, m, n, k, f32);
     set_num_threads(1);
     const Tensor one = p.run<float>(true, false, p.c);
