@@ -41,7 +41,8 @@ struct WinogradPlan {
   // Of y = conv(x).
   static WinogradPlan of_convolution(int64_t n, const Images& out, int64_t channels) {
     WinogradPlan plan = {n, out, channels, channels <= 256 ? 16 : 32};
-    if (plan.tiles > 8 && plan.tiles <= 16) plan.block = 8, plan.blocks = 2;  // for two threads
+    // Two blocks, for two threads, where these are not smaller than a register tile.
+    if (plan.tiles > 8 && plan.tiles <= 16 && tile_rows(plan.k > 1 ? 2 : 1) <= 8) plan.block = 8, plan.blocks = 2;
     if (!plan.cut_into_blocks(plan.c))
       plan.parts = std::clamp<int64_t>(4 / plan.blocks, 1, std::max<int64_t>(1, plan.k / kMaxVectors));
     return plan;
