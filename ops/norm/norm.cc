@@ -18,13 +18,14 @@ Tensor population_of(const Op& op, const Statistics& statistics, const NormPlan&
   const bool mixed = statistics.source == Statistics::Source::mixed;
   op.check(statistics.alpha.defined() == mixed, "statistics that are mixed want alpha, and no others do");
   if (statistics.source == Statistics::Source::batch) return {};
-  const Tensor &mean = statistics.mean, &var = statistics.var;
+  const Tensor &mean = statistics.mean, &var = statistics.var, &alpha = mixed ? statistics.alpha : mean;
   op.check(mean.defined() && var.defined(), "statistics that are given want a mean and a variance");
+  op.check(mean.device() == var.device() && mean.device() == alpha.device(),
+           "devices differ: not all on {}, as the mean", mean.device());
   op.check(mean.is_floating() && var.is_floating() && mean.shape() == var.shape() &&
                (mean.numel() == plan.groups || mean.numel() == plan.cells()),
            "given statistics of shapes {} and {} for {} sets x {} channel groups: want one entry a group or one a cell",
            mean.shape(), var.shape(), plan.sets, plan.groups);
-  const Tensor& alpha = mixed ? statistics.alpha : mean;
   op.check(alpha.is_floating() && alpha.shape() == mean.shape(), "alpha of shape {}: want {}, floating, as the mean",
            alpha.shape(), mean.shape());
   const bool given = statistics.source == Statistics::Source::given;

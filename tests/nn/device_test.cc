@@ -217,6 +217,16 @@ TEST(OnDevice, WhatIsOnAnotherDeviceIsAnError) {
   expect_error([&] { SGD(NamedTensors{{"a", linear.weight}, {"b", left.weight}}); }, "'b' is on cpu, 'a' on cuda:0");
 }
 
+TEST(OnDevice, StatisticsOfTwoDevicesAreAnError) {
+  if (test_device().is_cpu()) GTEST_SKIP() << "there is one device";
+  const Tensor x = random({4, 3}, 1).to(f32), mean = zeros({3}, f64, test_device()),
+               there = ones({3}, f64, test_device());
+  const auto by = [&](const Statistics& statistics) { return norm(x, whole(), statistics, {}, {}); };
+  by(Statistics::given(mean, there));
+  expect_error([&] { by(Statistics::given(mean, ones({3}, f64))); }, "devices differ: not all on cuda:0");
+  expect_error([&] { by(Statistics::mixed(mean, there, ones({3}, f64))); }, "devices differ: not all on cuda:0");
+}
+
 TEST(OnDevice, WithoutCudaItIsSaidWhatToInstall) {
 #ifdef NORMA_WITH_CUDA
   GTEST_SKIP() << "a build with CUDA";
