@@ -20,14 +20,14 @@ Tensor population_of(const Op& op, const Statistics& statistics, const NormPlan&
   if (statistics.source == Statistics::Source::batch) return {};
   const Tensor &mean = statistics.mean, &var = statistics.var, &alpha = mixed ? statistics.alpha : mean;
   op.check(mean.defined() && var.defined(), "statistics that are given want a mean and a variance");
-  op.check(mean.device() == var.device() && mean.device() == alpha.device(),
-           "devices differ: not all on {}, as the mean", mean.device());
   op.check(mean.is_floating() && var.is_floating() && mean.shape() == var.shape() &&
                (mean.numel() == plan.groups || mean.numel() == plan.cells()),
            "given statistics of shapes {} and {} for {} sets x {} channel groups: want one entry a group or one a cell",
            mean.shape(), var.shape(), plan.sets, plan.groups);
   op.check(alpha.is_floating() && alpha.shape() == mean.shape(), "alpha of shape {}: want {}, floating, as the mean",
            alpha.shape(), mean.shape());
+  op.check(mean.device() == var.device() && mean.device() == alpha.device(),
+           "devices differ: not all on {}, as the mean", mean.device());
   const bool given = statistics.source == Statistics::Source::given;
   const Tensor rows = full({3, mean.numel()}, given ? 0 : 1, f64, mean.device());  // the last one is alpha
   for (int64_t k = 0; const Tensor& x : {center ? mean : zeros_like(mean), var, statistics.alpha}) {
