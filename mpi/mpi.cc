@@ -157,8 +157,9 @@ class MpiTransport final : public Transport {
       MPI_Cancel(&requests[i]);  // its memory is soon another's
       MPI_Request_free(&requests[i]);
     }
-    // Some of these may wait themselves, for one who has sent to this process and not to them: they know better.
-    before_abort_ = 0.3 * static_cast<double>(missing.size()) + 0.2 * std::min(process_, 10);
+    // Some of these may wait themselves, for one who has sent to this process and not to them: who misses fewer knows
+    // better, whatever its number.
+    before_abort_ = (missing.empty() ? 4 : std::min<double>(missing.size(), 4) - 1) + 0.1 * std::min(process_, 9);
     std::string names;
     for (const int process : missing) names += fmt::format("{}{}", names.empty() ? "" : ", ", process);
     fail(op, "process {} has waited {} s for {}", process_, timeout,

@@ -1,5 +1,6 @@
 // What goes wrong with one process ends all of them, soon and with one message; what is left goes on to the same bits
 // in another number of processes.
+#include "norma/core/transport.h"
 #include "tests/mpi/mpirun.h"
 
 namespace norma {
@@ -97,6 +98,39 @@ TEST_F(Failures, AProcessThatDoesNotAnswerIsNotWaitedFor) {
   const std::string output = program.output();
   EXPECT_EQ(count(output, "error: "), 1u) << output;
   EXPECT_EQ(count(output, "has waited 2 s for process 2\n"), 1u) << output;
+}
+
+// The third of four processes sends to the first two and falls silent. These then wait for it and for the fourth, which
+// waits for it alone.
+TEST_F(Mpirun, WhoWaitsForOneAloneSpeaks) {
+  const std::unique_ptr<Transport> transport = connect_processes(0, nullptr);
+  if (!transport) {
+    Program program = start(4, std::filesystem::read_symlink("/proc/self/exe").string(),
+                            {"--gtest_filter=Mpirun.WhoWaitsForOneAloneSpeaks", "--gtest_brief=1"});
+    EXPECT_NE(program.wait(), 0);
+    const std::string output = program.output();
+    EXPECT_EQ(count(output, "error: "), 1u) << output;
+    EXPECT_EQ(count(output, "error: [silent] process 3 has waited 1 s for process 2\n"), 1u) << output;
+    return;
+  }
+  const int here = transport->process();
+  std::vector<std::byte> bytes(4);
+  const auto exchange = [&](int tag) {
+    std::vector<Transport::Message> send, receive;
+    for (int other = 0; other < 4; ++other) {
+      if (other == here) continue;
+      if (here != 2) receive.push_back({other, std::span(bytes).subspan(other, 1)});
+      if (here != 2 || other < 2) send.push_back({other, std::span(bytes).subspan(here, 1)});
+    }
+    transport->exchange("silent", tag << Transport::kCallBits, send, receive, 1);
+  };
+  try {
+    exchange(1);
+    if (here == 2) std::this_thread::sleep_for(std::chrono::seconds(20));
+    exchange(2);
+  } catch (const Error& error) {
+    transport->abort(error.what());
+  }
 }
 
 // Whatever it is, and whether it is so for all or for one of them.
