@@ -12,11 +12,6 @@ namespace {
 
 using Function = std::function<Tensor(const std::vector<Tensor>&)>;
 
-struct PoisonedMemory {
-  bool before = cpu_memory().set_poison(true);
-  ~PoisonedMemory() { cpu_memory().set_poison(before); }
-};
-
 double dot(const Tensor& a, const Tensor& b) {
   const std::vector<double> x = a.to_vector<double>(), y = b.to_vector<double>();
   return std::inner_product(x.begin(), x.end(), y.begin(), 0.0);
@@ -39,9 +34,10 @@ struct Check {
   std::vector<Tensor> inputs{};
   Tensor upstream{};
   GradcheckResult result{};
+  const bool poisoned_before = cpu_memory().set_poison(true);
+  ~Check() { cpu_memory().set_poison(poisoned_before); }
 
   GradcheckResult run(const std::vector<Tensor>& originals) {
-    const PoisonedMemory poisoned;
     check(f != nullptr, "gradcheck", "an empty function");
     for (const Tensor& input : originals) {
       check(input.dtype() != f32, "gradcheck", "wants f64 inputs, not f32: shape {}", input.shape());
@@ -77,9 +73,7 @@ struct Check {
     return result;
   }
 
-  static std::span<double> elements(const Tensor& x) {
-    return {x.mutable_data<double>(), static_cast<size_t>(x.numel())};
-  }
+  static std::span<double> elements(const Tensor& x) { return std::span(x.mutable_data<double>(), x.numel()); }
 
   // The gradients of all inputs, added to initial ones where such are given. Only input `alone` requires one, or all
   // do.
@@ -133,12 +127,9 @@ struct Check {
   // `sum`, which another sweep has left, is to be `initial` and the gradient; `text` says what it means if it is not.
   void compare_added(size_t i, const Tensor& gradient, const Tensor& initial, const Tensor& sum, const char* text) {
     const auto g = gradient.to_vector<double>(), before = initial.to_vector<double>(), after = sum.to_vector<double>();
-    for (size_t k = 0; k < g.size(); ++k) {
-      if (std::abs(after[k] - (before[k] + g[k])) <= 1e-12 * (1 + std::abs(before[k]) + std::abs(g[k]))) continue;
-      failed_at(i, gradient.shape().index_of(static_cast<int64_t>(k)),
-                fmt::format(fmt::runtime(text), g[k], after[k], before[k]));
-      return;
-    }
+    for (size_t k = 0; k < g.size(); ++k)
+      if (!(std::abs(after[k] - (before[k] + g[k])) <= 1e-12 * (1 + std::abs(before[k]) + std::abs(g[k]))))
+        failed_at(i, gradient.shape().index_of(k), fmt::format(fmt::runtime(text), g[k], after[k], before[k]));
   }
 
   void failed_at(size_t i, const auto& where, const std::string& text) {

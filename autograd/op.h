@@ -25,30 +25,24 @@ struct Pin {
   ~Pin() { loosen(); }
   Pin& operator=(Pin&&) = delete;
   void loosen() {
-    if (std::exchange(loose, true)) return;
+    if (writes >= 0) return;
     storage->unpin();
     writes = storage->writes();
   }
 
   std::shared_ptr<Storage> storage;
   std::shared_ptr<Pin> next;  // of the same entry
-  bool loose = false;
-  int64_t writes = 0;  // of the storage, when it was loosened
+  int64_t writes = -1;        // of the storage, when it was loosened; -1: it was not
 };
 
 // A tensor kept for the gradient. While it or a copy of it lives, writing into the tensor's storage is an error.
-class Saved {
+class Saved : public Tensor {
  public:
-  Saved(const Tensor& x, const char* op) : tensor_(x) {
-    if (x.defined()) pin_ = std::make_shared<Pin>(x.storage(), op);
-  }
-  operator const Tensor&() const { return tensor_; }
-  const Tensor& operator*() const { return tensor_; }
-  const Tensor* operator->() const { return &tensor_; }
+  Saved(const Tensor& x, const char* op)
+      : Tensor(x), pin_(x.defined() ? std::make_shared<Pin>(x.storage(), op) : nullptr) {}
 
  private:
   friend class Op;
-  Tensor tensor_;
   std::shared_ptr<Pin> pin_;
 };
 
@@ -85,17 +79,14 @@ class Op {
 
   // True if this thread's tape will record an op with these inputs: to skip work that only a gradient needs.
   static bool records(std::span<const Tensor> inputs);
-  static bool records(std::initializer_list<Tensor> inputs) {
-    return records(std::span(inputs.begin(), inputs.size()));
-  }
+  static bool records(std::initializer_list<Tensor> inputs) { return records({inputs.begin(), inputs.size()}); }
 
   // Appends to the tape if an input requires grad; returns y, which must be a fresh handle.
   template <std::invocable<const Tensor&, Sink&> F>
   Tensor record(std::initializer_list<Tensor> inputs, const Tensor& y, F&& rule) const {
-    if (records(inputs)) {
+    if (records(inputs))
       record_all({inputs.begin(), inputs.size()}, {&y, 1},
                  [rule = std::forward<F>(rule)](std::span<const Tensor> dy, Sink& dx) { rule(dy[0], dx); });
-    }
     pins_.reset();
     return y;
   }

@@ -4,8 +4,9 @@
 
 namespace norma {
 
-void Sink::make_own(Tensor& gradient) {
+const Tensor& Sink::make_own(Tensor& gradient) {
   if (gradient.storage().use_count() > 1 || !gradient.is_contiguous()) gradient = gradient.clone();
+  return gradient;
 }
 
 const Tape::Value& Sink::value(size_t input) const {
@@ -43,12 +44,8 @@ void Sink::give(size_t input, const Tensor& grad) {
 }
 
 void Sink::add(Tensor& target, const Tensor& grad) {
-  if (!target.defined()) {
-    target = grad.detach();  // a handle of its own: the storage may be shared, and is copied before anything is added
-    return;
-  }
-  make_own(target);
-  backend(target.device()).add_into(target, grad);
+  if (target.defined()) backend(target.device()).add_into(make_own(target), grad);
+  else target = grad.detach();  // a handle of its own: the storage may be shared
 }
 
 void Sink::flush() {

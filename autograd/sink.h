@@ -41,7 +41,7 @@ class Sink {
   Sink(const Tape::Entry& entry, Gradients& gradients) : entry_(entry), gradients_(gradients) {}
   const Tape::Value& value(size_t input) const;
   // Makes it the only handle of a contiguous tensor, so that it may be added to in place.
-  static void make_own(Tensor& gradient);
+  static const Tensor& make_own(Tensor& gradient);
   static void add(Tensor& target, const Tensor& grad);
   void flush();  // when the rule has run
 

@@ -32,8 +32,7 @@ Tape::~Tape() {  // the innermost, as a rule
 Tape* Tape::current() { return unrecorded ? nullptr : current_tape; }
 
 int64_t Tape::leaf_id(const Tensor& leaf) const {
-  const auto found = leaves_.find(leaf.identity());
-  return found == leaves_.end() ? -1 : found->second.id;
+  return leaves_.contains(leaf.identity()) ? leaves_.at(leaf.identity()).id : -1;
 }
 
 bool Tape::follows(const Tensor& x) const { return x.requires_grad() && (x.is_leaf() || x.node().tape == serial_); }
@@ -61,8 +60,7 @@ void Op::record_all(std::span<const Tensor> inputs, std::span<const Tensor> outp
   }
   Tape::Entry entry{name_, running_module, {}, {}, std::move(rule), std::move(pins)};
   for (const Tensor& x : inputs) {
-    entry.inputs.push_back(x.defined() ? Tape::Value{tape.id_of(x), x.shape(), x.dtype(), x.device()}
-                                       : Tape::Value{-1, {}, f32});
+    entry.inputs.push_back(x.defined() ? Tape::Value{tape.id_of(x), x.shape(), x.dtype(), x.device()} : Tape::Value{});
     entry.bytes += x.bytes();
   }
   for (const Tensor& y : outputs) {
@@ -113,7 +111,7 @@ Tape::Reach Tape::reach(int64_t id) const {
       reach[x.id] |= Reach::reached;
     }
     for (const Pin* pin = entry->pins.get(); pin; pin = pin->next.get())
-      check(!pin->loose || pin->storage->writes() == pin->writes, "backward",
+      check(pin->writes < 0 || pin->storage->writes() == pin->writes, "backward",
             "a tensor that '{}'{} has saved was written to after an earlier sweep had left its record behind: sweep "
             "this loss before what writes (an optimizer's step), or record it anew",
             entry->op, in_module(entry->module));
@@ -143,13 +141,10 @@ void Tape::backward(const Tensor& loss, const BackwardOptions& options) {
     if (reach[leaf.id] & Reach::reached) leaves.push_back(leaf), gradients[leaf.id] = leaf.tensor.grad();
   gradients[node.id] = seed.detach();
   sweep(options.retain ? entries_ : take(reach), gradients);
-  for (const Leaf& leaf : leaves) {
-    Tensor& gradient = gradients[leaf.id];
-    // (Else it was added in place.)
-    if (gradient.defined() && gradient.identity() != leaf.tensor.grad().identity()) Sink::make_own(gradient);
-  }
-  for (const Leaf& leaf : leaves)  // nothing throws from here on: all get their gradients or none
-    if (gradients[leaf.id].identity() != leaf.tensor.grad().identity()) leaf.tensor.set_grad(gradients[leaf.id]);
+  // To the others it was added in place, or nothing has come.
+  std::erase_if(leaves, [&](Leaf& leaf) { return gradients[leaf.id].identity() == leaf.tensor.grad().identity(); });
+  for (const Leaf& leaf : leaves) Sink::make_own(gradients[leaf.id]);
+  for (const Leaf& leaf : leaves) leaf.tensor.set_grad(gradients[leaf.id]);  // nothing throws from here on: all or none
 }
 
 // Takes off the tape, before the sweep (so that they are consumed even where a rule throws), the entries it reaches;
@@ -187,17 +182,16 @@ void Tape::sweep(std::deque<Entry> entries, Gradients& gradients) {
       if (const auto watched = watched_.find(y.id); watched != watched_.end() && dy.back().defined())
         watched->second = dy.back().clone();
     }
-    if (std::ranges::any_of(dy, &Tensor::defined)) {
-      const auto start = std::chrono::steady_clock::now();
-      Sink sink(entry, gradients);
-      entry.rule(dy, sink);
-      dy.clear();
-      sink.flush();
-      note(entry, start, {.backward_seconds = seconds_since(start)});
-      for (const Value& x : entry.inputs)
-        check(!options_.check_finite || x.id < 0 || !gradients[x.id].defined() || all_finite(gradients[x.id]), entry.op,
-              "gradient holds a NaN or an infinity: input of shape {}", x.shape);
-    }
+    if (std::ranges::none_of(dy, &Tensor::defined)) continue;
+    const auto start = std::chrono::steady_clock::now();
+    Sink sink(entry, gradients);
+    entry.rule(dy, sink);
+    dy.clear();
+    sink.flush();
+    note(entry, start, {.backward_seconds = seconds_since(start)});
+    for (const Value& x : entry.inputs)
+      check(!options_.check_finite || x.id < 0 || !gradients[x.id].defined() || all_finite(gradients[x.id]), entry.op,
+            "gradient holds a NaN or an infinity: input of shape {}", x.shape);
   }
 }
 

@@ -62,9 +62,9 @@ struct Gradients {
 class Tape {
  public:
   struct Value {
-    int64_t id;  // -1: an input that requires no gradient
-    Shape shape;
-    DType dtype;
+    int64_t id = -1;  // -1: an input that requires no gradient
+    Shape shape{};
+    DType dtype = f32;
     Device device = cpu_device;
     std::weak_ptr<const void> handle{};  // of an output: expired when nobody holds it any more
   };
@@ -114,7 +114,6 @@ class Tape {
 
  private:
   friend class Op;
-  friend class Sink;
   struct Leaf {
     Tensor tensor;
     int64_t id;

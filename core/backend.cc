@@ -49,8 +49,7 @@ class CpuBackend final : public Backend {
       const int64_t n = to.numel();
       parallel_each((n + 3) / 4, 1024, [&](int64_t block) {
         const std::array<double, 4> values = fill.block(block);
-        for (int64_t i = 4 * block; i < std::min(n, 4 * block + 4); ++i)
-          data[i] = static_cast<T>(values[i - 4 * block]);
+        for (int64_t k = 0; k < 4 && 4 * block + k < n; ++k) data[4 * block + k] = static_cast<T>(values[k]);
       });
     });
   }

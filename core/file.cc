@@ -16,7 +16,8 @@ struct Descriptor {
   int fd = -1;
   std::string temporary;
   ~Descriptor() {
-    if (fd >= 0) ::close(fd);
+    if (fd < 0) return;
+    ::close(fd);
     if (!temporary.empty()) ::unlink(temporary.c_str());
   }
 };
@@ -60,13 +61,11 @@ std::vector<std::byte> read_file(const std::string& path, size_t max_bytes) {
 void write_file_atomic(const std::string& path, std::span<const std::span<const std::byte>> parts) {
   static std::atomic<int> counter{0};
   Descriptor file;
-  std::string temporary;
   do {
-    temporary = fmt::format("{}.{}-{}.tmp", path, ::getpid(), counter++);
-    file.fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    file.temporary = fmt::format("{}.{}-{}.tmp", path, ::getpid(), counter++);
+    file.fd = ::open(file.temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   } while (file.fd < 0 && errno == EEXIST);
-  check(file.fd >= 0, "file", "cannot create '{}': {}", temporary, std::strerror(errno));
-  file.temporary = temporary;
+  check(file.fd >= 0, "file", "cannot create '{}': {}", file.temporary, std::strerror(errno));
   for (std::span<const std::byte> part : parts)
     while (!part.empty()) {
       const ssize_t written = ::write(file.fd, part.data(), part.size());
@@ -78,8 +77,8 @@ void write_file_atomic(const std::string& path, std::span<const std::span<const 
   const bool replaces = ::stat(path.c_str(), &old) == 0;
   const bool flushed = (!replaces || ::fchmod(file.fd, old.st_mode & 07777) == 0) && ::fsync(file.fd) == 0;
   check(flushed, "file", "cannot write '{}': {}", path, std::strerror(errno));
-  const bool renamed = ::rename(temporary.c_str(), path.c_str()) == 0;
-  check(renamed, "file", "cannot rename '{}' to '{}': {}", temporary, path, std::strerror(errno));
+  const bool renamed = ::rename(file.temporary.c_str(), path.c_str()) == 0;
+  check(renamed, "file", "cannot rename '{}' to '{}': {}", file.temporary, path, std::strerror(errno));
   file.temporary.clear();
   // The rename itself must reach the disk too.
   const std::string folder = path.substr(0, path.rfind('/') + 1) + ".";  // (npos + 1 is 0)

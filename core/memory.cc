@@ -50,32 +50,29 @@ void* MemoryPool::allocate(size_t bytes) {
   check(bytes < SIZE_MAX / 4, "memory", "cannot allocate {} bytes", bytes);
   const size_t wanted = class_of(bytes);
   const int64_t size = bytes_of_class(wanted);
-  void* block = nullptr;
-  {
-    std::lock_guard lock(mutex_);
-    check(--until_failure_ != 0, "memory", "cannot allocate {} bytes: a failure that a test asked for", size);
-    const int64_t in_use = stats_.bytes_in_use + size;
-    check(in_use <= limit_, "memory", "cannot allocate {} bytes: {} are in use, the limit is {}", size,
-          stats_.bytes_in_use, limit_.load());
-    block = take_cached(wanted, std::max(most_in_use_, in_use));
+  std::lock_guard lock(mutex_);
+  check(--until_failure_ != 0, "memory", "cannot allocate {} bytes: a failure that a test asked for", size);
+  const int64_t in_use = stats_.bytes_in_use + size;
+  check(in_use <= limit_, "memory", "cannot allocate {} bytes: {} are in use, the limit is {}", size,
+        stats_.bytes_in_use, limit_.load());
+  void* block = take_cached(wanted, std::max(most_in_use_, in_use));
+  if (!block) {
+    block = source_.allocate(size, device_);
     if (!block) {
+      free_cached(0);
       block = source_.allocate(size, device_);
-      if (!block) {
-        free_cached(0);
-        block = source_.allocate(size, device_);
-      }
-      check(block != nullptr, "memory", "cannot allocate {} bytes: {} are in use", size, stats_.bytes_in_use);
-      auto& list = free_[wanted];
-      if (++count_[wanted] > list.capacity()) list.reserve(2 * count_[wanted]);
-      if (!source_.asynchronous) ASAN_POISON_MEMORY_REGION(block, size);
-      ++stats_.system_calls;
-      stats_.bytes_reserved += size;
     }
-    ++stats_.allocations;
-    stats_.bytes_in_use = in_use;
-    most_in_use_ = std::max(most_in_use_, in_use);
-    stats_.peak_bytes = std::max(stats_.peak_bytes, in_use);
+    check(block != nullptr, "memory", "cannot allocate {} bytes: {} are in use", size, stats_.bytes_in_use);
+    auto& list = free_[wanted];
+    if (++count_[wanted] > list.capacity()) list.reserve(2 * count_[wanted]);
+    if (!source_.asynchronous) ASAN_POISON_MEMORY_REGION(block, size);
+    ++stats_.system_calls;
+    stats_.bytes_reserved += size;
   }
+  ++stats_.allocations;
+  stats_.bytes_in_use = in_use;
+  most_in_use_ = std::max(most_in_use_, in_use);
+  stats_.peak_bytes = std::max(stats_.peak_bytes, in_use);
   ASAN_UNPOISON_MEMORY_REGION(block, bytes);
   if (poison_) source_.fill(block, 0xFF, bytes, device_);
   return block;

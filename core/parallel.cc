@@ -55,10 +55,9 @@ class ThreadPool {
     module_ = running_module;
     error_ = nullptr;
     done_.store(0, std::memory_order_relaxed);
-    const uint32_t number = region_.load(std::memory_order_relaxed) + 1;
+    const uint64_t number = region_.load(std::memory_order_relaxed) + 1;
     for (uint64_t t = 0, n = shares_.size(), count = static_cast<uint64_t>(slots); t < n; ++t)
-      shares_[t].left.store(uint64_t{number} << 32 | count * (t + 1) / n << 16 | count * t / n,
-                            std::memory_order_release);
+      shares_[t].left.store(number << 32 | count * (t + 1) / n << 16 | count * t / n, std::memory_order_release);
     region_.store(number);
     region_.notify_all();
     work(0);
@@ -160,7 +159,7 @@ void set_num_threads(int count) {
 
 ThreadShare::ThreadShare(int threads) : pool_(std::make_shared<ThreadPool>(threads)), here_(of_thread, pool_.get()) {}
 
-void detail::run_slots(int slots, const std::function<void(int)>& f) {
+void run_slots(int slots, const std::function<void(int)>& f) {
   check(slots < 1 << 16, "parallel_slots", "{} slots: at most 65535", slots);
   pool().run(slots, f);
 }

@@ -35,15 +35,12 @@ inline int slot_count(int64_t n, int64_t grain, int max_slots = kMaxSlots) {
   return static_cast<int>(std::clamp<int64_t>(n / std::max<int64_t>(grain, 1), 1, max_slots));
 }
 
-namespace detail {
-void run_slots(int slots, const std::function<void(int slot)>& f);
-}
+void run_slots(int slots, const std::function<void(int slot)>& f);  // parallel_slots, for any function
 
 // Calls f(slot) for each slot in [0, slots), on several threads. A nested call, or one made while another thread holds
-// the pool, runs on the calling thread. An exception in a slot is rethrown (that of the lowest slot).
-void parallel_slots(int slots, auto&& f) {
-  detail::run_slots(slots, std::ref(f));  // by reference: nothing is allocated
-}
+// the pool, runs on the calling thread. An exception in a slot is rethrown (that of the lowest slot). (By reference:
+// nothing is allocated.)
+void parallel_slots(int slots, auto&& f) { run_slots(slots, std::ref(f)); }
 
 // Calls f(slot, begin, end) for consecutive ranges that cover [0, n).
 void parallel_ranges(int64_t n, int64_t grain, auto&& f) {

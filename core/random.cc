@@ -15,8 +15,7 @@ Tensor Generator::fill(const Tensor& x, bool normal, double a, double b) {
 
 Generator::State Generator::reserve(int64_t blocks) {
   check(blocks >= 0, "reserve", "{} blocks: want at least 0", blocks);
-  return {state_.seed, state_.stream,
-          __atomic_fetch_add(&state_.position, static_cast<uint64_t>(blocks), __ATOMIC_SEQ_CST)};
+  return {state_.seed, state_.stream, __atomic_fetch_add(&state_.position, blocks, __ATOMIC_SEQ_CST)};
 }
 
 std::array<uint32_t, 4> Generator::block() {

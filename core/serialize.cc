@@ -132,8 +132,7 @@ TensorFile map_safetensors(const std::string& path) {
   return parse_safetensors(file.memory(), path, file);
 }
 
-void save_safetensors(const std::string& path, const NamedTensors& tensors,
-                      const std::map<std::string, std::string>& metadata) {
+void save_safetensors(const std::string& path, const NamedTensors& tensors, const Metadata& metadata) {
   Json header = Json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
   std::vector<Tensor> kept;  // what the parts below point into

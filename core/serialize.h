@@ -9,17 +9,17 @@
 namespace norma {
 
 using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
+using Metadata = std::map<std::string, std::string>;
 
 struct TensorFile {
-  NamedTensors tensors;                         // in the order of their data
-  std::map<std::string, std::string> metadata;  // "__metadata__" of the header
+  NamedTensors tensors;  // in the order of their data
+  Metadata metadata;     // "__metadata__" of the header
 
   const Tensor* find(std::string_view name) const;  // null if there is none
 };
 
 // Atomic (see file.h). Tensors are written contiguous, from whatever device they are on.
-void save_safetensors(const std::string& path, const NamedTensors& tensors,
-                      const std::map<std::string, std::string>& metadata = {});
+void save_safetensors(const std::string& path, const NamedTensors& tensors, const Metadata& metadata = {});
 
 // Errors name the file and what is wrong: truncation, a header larger than the file, malformed JSON, unknown dtypes,
 // tensors that overlap, leave holes, or lie outside of the file.

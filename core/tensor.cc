@@ -71,8 +71,12 @@ bool Tensor::is_contiguous() const {
   return true;
 }
 
-void* Tensor::raw(DType wanted, Device::Kind kind, bool writable) const {
-  if (writable) check_writable("tensor");
+void* Tensor::raw(DType wanted, Device::Kind kind, int access) const {
+  check(!(access & kContiguous) || is_contiguous(), "tensor",
+        "the elements of a view of shape {}, strides {}, do not lie one after the other: take contiguous() first, or "
+        "strided_data() and go by the strides",
+        shape(), strides());
+  if (access & kWrite) check_writable("tensor");
   check(dtype() == wanted, "tensor", "{} elements asked of a tensor of {}: shape {}", wanted, dtype(), shape());
   check(device().kind == kind, "tensor", "the elements of a tensor on {} asked for {}: move it with to(Device) first",
         device(), kind == Device::Kind::cpu ? "on the CPU" : "on a CUDA device");
@@ -91,16 +95,8 @@ void Tensor::check_writable(const char* op) const {
   storage()->count_write();
 }
 
-void Tensor::check_contiguous() const {
-  check(is_contiguous(), "tensor",
-        "the elements of a view of shape {}, strides {}, do not lie one after the other: take contiguous() first, or "
-        "strided_data() and go by the strides",
-        shape(), strides());
-}
-
 std::span<std::byte> Tensor::memory() const {
-  check_contiguous();
-  return {static_cast<std::byte*>(raw(dtype(), Device::Kind::cpu)), static_cast<size_t>(bytes())};
+  return {static_cast<std::byte*>(raw(dtype(), Device::Kind::cpu, kContiguous)), static_cast<size_t>(bytes())};
 }
 
 double Tensor::item() const {
@@ -129,8 +125,7 @@ Tensor Tensor::copy_as(DType wanted) const {
 
 Tensor Tensor::to(Device wanted) const {
   if (wanted == device()) return *this;
-  const Tensor host = backend(device()).to_host(contiguous());
-  return backend(wanted).from_host(host);
+  return backend(wanted).from_host(backend(device()).to_host(contiguous()));
 }
 
 Tensor Tensor::detach() const { return Tensor(storage(), shape(), strides(), offset(), dtype()); }
@@ -149,8 +144,7 @@ void Tensor::copy_from(const Tensor& source) const {
 
 Tensor& Tensor::set_requires_grad(bool on) {
   check(is_floating(), "requires_grad", "only floating tensors have gradients, this is {}", dtype());
-  check(impl().node.tape == 0, "requires_grad",
-        "only for leaves; this value was made by a recorded op: detach() it first");
+  check(is_leaf(), "requires_grad", "only for leaves; this value was made by a recorded op: detach() it first");
   impl().requires_grad = on;
   return *this;
 }

@@ -81,13 +81,11 @@ class Tensor {
   // storage.
   template <class T>
   const T* data() const {
-    check_contiguous();
-    return strided_data<T>();
+    return static_cast<const T*>(raw(dtype_of<T>(), Device::Kind::cpu, kContiguous));
   }
   template <class T>
   T* mutable_data() const {
-    check_contiguous();
-    return mutable_strided_data<T>();
+    return static_cast<T*>(raw(dtype_of<T>(), Device::Kind::cpu, kContiguous | kWrite));
   }
   // The same of any tensor: element [i, j, ...] is at i * strides()[0] + j * strides()[1] + ... To write is an error
   // also where several elements are one place in memory, as in what view::expand returns.
@@ -97,7 +95,7 @@ class Tensor {
   }
   template <class T>
   T* mutable_strided_data() const {
-    return static_cast<T*>(raw(dtype_of<T>(), Device::Kind::cpu, true));
+    return static_cast<T*>(raw(dtype_of<T>(), Device::Kind::cpu, kWrite));
   }
   // The same on a CUDA device, of any tensor: for kernels.
   template <class T>
@@ -106,7 +104,7 @@ class Tensor {
   }
   template <class T>
   T* mutable_cuda_data() const {
-    return static_cast<T*>(raw(dtype_of<T>(), Device::Kind::cuda, true));
+    return static_cast<T*>(raw(dtype_of<T>(), Device::Kind::cuda, kWrite));
   }
   // Elements on whatever device they are; null if the tensor is undefined. For optional arguments of kernels.
   template <class T>
@@ -115,7 +113,7 @@ class Tensor {
   }
   template <class T>
   T* mutable_data_or_null() const {
-    return defined() ? static_cast<T*>(raw(dtype_of<T>(), device().kind, true)) : nullptr;
+    return defined() ? static_cast<T*>(raw(dtype_of<T>(), device().kind, kWrite)) : nullptr;
   }
   // The bytes of the elements, whatever they are, on the CPU only; an error unless the tensor is contiguous. Nothing
   // says here whether they may be written to.
@@ -184,9 +182,9 @@ class Tensor {
     return *impl_;
   }
   Tensor copy_as(DType wanted) const;
-  void* raw(DType wanted, Device::Kind kind, bool writable = false) const;
+  enum Access : int { kRead = 0, kWrite = 1, kContiguous = 2 };  // how elements are asked for
+  void* raw(DType wanted, Device::Kind kind, int access = kRead) const;
   void check_writable(const char* op) const;
-  void check_contiguous() const;
 
   std::shared_ptr<Impl> impl_;
 };

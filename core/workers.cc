@@ -33,16 +33,16 @@ struct Node {
   int size() const { return high - low; }
   // The sum of ranks [low, high) is that of [low, middle) and [middle, high).
   int middle() const { return low + static_cast<int>(std::bit_ceil(static_cast<unsigned>(size())) / 2); }
-  bool operator==(const Node&) const = default;
+  auto operator<=>(const Node&) const = default;
 };
 
-// Where the n elements of a node's sum lie: where known(node) says or, where that is null, at `memory`, which is given
-// the sum of the two nodes below. memory: n elements for each level.
+// Where the elements [from, from + n) of a node's sum lie: known(node) says where the first of all is or, where that is
+// null, they are at `memory`, which is given the sum of the two nodes below. memory: n elements for each level.
 template <class T, class Known>
-const T* sum_node(Node node, const Known& known, T* memory, int64_t n) {
-  if (const T* sum = known(node)) return sum;
-  const T* left = sum_node({node.low, node.middle()}, known, memory, n);
-  const T* right = sum_node({node.middle(), node.high}, known, memory + n, n);
+const T* sum_node(Node node, const Known& known, int64_t from, T* memory, int64_t n) {
+  if (const T* sum = known(node)) return sum + from;
+  const T* left = sum_node({node.low, node.middle()}, known, from, memory, n);
+  const T* right = sum_node({node.middle(), node.high}, known, from, memory + n, n);
   for (int64_t i = 0; i < n; ++i) memory[i] = left[i] + right[i];
   return memory;
 }
@@ -56,11 +56,7 @@ void sum_all(Node node, int64_t count, const Known& known, const Put& put) {
     PoolVector<T> memory(static_cast<size_t>(levels * kBlock));
     for (int64_t block = begin; block < end; ++block) {
       const int64_t from = block * kBlock, n = std::min(kBlock, count - from);
-      const auto here = [&](Node of) {
-        const T* start = known(of);
-        return start ? start + from : nullptr;
-      };
-      put(from, sum_node(node, here, memory.data(), n), n);
+      put(from, sum_node(node, known, from, memory.data(), n), n);
     }
   });
 }
@@ -105,8 +101,7 @@ class Group {
   // places: each rank's process. Those of one process are neighbours.
   Group(Team& team, int tag, const std::vector<int>& places) : team_(team), tag_(tag) {
     std::ranges::unique_copy(places, std::back_inserter(processes_));
-    for (const int process : processes_)
-      bounds_.push_back(static_cast<int>(std::ranges::find(places, process) - places.begin()));
+    for (const int process : processes_) bounds_.push_back(std::ranges::find(places, process) - places.begin());
     bounds_.push_back(static_cast<int>(places.size()));
     here_ = std::find(processes_.begin(), processes_.end(), team.process()) - processes_.begin();
     calls_.resize(static_cast<size_t>(bounds_[here_ + 1] - bounds_[here_]));
@@ -231,9 +226,7 @@ class Group {
     const Node root = {0, size()};
     std::vector<T*> own;
     for (const Call& call : calls_) own.push_back(call.x.template mutable_data<T>());
-    const auto of_worker = [&](Node node) -> const T* {
-      return node.high - node.low == 1 ? own[static_cast<size_t>(node.low - bounds_[here_])] : nullptr;
-    };
+    const auto of_worker = [&](Node node) { return node.size() == 1 ? own[node.low - bounds_[here_]] : nullptr; };
     const auto to_workers = [&](int64_t from, const T* sum, int64_t count) {
       for (T* x : own) std::copy_n(sum, count, x + from);
     };
@@ -247,25 +240,21 @@ class Group {
       return std::span(x + begin, static_cast<size_t>(end - begin));
     };
     const std::span<T> slice = part(own[0], here_);
-    std::vector<PoolVector<T>> sums;               // of nodes: all elements of those of this process, else the slice
-    std::vector<std::pair<Node, const T*>> known;  // where a node's sum of the slice lies
+    std::vector<PoolVector<T>> sums;  // of nodes: all elements of those of this process, else the slice
+    std::map<Node, const T*> known;   // where a node's sum of the slice lies
     std::vector<Transport::Message> send, receive;
     for (const Node& node : nodes_) {
       const size_t from = place_of(node.low);
       const bool here = from == here_;
       T* const sum = sums.emplace_back(here ? static_cast<size_t>(n) : slice.size()).data();
-      known.emplace_back(node, here ? part(sum, here_).data() : sum);
+      known[node] = here ? part(sum, here_).data() : sum;
       if (here) sum_all<T>(node, n, of_worker, [&](int64_t at, const T* x, int64_t k) { std::copy_n(x, k, sum + at); });
       else receive.push_back({processes_[from], std::as_writable_bytes(std::span(sum, slice.size()))});
       for (size_t i = 0; here && i < processes_.size(); ++i)
         if (i != here_) send.push_back({processes_[i], std::as_writable_bytes(part(sum, i))});
     }
     exchange(send, receive);
-    const auto of_node = [&](Node node) -> const T* {
-      for (const auto& [of, sum] : known)
-        if (of == node) return sum;
-      return nullptr;
-    };
+    const auto of_node = [&](Node node) { return known.contains(node) ? known.at(node) : nullptr; };
     sum_all<T>(root, std::ssize(slice), of_node, [&](int64_t from, const T* sum, int64_t count) {
       to_workers(slice.data() - own[0] + from, sum, count);
     });
@@ -327,8 +316,7 @@ class Member final : public Communicator {
     const std::lock_guard lock(team.mutex);
     std::shared_ptr<Group>& group = team.groups[static_cast<int>(tag)];
     if (!group) group = std::make_shared<Group>(team, static_cast<int>(tag), places);
-    parts_.push_back(std::make_unique<Member>(group, rank));
-    return *parts_.back();
+    return *parts_.emplace_back(std::make_unique<Member>(group, rank));
   }
 
  private:
@@ -370,8 +358,7 @@ void run_workers(const WorkerSettings& settings, const std::function<void(Commun
   std::vector<int> places;
   for (int i = 0; i < processes; ++i) places.resize(int64_t{settings.count} * (i + 1) / processes, i);
   const auto world = std::make_shared<Group>(team, 0, places);
-  const auto begin = static_cast<int>(std::find(places.begin(), places.end(), process) - places.begin());
-  const auto local = static_cast<int>(std::count(places.begin(), places.end(), process));
+  const int begin = settings.count * process / processes, local = settings.count * (process + 1) / processes - begin;
   if (settings.count == 1) {
     Member me(world, 0);
     return f(me);
@@ -382,7 +369,7 @@ void run_workers(const WorkerSettings& settings, const std::function<void(Commun
 
   std::mutex mutex;
   std::condition_variable ended;
-  int running = local;
+  int done = 0;
   std::string failure;
   const auto fails = [&](int i, std::string_view message) {
     const std::lock_guard lock(mutex);
@@ -405,25 +392,21 @@ void run_workers(const WorkerSettings& settings, const std::function<void(Commun
       fails(i, "an exception that is no std::exception");
     }
     const std::lock_guard lock(mutex);
-    --running;
+    ++done;
     ended.notify_all();
   };
   std::vector<std::thread> workers;
-  for (int i = 0; i < local; ++i) {
-    try {
-      workers.emplace_back(work, i);
-    } catch (const std::system_error& error) {
-      fails(i, fmt::format("gets no thread: {}", error.what()));
-      const std::lock_guard lock(mutex);
-      running -= local - i;
-      break;
-    }
+  try {
+    for (int i = 0; i < local; ++i) workers.emplace_back(work, i);
+  } catch (const std::system_error& error) {
+    fails(static_cast<int>(workers.size()), fmt::format("gets no thread: {}", error.what()));
   }
 
   std::unique_lock lock(mutex);
-  ended.wait(lock, [&] { return running == 0 || team.failed; });
+  const auto all_done = [&] { return done == std::ssize(workers); };
+  ended.wait(lock, [&] { return all_done() || team.failed; });
   // A worker that neither ends nor exchanges anything cannot be ended without the process.
-  if (!ended.wait_for(lock, std::chrono::duration<double>(team.settings.timeout), [&] { return running == 0; })) {
+  if (!ended.wait_for(lock, std::chrono::duration<double>(team.settings.timeout), all_done)) {
     fmt::print(stderr, "error: {}\n(another worker does not end: the process does)\n", failure);
     std::_Exit(1);
   }

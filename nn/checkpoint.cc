@@ -54,10 +54,9 @@ static void by_first(const TrainingRun& run, auto&& f) {
 
 // The file's bytes, which worker 0 reads.
 static TensorFile read(const std::string& path, const TrainingRun& run) {
-  if (!several(run)) return load_safetensors(path);
   std::vector<std::byte> bytes;
   by_first(run, [&] { bytes = read_file(path); });
-  return parse_safetensors(of_first(*run.worker, bytes).memory(), path);
+  return parse_safetensors(several(run) ? of_first(*run.worker, bytes).memory() : bytes, path);
 }
 
 static Progress checked(std::string_view op, const Progress& p) {

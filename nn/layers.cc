@@ -9,8 +9,8 @@
 
 namespace norma::nn {
 
-void WeightedLayer::initialize(const char* name, Shape weight_shape, int64_t in, int64_t out, const BiasOption& with,
-                               int64_t groups) {
+WeightedLayer::WeightedLayer(const char* name, Shape weight_shape, int64_t in, int64_t out, const BiasOption& with,
+                             int64_t groups) {
   check(groups >= 1 && in % groups == 0 && out % groups == 0, name, "{} groups do not divide {} and {} channels",
         groups, in, out);
   weight_shape[weight_shape.rank() - 1] /= groups;

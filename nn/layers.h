@@ -37,13 +37,13 @@ struct WeightedLayer : Module {
  protected:
   Tensor used_weight();  // as the two norms want it
   // weight_shape: without groups, which divide its last axis.
-  void initialize(const char* name, Shape weight_shape, int64_t in, int64_t out, const BiasOption& with,
-                  int64_t groups = 1);
+  WeightedLayer(const char* name, Shape weight_shape, int64_t in, int64_t out, const BiasOption& with,
+                int64_t groups = 1);
 };
 
 // y = x weight^T + bias: [..., in] -> [..., out]. weight: [out, in], bias: [out].
 struct Linear : WeightedLayer {
-  Linear(int64_t in, int64_t out, const BiasOption& with = {}) { initialize("Linear", {out, in}, in, out, with); }
+  Linear(int64_t in, int64_t out, const BiasOption& with = {}) : WeightedLayer("Linear", {out, in}, in, out, with) {}
   Tensor forward(const Tensor& x) override { return linear(x, used_weight(), bias); }
 };
 
@@ -51,9 +51,8 @@ struct Linear : WeightedLayer {
 // given in ops/conv/conv2d.h. weight: [out, KH, KW, in / groups], bias: [out]. Errors: groups that do not divide in and
 // out.
 struct Conv2d : WeightedLayer {
-  Conv2d(int64_t in, int64_t out, Pair kernel, const Conv2dOptions& o = {}, const BiasOption& with = {}) : options(o) {
-    initialize("Conv2d", {out, kernel.h, kernel.w, in}, in, out, with, o.groups);
-  }
+  Conv2d(int64_t in, int64_t out, Pair kernel, const Conv2dOptions& o = {}, const BiasOption& with = {})
+      : WeightedLayer("Conv2d", {out, kernel.h, kernel.w, in}, in, out, with, o.groups), options(o) {}
   Tensor forward(const Tensor& x) override { return conv2d(x, filters(), bias, options); }
   Conv2dOptions options;
   // Weight standardization (Qiao et al. 2019): each output's filter is used with mean 0 and variance 1; `weight`
@@ -79,9 +78,7 @@ void spectral_norm(WeightedLayer& layer);
 struct ConvTranspose2d : WeightedLayer {
   ConvTranspose2d(int64_t in, int64_t out, Pair kernel, const ConvTranspose2dOptions& o = {},
                   const BiasOption& with = {})
-      : options(o) {
-    initialize("ConvTranspose2d", {in, kernel.h, kernel.w, out}, in, out, with, o.groups);
-  }
+      : WeightedLayer("ConvTranspose2d", {in, kernel.h, kernel.w, out}, in, out, with, o.groups), options(o) {}
   Tensor forward(const Tensor& x) override { return conv_transpose2d(x, weight, bias, options); }
   ConvTranspose2dOptions options;
 };

@@ -19,7 +19,7 @@ std::string join(const std::string& path, const std::string& name) {
 
 struct Members {
   std::mutex mutex;
-  std::set<const Member*, std::less<>> all;
+  std::set<const Place*, std::less<>> all;
 };
 Members& members() {
   static auto* const here = new Members;  // never destroyed: parameters may have static lifetime
@@ -47,7 +47,7 @@ void for_each_tensor(Module& model, auto&& f) {
     const auto& [module, end] = *it;
     auto at = members().all.lower_bound<const void*>(module);
     for (; at != members().all.end() && std::less<>()(*at, end); ++at) {
-      const Tensor& x = **at;
+      const Tensor& x = static_cast<const Member&>(**at);
       if (!x.defined() || listed.contains(x.identity())) continue;
       const std::string& path = paths[module];
       fail(module->type(),
@@ -88,11 +88,11 @@ void convert(Module& model, auto target, bool with_buffers) {
 
 }  // namespace
 
-void Member::enter() const {
+Place::Place() {
   const std::lock_guard lock(members().mutex);
   members().all.insert(this);
 }
-void Member::leave() const {
+Place::~Place() {
   const std::lock_guard lock(members().mutex);
   members().all.erase(this);
 }

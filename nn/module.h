@@ -25,23 +25,18 @@ namespace norma::nn {
 
 class Module;
 
-// What Parameter and Buffer are: tensors whose places in memory are known, so that one is found which a module has as a
-// member but does not list.
-class Member : public Tensor {
- public:
-  Member(const Member& other) : Tensor(other) { enter(); }
-  Member(Member&& other) noexcept : Tensor(std::move(other)) { enter(); }
-  Member& operator=(const Member&) = default;
-  Member& operator=(Member&&) = default;
-  ~Member() { leave(); }
-
- protected:
-  Member() { enter(); }
-  explicit Member(Tensor value) : Tensor(std::move(value)) { enter(); }
-
- private:
-  void enter() const;
-  void leave() const;
+// A place in memory that is known while an object is there; whatever it is copied or moved from, it is a new one.
+struct Place {
+  Place();
+  Place(const Place&) : Place() {}
+  Place& operator=(const Place&) = default;
+  ~Place();
+};
+// What Parameter and Buffer are: tensors whose places are known, so that one is found which a module has as a member
+// but does not list.
+struct Member : Tensor, Place {
+  Member() = default;
+  explicit Member(Tensor value) : Tensor(std::move(value)) {}
 };
 
 // A tensor that is trained, and one that is saved and moved with the model but not trained. Both are handles, as every
@@ -198,12 +193,10 @@ class EvalMode {
   explicit EvalMode(Module& model) {
     model.for_each([this](const std::string&, Module& m) { modes_.try_emplace(&m, m.training_, false); });
   }
-  ~EvalMode() { default_generator().set_state(generator_); }
-  EvalMode& operator=(EvalMode&&) = delete;  // neither moved nor copied
 
  private:
   std::map<const Module*, Scoped<bool>> modes_;  // one of each, if it stands in several places
-  Generator::State generator_ = default_generator().state();
+  const Scoped<Generator> generator_{default_generator(), default_generator()};
 };
 
 }  // namespace norma::nn

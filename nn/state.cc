@@ -1,6 +1,7 @@
 #include "norma/nn/state.h"
 
 #include "norma/nn/layers.h"
+#include "norma/ops/shape/index.h"
 
 namespace norma::nn {
 namespace {
@@ -11,11 +12,9 @@ class Converter {
  public:
   Converter(Module& model, const StateOptions& options) {
     const Shape& input = options.input;
+    const NamedTensors parameters = model.named_parameters();
     bool matrices = false, images = false;
-    for (const Tensor& p : model.parameters()) {
-      matrices |= p.rank() == 2;
-      images |= p.rank() == 4;
-    }
+    for (const auto& [_, p] : parameters) matrices |= p.rank() == 2, images |= p.rank() == 4;
     model.for_each([&](const std::string& path, Module& m) {
       images |= dynamic_cast<Flatten*>(&m) != nullptr;
       if (auto* norm = dynamic_cast<Norm*>(&m)) norms_[path] = norm;
@@ -31,7 +30,6 @@ class Converter {
         for (Tensor& p : parameters) p.set_requires_grad(false);
       }
     } frozen;
-    const NamedTensors parameters = model.named_parameters();
     for (auto [_, p] : parameters)
       if (!p.requires_grad()) frozen.parameters.push_back(p.set_requires_grad());
 
@@ -61,28 +59,21 @@ class Converter {
     for (int axis = 0; axis < 2; ++axis) {
       const auto found = images_[axis].find(owner.identity());
       if (found == images_[axis].end()) continue;
-      std::vector<Tensor> parts;
+      std::vector<Tensor> order;  // the places that the features come from
       int64_t at = 0;
       for (const Shape& image : found->second) {
-        const Tensor part = view::slice(x, axis, at, at + image.numel());
-        at += image.numel();
-        parts.push_back(image.rank() == 3 ? turned(part, axis, image, to_torch) : part);
+        const Shape hwc = image.rank() == 3 ? image : Shape{1, 1, image.numel()};
+        const Tensor from = view::reshape(arange(at, at + hwc.numel()), to_torch ? hwc : Shape{hwc[2], hwc[0], hwc[1]});
+        order.push_back(view::reshape(view::permute(from, to_torch ? Shape{2, 0, 1} : Shape{1, 2, 0}), {-1}));
+        at += hwc.numel();
       }
       check(at == x.dim(axis), "state", "StateOptions::features: {} of {} in all", at, x.shape());
-      x = concat(parts, axis);
+      x = index_select(x, axis, concat(order, 0).to(x.device()));
     }
     return x;
   }
 
  private:
-  // The features of an image, along an axis of x, in the other layout's order.
-  static Tensor turned(const Tensor& x, int axis, const Shape& image, bool to_torch) {
-    const int64_t h = image[0], w = image[1], c = image[2];
-    const int64_t before = axis == 0 ? 1 : x.dim(0), after = x.numel() / (before * h * w * c);
-    const Tensor split = view::reshape(x, to_torch ? Shape{before, h, w, c, after} : Shape{before, c, h, w, after});
-    return view::reshape(view::permute(split, to_torch ? Shape{0, 3, 1, 2, 4} : Shape{0, 2, 3, 1, 4}), x.shape());
-  }
-
   using Marks = std::map<int64_t, Shape>;  // value -> the [H, W, C] its features are; rank 0: in no known order
 
   // One entry, from its value `x` to its value `y`, along the flow or against it: the order of x's features is that of
@@ -105,12 +96,11 @@ class Converter {
       marks[y.id] = mark->second;
       return;
     }
-    const auto told = linear && axis == 1 ? leaves_.find(entry.inputs[1].id) : leaves_.end();
-    if (told != leaves_.end() && images_[1].contains(told->second.second)) return;
     for (size_t i = 0; i < entry.inputs.size(); ++i) {
       const auto leaf = leaves_.find(entry.inputs[i].id);
       const bool known = leaf != leaves_.end(), weight = linear && i == 1;
       if (!known && !weight) continue;
+      if (known && weight && axis == 1 && images_[1].contains(leaf->second.second)) return;
       check(known && linear && mark->second.rank() == 3, "state",
             "Layout::torch cannot tell how PyTorch orders {}: op '{}' uses it on a flattened image",
             known ? "parameter '" + leaf->second.first + "'" : "a weight that is no parameter", entry.op);

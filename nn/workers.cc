@@ -92,18 +92,14 @@ void average_populations(Communicator& me, Module& model) {
 }
 
 void check_replicas(Communicator& me, Module& model) {
-  const NamedTensors state = model.state_dict();
-  const Tensor same({std::ssize(state)}, i64);  // whether a tensor is that of worker 0
-  for (size_t i = 0; i < state.size(); ++i) {
-    const Tensor own = state[i].second.to(cpu_device).clone(), first = own.clone();
+  for (const auto& [name, x] : model.state_dict()) {
+    const Tensor own = x.to(cpu_device).clone(), first = own.clone();
     me.broadcast(first);
-    same.mutable_data<int64_t>()[i] = std::ranges::equal(own.memory(), first.memory());
+    const Tensor same = scalar(std::ranges::equal(own.memory(), first.memory()), i64);
+    const std::vector<int64_t> all = me.all_gather(same).to_vector<int64_t>();
+    const auto other = std::ranges::find(all, 0) - all.begin();
+    check(other == me.size(), "check_replicas", "'{}' of worker {} is not that of worker 0", name, other);
   }
-  const Tensor all = me.all_gather(same);
-  for (int64_t i = 0; i < same.numel(); ++i)
-    for (int worker = 1; worker < me.size(); ++worker)
-      check(all.at({worker, i}) != 0, "check_replicas", "'{}' of worker {} is not that of worker 0",
-            state[static_cast<size_t>(i)].first, worker);
 }
 
 }  // namespace norma::nn

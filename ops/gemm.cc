@@ -96,10 +96,9 @@ void parallel_gemm(const Matrix<const T>& a, const Matrix<const T>& b, const Mat
   });
 }
 
-#define NORMA_GEMM(T)                                                                         \
-  template void gemm(const Matrix<const T>&, const Matrix<const T>&, const Matrix<T>&, bool); \
-  template void parallel_gemm(const Matrix<const T>&, const Matrix<const T>&, const Matrix<T>&, bool);
-NORMA_GEMM(float)
-NORMA_GEMM(double)
+template void gemm(const Matrix<const float>&, const Matrix<const float>&, const Matrix<float>&, bool);
+template void gemm(const Matrix<const double>&, const Matrix<const double>&, const Matrix<double>&, bool);
+template void parallel_gemm(const Matrix<const float>&, const Matrix<const float>&, const Matrix<float>&, bool);
+template void parallel_gemm(const Matrix<const double>&, const Matrix<const double>&, const Matrix<double>&, bool);
 
 }  // namespace norma::cpu

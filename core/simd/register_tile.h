@@ -40,9 +40,8 @@ template <int most = kMaxVectors>
 NORMA_INLINE inline void for_groups(int64_t begin, int64_t end, auto&& f) {
   const int64_t count = end - begin, groups = (count + most - 1) / most;
   for (int64_t group = 0; group < groups; ++group) {
-    const int64_t first = begin + count * group / groups;
-    with_constant<most>(begin + count * (group + 1) / groups - first,
-                        [&]<int K>() { f.template operator()<K>(first); });
+    const int64_t first = begin + count * group / groups, next = begin + count * (group + 1) / groups;
+    with_constant<most>(next - first, [&]<int K>() { f.template operator()<K>(first); });
   }
 }
 

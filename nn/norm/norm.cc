@@ -11,20 +11,15 @@ namespace {
 
 using Source = Statistics::Source;
 
-// [n], or [domains, n] where each has its own.
-Shape with_domains(const Domains& domains, bool own, int64_t n) {
-  return own && domains.count > 0 ? Shape{domains.count, n} : Shape{n};
-}
-
-Shape population_shape(const Norm& norm) {
-  const int64_t groups = norm.grouping.channels.count;
-  return with_domains(norm.domains, norm.domains.population, groups > 0 ? groups : norm.channels());
-}
-
 // The layer's `domains`, with nothing of their own where there are none.
 Domains own_parts(const Norm& norm) {
   const auto& [count, batch, population, affine] = norm.domains;
   return {count, count > 0 && batch, count > 0 && population, count > 0 && affine && norm.weight.defined()};
+}
+
+Shape population_shape(const Norm& norm) {
+  const int64_t groups = norm.grouping.channels.count, n = groups > 0 ? groups : norm.channels();
+  return own_parts(norm).population ? Shape{norm.domains.count, n} : Shape{n};
 }
 
 // All samples in one set, or in a set for each domain; of all workers, where the layer's grouping is across them.
@@ -139,7 +134,8 @@ Norm::Norm(int64_t channels, const NormSettings& settings) : NormSettings(settin
   check(channels >= 1, "Norm", "{} channels: want at least 1", channels);
   check_settings("Norm");
   if (affine && !identity) {
-    const Shape shape = with_domains(domains, domains.affine, half ? channels - channels / 2 : channels);
+    const int64_t n = half ? channels - channels / 2 : channels;
+    const Shape shape = domains.count > 0 && domains.affine ? Shape{domains.count, n} : Shape{n};
     weight = Parameter(ones(shape));
     if (center || thresholded) bias = Parameter(zeros(shape));
   }

@@ -52,10 +52,9 @@ void run_batches(Module& model, const data::DataLoader& loader, int64_t samples,
 Moments merge_workers(const data::WorkerShare& share, const Communicator* merged, const Moments& m) {
   if (!share.worker || share.worker->size() == 1 || (merged && merged->size() == share.worker->size())) return m;
   const double part = 1. / (merged ? merged->size() : 1);  // each of those that have merged theirs brings the same
-  const auto gather = [&](const Tensor& x) { return view::reshape(share.worker->all_gather(x), {-1, x.numel()}); };
+  const auto gather = [&](const Tensor& x) { return share.worker->all_gather(x); };  // [workers, sets, groups]
   const Moments all = merge_sets({gather(m.count * part), gather(m.mean), gather(m.m2 * part)});
-  const auto shaped = [&](const Tensor& x) { return view::reshape(x, m.count.shape()); };
-  return {shaped(all.count), shaped(all.mean), shaped(all.m2)};
+  return {all.count[0], all.mean[0], all.m2[0]};
 }
 
 int64_t precise_bn(Module& model, const std::function<void()>& passes, const PreciseOptions& options) {
@@ -100,9 +99,7 @@ int64_t precise_bn(Module& model, const data::DataLoader& loader, PreciseOptions
 int64_t freeze_bn(Module& model) {
   int64_t count = 0;
   for_each_norm(model, [&](const std::string&, Norm& norm) {
-    if (!norm.has_population()) return;
-    norm.source = Statistics::Source::given;
-    ++count;
+    if (norm.has_population()) norm.source = Statistics::Source::given, ++count;
   });
   return count;
 }

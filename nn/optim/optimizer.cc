@@ -145,26 +145,20 @@ void Optimizer::load_state(const NamedTensors& state) {
   assign(name_, "the optimizer", this->state(), state);
 }
 
-// The gradients that are there, each beside its parameter.
-static PoolVector<std::pair<Tensor, Tensor>> grads_of(const Parameters& parameters) {
-  PoolVector<std::pair<Tensor, Tensor>> found;
-  for (const auto& [_, p] : parameters.named)
-    if (const Tensor grad = p.grad(); grad.defined()) found.emplace_back(p, grad);
-  return found;
-}
-
-// Replaces each gradient by f(it): all of them, or, where that throws, none.
+// Replaces each gradient that is there by f(it): all of them, or, where that throws, none.
 static void replace_grads(const Parameters& parameters, auto&& f) {
-  auto all = grads_of(parameters);
-  for (auto& [_, grad] : all) grad = f(grad);
+  PoolVector<std::pair<Tensor, Tensor>> all;
+  for (const auto& [_, p] : parameters.named)
+    if (const Tensor grad = p.grad(); grad.defined()) all.emplace_back(p, f(grad));
   for (const auto& [p, grad] : all) p.set_grad(grad);
 }
 
 // The root of the sum of all squares, each gradient times `factor` first. In f64: the square of a float may not be one.
 static double norm_of(const Parameters& parameters, double factor) {
   Tensor squares = scalar(0, f64);
-  for (const auto& [_, grad] : grads_of(parameters)) {
-    const Tensor g = grad.to(f64);
+  for (const auto& [_, p] : parameters.named) {
+    if (!p.grad().defined()) continue;
+    const Tensor g = p.grad().to(f64);
     squares = sum(square(factor == 1 ? g : g * factor)) + squares.to(g.device());
   }
   return std::sqrt(squares.item());

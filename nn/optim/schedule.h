@@ -43,9 +43,8 @@ void check_rate(std::string_view name, double lr, int64_t step = 0, int64_t step
 
 // The inner schedule, its first `steps` steps scaled by 1/steps, 2/steps, ... 1 (Goyal et al., "Accurate, large
 // minibatch SGD", 2017). The inner one is not shifted.
-template <class Inner>
 struct WarmUp {
-  Inner inner;
+  std::function<double(int64_t step)> inner;
   int64_t steps;
   double operator()(int64_t step) const {
     const double lr = inner(step);
@@ -53,7 +52,5 @@ struct WarmUp {
     return step < steps ? lr * static_cast<double>(step + 1) / static_cast<double>(steps) : lr;
   }
 };
-template <class Inner>
-WarmUp(Inner, int64_t) -> WarmUp<Inner>;
 
 }  // namespace norma::nn

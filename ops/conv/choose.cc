@@ -11,13 +11,10 @@ static constexpr const char* kNames[] = {"automatic", "im2col", "direct", "winog
 const char* name_of(ConvAlgorithm algorithm) { return kNames[static_cast<int>(algorithm)]; }
 
 bool can_do(ConvAlgorithm algorithm, const ConvGeometry& g, DType dtype) {
-  switch (algorithm) {
-    case ConvAlgorithm::direct: return dtype == f32 && (g.groups == 1 || (g.groups == g.c && g.groups == g.oc));
-    case ConvAlgorithm::winograd:
-    case ConvAlgorithm::winograd2:
-      return dtype == f32 && g.kh == 3 && g.kw == 3 && g.stride == Pair(1) && g.dilation == Pair(1) && g.groups == 1;
-    default: return true;
-  }
+  if (algorithm <= ConvAlgorithm::im2col) return true;
+  const bool dense = g.groups == 1, depthwise = g.groups == g.c && g.groups == g.oc;
+  if (algorithm == ConvAlgorithm::direct) return dtype == f32 && (dense || depthwise);
+  return dtype == f32 && dense && g.kh == 3 && g.kw == 3 && g.stride == Pair(1) && g.dilation == Pair(1);
 }
 
 // What $NORMA_CONV names, or `automatic`. Read for every pass, so that a program may change it between two.

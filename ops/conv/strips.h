@@ -80,24 +80,19 @@ struct StripConvolution {
       const int64_t part = item / strips, start = item % area_strips * kStrip;
       const int64_t first = item % strips / area_strips * area + start, count = std::min(kStrip, area - start);
       strip.look_at(first, count, [&](int64_t i, int64_t image, int64_t row, int64_t column, int64_t n) {
-        locate(places, i, image, row, column, n);
+        const auto& [h, w, c] = out.size;
+        const int64_t height = h / 2, width = w / 2, y = row * out.step.h + out.first.h;
+        for (const int64_t last = i + n; i < last; ++i, ++column) {
+          const int64_t x = column * out.step.w + out.first.w;
+          places.to[i] = out.pools() ? places.unpooled + i * c : out.y + ((image * h + y) * w + x) * c;
+          float* pool = out.y + ((image * height + y / 2) * width + x / 2) * c;
+          places.pooled[i] = {y / 2 < height && x / 2 < width ? pool : nullptr, (y | x) % 2 == 0};
+        }
       });
       const int64_t from = k * part / parts, to = k * (part + 1) / parts;
       for_groups(from, to,
                  [&]<int K>(int64_t group) { multiply<K>(strip, packed, places.to, count, group, group == from); });
       if (out.after) finish(places, count, from, to);
-    }
-  }
-
-  // The places of the strip's pixels [i, i + n), which are those from (row, column) of the grid on.
-  void locate(Places& places, int64_t i, int64_t image, int64_t row, int64_t column, int64_t n) const {
-    const auto& [h, w, c] = out.size;
-    const int64_t height = h / 2, width = w / 2, y = row * out.step.h + out.first.h;
-    for (const int64_t end = i + n; i < end; ++i, ++column) {
-      const int64_t x = column * out.step.w + out.first.w;
-      places.to[i] = out.pools() ? places.unpooled + i * c : out.y + ((image * h + y) * w + x) * c;
-      float* pool = out.y + ((image * height + y / 2) * width + x / 2) * c;
-      places.pooled[i] = {y / 2 < height && x / 2 < width ? pool : nullptr, (y | x) % 2 == 0};
     }
   }
 

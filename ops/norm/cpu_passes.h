@@ -116,10 +116,10 @@ struct Passes {
     return {spread(cells.mean + first, 0, scratch.mean), spread(cells.inv + first, 1, scratch.inv),
             call.source == Statistics::Source::renorm ? spread(cells.offset + first, 0, scratch.offset) : zeros.data()};
   }
-  const double* gamma(int64_t set) const { return gammas.data() + affine_at(set); }
+  const double* gamma(int64_t set) const { return gammas.data() + plan.affine_at(set); }
 
   void fill_forward(int64_t set, const ChannelStatistics& s, const Columns<T>& to) const {
-    const double *weight = gamma(set), *bias = betas.data() + affine_at(set);
+    const double *weight = gamma(set), *bias = betas.data() + plan.affine_at(set);
     for (int64_t c = 0; c < plan.channels; ++c) {
       const ForwardColumn<T> column = forward_column<T>(s.mean[c], s.inv[c], s.offset[c], weight[c], bias[c]);
       to.high[c] = column.high;
@@ -133,12 +133,9 @@ struct Passes {
   void total(int64_t set, const ChannelStatistics& s, const double* sums, double* totals, double* dgamma,
              const TaskScratch<T>& scratch) const {
     const int64_t channels = plan.channels, size = plan.group_size;
-    double *of_g_x = size == 1 ? totals : scratch.sum_of_g_x,
-           *of_g = size == 1 ? totals + plan.groups : scratch.sum_of_g;
+    double *of_g_x = size == 1 ? totals : scratch.sum_of_g_x, *of_g = of_g_x + plan.groups * size;
     weigh_sums<T>(plan.normalized, s, gamma(set), sums, sums + channels, of_g, of_g_x, dgamma, dgamma + channels);
-    if (size == 1) return;
-    sum_groups(of_g_x, plan.groups, size, totals);
-    sum_groups(of_g, plan.groups, size, totals + plan.groups);
+    if (size > 1) sum_groups(of_g_x, 2 * plan.groups, size, totals);
   }
   // From these totals, which it overwrites by the slopes and offsets of the cells, those of the columns.
   void fill_gradient(int64_t set, const ChannelStatistics& s, double* totals, const Columns<T>& to,
@@ -165,8 +162,6 @@ struct Passes {
   void widen(T* part) const {
     for (int64_t at = plan.channels; at < width; at += plan.channels) std::copy_n(part, plan.channels, part + at);
   }
-
-  int64_t affine_at(int64_t set) const { return plan.affine_set(set) * plan.channels; }
 
   PoolVector<double> by_channel(const Tensor& parameter, double otherwise) const {
     PoolVector<double> result(plan.affine_sets * plan.channels, otherwise);
@@ -219,16 +214,14 @@ void run_forward(const Passes<T>& passes, const NormPlan& out, const PoolVector<
   const NormCall& call = passes.call;
   const NormPlan& plan = passes.plan;
   if (passes.one_go())
-    return parallel_for(plan.sets, 1, [&](int64_t begin, int64_t end) {
+    return parallel_each(plan.sets, 1, [&](int64_t set) {
       const TaskScratch<T> scratch = passes.task_scratch();
-      for (int64_t set = begin; set < end; ++set) {
-        const NormBlock rows = whole_set(plan, set);
-        if (call.measured())
-          store_cells(plan, measure(plan, rows, xs, scratch.sums, scratch.accumulators), passes.cells, set);
-        solve_cells(call, passes.cells, set * plan.groups, (set + 1) * plan.groups);
-        passes.fill_forward(set, passes.statistics(set, scratch), scratch.columns);
-        apply(whole_set(out, set), scratch.columns);
-      }
+      const NormBlock rows = whole_set(plan, set);
+      if (call.measured())
+        store_cells(plan, measure(plan, rows, xs, scratch.sums, scratch.accumulators), passes.cells, set);
+      solve_cells(call, passes.cells, set * plan.groups, (set + 1) * plan.groups);
+      passes.fill_forward(set, passes.statistics(set, scratch), scratch.columns);
+      apply(whole_set(out, set), scratch.columns);
     });
   const NormBlocks blocks = cut_into_blocks(plan);
   if (call.measured()) measure_blocks<T>(passes, blocks, xs);

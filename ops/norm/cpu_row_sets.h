@@ -14,17 +14,14 @@ inline constexpr int64_t kCachedElements = 2048;
 // Rows whose dgamma and dbeta are summed in T before the sums go on in double.
 inline constexpr int64_t kFlushRows = 128;
 
-template <size_t from, class V, size_t... k>
-auto part_of(V v, std::index_sequence<k...>) {
-  return __builtin_shufflevector(v, v, (from + k)...);
-}
 template <size_t lanes, class V>
 auto sum_of_lanes(V v) {
   if constexpr (lanes == 2) return v[0] + v[1];
-  else {
-    constexpr std::make_index_sequence<lanes / 2> half;
-    return sum_of_lanes<lanes / 2>(part_of<0>(v, half) + part_of<lanes / 2>(v, half));
-  }
+  else return [v]<size_t... k>(std::index_sequence<k...>) NORMA_INLINE {
+      return sum_of_lanes<lanes / 2>(__builtin_shufflevector(v, v, k...) +
+                                     __builtin_shufflevector(v, v, (lanes / 2 + k)...));
+    }
+  (std::make_index_sequence<lanes / 2>());
 }
 
 struct Sums {
@@ -97,9 +94,7 @@ struct RowSets {
   Tensor by_channel(const Tensor& parameter, double otherwise) const {
     return parameter.defined() ? parameter : full({plan.affine_sets * plan.channels}, otherwise, dtype_of<T>());
   }
-  // Of gamma and beta, where those of a row begin. Rows taken together have the same: so many from `row` on, before
-  // `end`.
-  int64_t affine_at(int64_t row) const { return plan.affine_set(row) * plan.channels; }
+  // Rows taken together have the same gamma and beta: so many from `row` on, before `end`.
   int64_t block(int64_t row, int64_t end) const {
     const int64_t each = plan.sets / plan.affine_sets;
     return std::min({together, end - row, each - row % each});
@@ -107,7 +102,7 @@ struct RowSets {
   // Calls f(i, c) for n cells, the first of them the first of `row`: the i-th, whose gamma and beta begin at c.
   template <class F>
   [[gnu::always_inline]] void for_each_cell(int64_t row, int64_t n, F&& f) const {
-    const int64_t first = affine_at(row), end = first + plan.channels;
+    const int64_t first = plan.affine_at(row), end = first + plan.channels;
     for (int64_t i = 0, c = first; i < n; ++i, c = c + size < end ? c + size : first) f(i, c);
   }
 };
@@ -152,11 +147,10 @@ void apply_cell(const T* __restrict x, const T* __restrict residual, T* __restri
 template <Activation::Kind kind, class T>
 void behind_cell(const T* __restrict dy, const T* __restrict x, const uint8_t* __restrict mask, T* __restrict d,
                  int64_t n, const T* __restrict w, const T* __restrict b, ForwardColumn<T> normalized, T leak) {
-  if (mask) {
+  if (mask)
     for (int64_t k = 0; k < n; ++k) d[k] = behind<kind>(dy[k], mask[k] != 0, leak);
-  } else {
+  else
     for (int64_t k = 0; k < n; ++k) d[k] = behind<kind>(dy[k], passes<kind>(normalized(x[k]) * w[k] + b[k]), leak);
-  }
 }
 
 // From the sums of w d and w d (x - high) over n cells from `first` on, what their gradient needs, a column a cell: the
@@ -276,7 +270,7 @@ struct SlotGradient {
   }
 
   void write_dx(const T* d, int64_t row, int64_t rows) {
-    const T* weight = sets.weight + sets.affine_at(row);
+    const T* weight = sets.weight + sets.plan.affine_at(row);
     with_write(data.dx, data.add_dx, [&]<Write write>() {
       for (int64_t g = 0; g < groups; ++g) {
         const int64_t c = g * sets.size;

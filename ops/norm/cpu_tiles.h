@@ -144,11 +144,9 @@ void add_moments(const T* __restrict x, const RowList& list, int64_t channels, C
                  T* __restrict scratch) {
   const int64_t width = list.width;
   T* __restrict shift = scratch, * __restrict sum = scratch + width, * __restrict square = scratch + 2 * width;
-  if (moments.count > 0) {
+  if (moments.count > 0)
     for (int64_t c = 0; c < channels; ++c) shift[c] = static_cast<T>(moments.mean[c]);
-  } else {
-    std::copy_n(x + list.at[0], channels, shift);
-  }
+  else std::copy_n(x + list.at[0], channels, shift);
   for (int64_t j = channels; j < width; j += channels) std::copy_n(shift, channels, shift + j);
   std::fill_n(sum, 2 * width, T(0));
   for_each_tile<T, 3>(list, [=]<bool vector, int n>(const Tile& tile) NORMA_INLINE {
@@ -199,7 +197,7 @@ template <Activation::Kind kind, bool with_residual, bool with_mask, bool vector
   constexpr int64_t size = Pack<T, vector>::size;
   const auto [x, residual, y, mask, leak] = data;
   Packs<T, vector, n> high(columns.high + tile.j), scale(columns.scale + tile.j), shift(columns.shift + tile.j);
-  for (int64_t r = 0; r < tile.rows; ++r) {
+  for (int64_t r = 0; r < tile.rows; ++r)
     for (int k = 0; k < n; ++k) {
       const int64_t i = tile.at[r] + tile.j + k * size;
       P v = (*reinterpret_cast<const P*>(x + i) - high[k]) * scale[k] + shift[k];
@@ -207,7 +205,6 @@ template <Activation::Kind kind, bool with_residual, bool with_mask, bool vector
       if constexpr (with_mask) Pack<T, vector>::write_mask(mask + i, passes<kind>(v));
       *reinterpret_cast<P*>(y + i) = activate<kind>(v, leak);
     }
-  }
 }
 
 // y of some rows.
@@ -304,7 +301,7 @@ template <Activation::Kind kind, bool masked, Write to_x, Write to_residual, boo
   const auto [dy, x, mask, dx, dresidual, add_dx, add_dresidual, leak] = data;
   Packs<T, vector, n> high(columns.high + tile.j), scale(columns.scale + tile.j), shift(columns.shift + tile.j),
       slope(columns.slope + tile.j), offset(columns.offset + tile.j);
-  for (int64_t r = 0; r < tile.rows; ++r) {
+  for (int64_t r = 0; r < tile.rows; ++r)
     for (int k = 0; k < n; ++k) {
       const int64_t i = tile.at[r] + tile.j + k * size;
       const P v = *reinterpret_cast<const P*>(x + i) - high[k];
@@ -319,7 +316,6 @@ template <Activation::Kind kind, bool masked, Write to_x, Write to_residual, boo
         to = to_residual == Write::add ? to + d : d;
       }
     }
-  }
 }
 
 // The gradients of some rows.

@@ -8,11 +8,6 @@ Samples Samples::labels(const Tensor& ids, int64_t count) {
   return {Kind::labels, count, ids.to(cpu_device).contiguous()};
 }
 
-Channels Channels::groups(int64_t count) {
-  check(count >= 1, "grouping", "{} channel groups: want at least 1", count);
-  return {count};
-}
-
 std::string Grouping::str() const {
   constexpr std::string_view names[] = {"whole", "chunks", "each", "labels", "across"};
   std::string text(names[static_cast<size_t>(samples.kind)]);

@@ -44,7 +44,10 @@ struct Channels {
   int64_t count = 0;  // 0: one group a channel
   static Channels each() { return {0}; }
   static Channels all() { return {1}; }
-  static Channels groups(int64_t count);
+  static Channels groups(int64_t count) {
+    check(count >= 1, "grouping", "{} channel groups: want at least 1", count);
+    return {count};
+  }
 };
 
 struct Grouping {

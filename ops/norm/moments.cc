@@ -11,10 +11,6 @@ namespace norma {
 
 Tensor Moments::var(int64_t correction) const { return m2 / (count - static_cast<double>(correction)); }
 
-Moments moments(const Tensor& x, const Grouping& grouping, bool center) {
-  return moments(std::vector<Tensor>{x}, grouping, center);
-}
-
 Moments moments(const std::vector<Tensor>& xs, const Grouping& grouping, bool center) {
   const Op op("moments");
   const NormCall call(op, xs, grouping, {}, {}, {}, {.center = false});  // of cells of one element, too

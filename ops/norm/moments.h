@@ -16,8 +16,10 @@ struct Moments {
 
 // Of x [N, ..., C], f32 or f64, on its device. Nothing is recorded. An empty cell has count 0, mean 0. Without
 // centering (RMS norm) the moments are about 0: the mean is 0, and m2 the sum of squares; they merge as others do.
-Moments moments(const Tensor& x, const Grouping& grouping = {}, bool center = true);
 Moments moments(const std::vector<Tensor>& xs, const Grouping& grouping = {}, bool center = true);
+inline Moments moments(const Tensor& x, const Grouping& grouping = {}, bool center = true) {
+  return moments(std::vector<Tensor>{x}, grouping, center);
+}
 
 // Of the union of two disjoint sets of elements, cell by cell (Chan et al. 1979). An undefined side is taken as empty.
 Moments merge(const Moments& a, const Moments& b);

@@ -31,20 +31,6 @@ static int64_t for_each_sample_run(const char* op, const Samples& samples, int64
   return sets;
 }
 
-static void check_inputs(const char* op, const Grouping& grouping, std::span<const Tensor> xs) {
-  check(!xs.empty(), op, "wants at least one input");
-  const Shape& first = xs[0].shape();
-  const bool uneven = grouping.samples.kind == Samples::Kind::whole || grouping.samples.kind == Samples::Kind::across;
-  for (const Tensor& x : xs) {
-    check(x.rank() >= 2 && x.dim(-1) >= 1, op, "wants [N, ..., C] with C >= 1: input {}", x.shape());
-    check(x.dim(-1) == first.back(), op, "inputs differ in channels: {} and {}", first, x.shape());
-    check(uneven || x.dim(0) == first[0], op, "inputs differ in samples under {}: {} and {}", grouping, first,
-          x.shape());
-  }
-  check(grouping.positions == Positions::all || xs.size() == 1, op,
-        "with every position by itself only one input can be given, not {}", xs.size());
-}
-
 // The runs of all tensors, by set. `parts`: the samples that one is taken for, where its positions are by themselves.
 static void plan_runs(const char* op, const Samples& samples, std::span<const Tensor> xs, int64_t parts,
                       NormPlan& plan) {
@@ -63,8 +49,18 @@ static void plan_runs(const char* op, const Samples& samples, std::span<const Te
 
 NormPlan plan_norm(const char* op, const Grouping& grouping, std::span<const Tensor> xs, int64_t normalized_channels,
                    bool rows_apart) {
-  check_inputs(op, grouping, xs);
+  check(!xs.empty(), op, "wants at least one input");
   const Shape& first = xs[0].shape();
+  const bool uneven = grouping.samples.kind == Samples::Kind::whole || grouping.samples.kind == Samples::Kind::across;
+  for (const Tensor& x : xs) {
+    check(x.rank() >= 2 && x.dim(-1) >= 1, op, "wants [N, ..., C] with C >= 1: input {}", x.shape());
+    check(x.dim(-1) == first.back(), op, "inputs differ in channels: {} and {}", first, x.shape());
+    check(uneven || x.dim(0) == first[0], op, "inputs differ in samples under {}: {} and {}", grouping, first,
+          x.shape());
+  }
+  check(grouping.positions == Positions::all || xs.size() == 1, op,
+        "with every position by itself only one input can be given, not {}", xs.size());
+
   const bool all_channels = normalized_channels < 0;
   NormPlan plan;
   plan.affine_channels = plan.channels = first.back();

@@ -23,6 +23,7 @@ struct NormDims {  // what fits into a kernel's arguments
 
   constexpr int64_t cells() const { return sets * groups; }
   constexpr int64_t affine_set(int64_t set) const { return affine_sets == 1 ? 0 : set / (sets / affine_sets); }
+  constexpr int64_t affine_at(int64_t set) const { return affine_set(set) * channels; }  // where its row begins
   // Entries of gamma and beta.
   constexpr int64_t affine_size() const { return affine_channels < normalized ? affine_channels : normalized; }
 };
