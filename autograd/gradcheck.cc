@@ -12,6 +12,11 @@ namespace {
 
 using Function = std::function<Tensor(const std::vector<Tensor>&)>;
 
+struct PoisonedMemory {
+  bool before = cpu_memory().set_poison(true);
+  ~PoisonedMemory() { cpu_memory().set_poison(before); }
+};
+
 double dot(const Tensor& a, const Tensor& b) {
   const std::vector<double> x = a.to_vector<double>(), y = b.to_vector<double>();
   return std::inner_product(x.begin(), x.end(), y.begin(), 0.0);
@@ -34,10 +39,9 @@ struct Check {
   std::vector<Tensor> inputs{};
   Tensor upstream{};
   GradcheckResult result{};
-  const bool poisoned_before = cpu_memory().set_poison(true);
-  ~Check() { cpu_memory().set_poison(poisoned_before); }
 
   GradcheckResult run(const std::vector<Tensor>& originals) {
+    const PoisonedMemory poisoned;
     check(f != nullptr, "gradcheck", "an empty function");
     for (const Tensor& input : originals) {
       check(input.dtype() != f32, "gradcheck", "wants f64 inputs, not f32: shape {}", input.shape());

@@ -1,9 +1,9 @@
 // Sink: where the gradient rule of an op leaves the gradients of the op's inputs. The first contribution to a value is
 // assigned, later ones are added. A rule has three ways:
 //
-//   dx.write(0, kernel::linear_backward_weight, dy, x);  // a kernel that assigns or adds: called with target and `add`
-//   const auto [grad, add] = dx.into(0);                 // the target itself, for whatever else writes it
-//   dx.give(0, finished);                                // a tensor in hand
+//   dx.write(0, kernel::avg_pool2d_backward, g, dy);  // a kernel that assigns or adds: called with target and `add`
+//   const auto [grad, add] = dx.into(0);              // the target itself, for whatever else writes it
+//   dx.give(0, finished);                             // a tensor in hand
 //
 // Inputs are counted from 0, in the order in which the op recorded them.
 #pragma once

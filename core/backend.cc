@@ -6,7 +6,7 @@
 namespace norma {
 namespace {
 
-using cpu::base::for_each;
+using cpu::base::map;
 
 class CpuBackend final : public Backend {
  public:
@@ -14,11 +14,7 @@ class CpuBackend final : public Backend {
 
   void copy(const Tensor& from, const Tensor& to) override {
     dispatch(to.dtype(), [&]<class T>() {
-      T* target = to.mutable_strided_data<T>();
-      dispatch(from.dtype(), [&]<class S>() {
-        const S* source = from.strided_data<S>();
-        for_each(elements_of(from, to), [=](const auto& at) { target[at[1]] = convert<T>(source[at[0]]); });
-      });
+      dispatch(from.dtype(), [&]<class S>() { map<T, S>([](T& y, S x) { y = convert<T>(x); }, to, from); });
     });
   }
 
@@ -28,19 +24,11 @@ class CpuBackend final : public Backend {
     return [host] { return host; };
   }
   void fill(const Tensor& to, double value) override {
-    dispatch(to.dtype(), [&]<class T>() {
-      T* target = to.mutable_strided_data<T>();
-      const T filling = convert<T>(value);
-      for_each(elements_of(to), [=](const auto& at) { target[at[0]] = filling; });
-    });
+    dispatch(to.dtype(), [&]<class T>() { map<T>([filling = convert<T>(value)](T& y) { y = filling; }, to); });
   }
 
   void add_into(const Tensor& to, const Tensor& from) override {
-    dispatch_floating("add_into", to.dtype(), [&]<class T>() {
-      T* target = to.mutable_strided_data<T>();
-      const T* source = from.strided_data<T>();
-      for_each(elements_of(from, to), [=](const auto& at) { target[at[1]] += source[at[0]]; });
-    });
+    dispatch_floating("add_into", to.dtype(), [&]<class T>() { map<T, T>([](T& y, T x) { y += x; }, to, from); });
   }
 
   void fill_random(const char* op, const Tensor& to, const RandomFill& fill) override {

@@ -25,7 +25,7 @@ template <class... Args>
 struct Kernel<void(Args...)> {
   using Function = void (*)(Args...);
   const char* name;
-  Function cpu[3];  // by level; null: as the first
+  Function cpu[3];  // by level; null where the level is not built
   Function cuda;    // null where CUDA is not built
 
   void operator()(Args... args) const {
@@ -40,10 +40,7 @@ struct Kernel<void(Args...)> {
     };
     (look(args), ...);
     const Device device = first ? first->device() : cpu_device;
-    if (device.is_cpu()) {
-      const Function best = cpu[static_cast<size_t>(cpu::simd_level())];
-      return best ? best(args...) : cpu[0](args...);
-    }
+    if (device.is_cpu()) return cpu[static_cast<size_t>(cpu::simd_level())](args...);
     if (!cuda) fail_without_cuda(name);
     backend(device);  // the thread's device from here on
     cuda(args...);
@@ -70,6 +67,6 @@ struct Kernel<void(Args...)> {
   inline constexpr Kernel<void(__VA_ARGS__)> name = {#name, {EACH(name)}, NORMA_CUDA_FUNCTION(name)}; \
   }
 #define NORMA_SAME(...) __VA_ARGS__
-#define NORMA_ONE(name) &norma::cpu::name
+#define NORMA_ONE(name) &norma::cpu::name, &norma::cpu::name, &norma::cpu::name  // for all levels
 #define NORMA_KERNEL(...) NORMA_ANY_KERNEL(NORMA_SAME, NORMA_ONE, __VA_ARGS__)
 #define NORMA_SIMD_KERNEL(...) NORMA_ANY_KERNEL(NORMA_SIMD_LEVELS, NORMA_SIMD_EACH, __VA_ARGS__)

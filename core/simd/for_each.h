@@ -41,4 +41,14 @@ void for_each(const StridedLoop<K>& loop, const F& f) {
   });
 }
 
+// Calls f(element of y, elements of x...), which may write the first, for all elements of y, of type Y. The x, of types
+// X, broadcast to y's shape.
+template <class Y, class... X>
+void map(const auto& f, const Tensor& y, const std::same_as<Tensor> auto&... x) {
+  const auto run = [&]<size_t... k>(std::index_sequence<k...>, auto* to, const auto*... from) {
+    for_each(elements_of(x..., y), [=](const auto& at) { f(to[at[sizeof...(k)]], from[at[k]]...); });
+  };
+  run(std::index_sequence_for<X...>(), y.mutable_strided_data<Y>(), x.template strided_data<X>()...);
+}
+
 NORMA_SIMD_END

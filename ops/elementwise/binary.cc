@@ -64,7 +64,7 @@ Tensor elementwise(const char* name, Binary f, const Tensor& a, const Tensor& b)
           }
           const bool same = shape == dy.shape();
           const auto [grad, add] = same ? dx.into(side) : Sink::Target{empty_like(dy), false};
-          kernel::binary_backward(f, side, dy, a->defined() ? *a : dy, b->defined() ? *b : dy, grad, add);
+          kernel::binary_backward(f, side, dy, a.defined() ? a : dy, b.defined() ? b : dy, grad, add);
           if (!same) dx.give(side, sum_to(grad, shape));
         }
       });
@@ -72,32 +72,24 @@ Tensor elementwise(const char* name, Binary f, const Tensor& a, const Tensor& b)
 
 namespace cpu {
 
-// y = f(a, b), which broadcast.
-template <class T, class Y, class F>
-static void apply(F f, const Tensor& a, const Tensor& b, const Tensor& y) {
-  const T *p = a.strided_data<T>(), *q = b.strided_data<T>();
-  Y* out = y.mutable_data<Y>();
-  base::for_each(elements_of(a, b, y), [=](const auto& at) { out[at[2]] = f(p[at[0]], q[at[1]]); });
-}
-
 void binary(Binary f, const Tensor& a, const Tensor& b, const Tensor& y) {
-  const auto integers = [f](int64_t s, int64_t t) { return binary_functions::of_integers(f, s, t); };
-  if (y.dtype() == i64) return apply<int64_t, int64_t>(integers, a, b, y);
+  const auto integers = [f](int64_t& to, int64_t s, int64_t t) { to = binary_functions::of_integers(f, s, t); };
+  if (y.dtype() == i64) return base::map<int64_t, int64_t, int64_t>(integers, y, a, b);
   dispatch_floating("binary", y.dtype(), [&]<class T>() {
-    binary_functions::choose<T>(f, [&]<class F>(F) { apply<T, T>([](T s, T t) { return F::f(s, t); }, a, b, y); });
+    binary_functions::choose<T>(
+        f, [&]<class F>(F) { base::map<T, T, T>([](T& to, T s, T t) { to = F::f(s, t); }, y, a, b); });
   });
 }
 
 void binary_backward(Binary f, int side, const Tensor& dy, const Tensor& a, const Tensor& b, const Tensor& dx,
                      bool add) {
   dispatch_floating("binary", dy.dtype(), [&]<class T>() {
-    const T *d = dy.strided_data<T>(), *p = a.strided_data<T>(), *q = b.strided_data<T>();
-    T* out = dx.mutable_data<T>();
     const auto run = [&](auto gradient) {
-      base::for_each(elements_of(dy, a, b, dx), [=](const auto& at) {
-        const T value = gradient(d[at[0]], p[at[1]], q[at[2]]);
-        out[at[3]] = add ? out[at[3]] + value : value;
-      });
+      const auto put = [=](T& to, T upstream, T s, T t) {
+        const T value = gradient(upstream, s, t);
+        to = add ? to + value : value;
+      };
+      base::map<T, T, T, T>(put, dx, dy, a, b);
     };
     binary_functions::choose<T>(f, [&]<class F>(F) {
       if (side == 0) run([](T upstream, T s, T t) { return F::da(upstream, s, t); });
@@ -108,7 +100,7 @@ void binary_backward(Binary f, int side, const Tensor& dy, const Tensor& a, cons
 
 void compare(Compare f, const Tensor& a, const Tensor& b, const Tensor& y) {
   dispatch(a.dtype(), [&]<class T>() {
-    const auto run = [&](auto function) { apply<T, bool>(function, a, b, y); };
+    const auto run = [&](auto is) { base::map<bool, T, T>([=](bool& to, T s, T t) { to = is(s, t); }, y, a, b); };
     switch (f) {
       case Compare::eq: return run(std::equal_to<T>());
       case Compare::ne: return run(std::not_equal_to<T>());

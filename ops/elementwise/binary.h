@@ -7,11 +7,9 @@
 namespace norma {
 
 #define NORMA_EACH_BINARY(X) X(add) X(sub) X(mul) X(div) X(pow) X(minimum) X(maximum)
-#define NORMA_NAME(name) name,
 // Losses (ops/reduce/loss.h) and parts of other ops; ops/elementwise/binary_functions.h has their formulas.
 #define NORMA_EACH_PART(X) X(mse) X(l1) X(bce_with_logits) X(bce) X(kl_div) X(prelu) X(wins) X(share) X(exp_below)
 enum class Binary : uint8_t { NORMA_EACH_BINARY(NORMA_NAME) NORMA_EACH_PART(NORMA_NAME) };
-#undef NORMA_NAME
 
 // f(a, b), recorded as `name`: what the functions below are, and what a loss of two tensors starts from. Of two tensors
 // on one device, both f32 or both f64 or, for add, sub, mul, minimum and maximum, both i64, where the results wrap. The
@@ -48,9 +46,7 @@ NORMA_OPERATOR(/, div)
 inline Tensor prelu(const Tensor& x, const Tensor& weight) { return elementwise("prelu", Binary::prelu, x, weight); }
 
 #define NORMA_EACH_COMPARE(X) X(eq) X(ne) X(lt) X(le) X(gt) X(ge) X(logical_and) X(logical_or) X(logical_xor)
-#define NORMA_NAME(name) name,
 enum class Compare : uint8_t { NORMA_EACH_COMPARE(NORMA_NAME) };
-#undef NORMA_NAME
 
 // Tensor name(const Tensor& a, const Tensor& b) for each of them, and with a number for b:
 //   eq, ne, lt, le, gt, ge                comparisons

@@ -23,7 +23,6 @@ static Tensor apply(const char* name, Unary f, const Tensor& x, UnaryParams para
 #define NORMA_UNARY(name) \
   Tensor name(const Tensor& x) { return apply(#name, Unary::name, x); }
 NORMA_EACH_UNARY(NORMA_UNARY)
-#undef NORMA_UNARY
 
 // Of slope 0 it is relu, and 0 at -inf, where 0 * x is not.
 Tensor leaky_relu(const Tensor& x, double slope) {

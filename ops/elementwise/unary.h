@@ -56,7 +56,6 @@ Tensor softplus(const Tensor& x, double beta = 1, double threshold = 20);
 
 #define NORMA_NAME(name) name,
 enum class Unary : uint8_t { NORMA_EACH_UNARY(NORMA_NAME) clamp, leaky_relu, elu, softplus };
-#undef NORMA_NAME
 struct UnaryParams {
   double a = 0, b = 0;  // clamp: low, high; leaky_relu: slope; elu: alpha; softplus: beta, threshold
 };

@@ -23,9 +23,8 @@ template <class T>
 NORMA_HOST_DEVICE inline T logistic(T x) {
   return 1 / (1 + elementary::exp(-x));
 }
-inline constexpr double kSqrtHalf = 0.70710678118654752440;          // 1/sqrt(2)
-inline constexpr double kInverseSqrtTwoPi = 0.39894228040143267794;  // 1/sqrt(2 pi)
-inline constexpr double kSqrtTwoOverPi = 0.79788456080286535588;     // sqrt(2/pi)
+inline constexpr double kSqrtHalf = 0.70710678118654752440;       // 1/sqrt(2)
+inline constexpr double kSqrtTwoOverPi = 0.79788456080286535588;  // sqrt(2/pi)
 inline constexpr double kGeluCubic = 0.044715;
 
 // gelu, gelu_tanh and silu are x or 0 in all digits far out, and their slopes 1 or 0: what x is there multiplied by is
@@ -90,7 +89,7 @@ NORMA_UNARY(softplus, false,
             a* s > b ? d : d * logistic(a * s))
 NORMA_UNARY(gelu, false, not_far_below(x) * T(0.5) * (1 + elementary::erf(x * T(kSqrtHalf))),
             d*(T(0.5) * (1 + elementary::erf(s * T(kSqrtHalf))) +
-               near_or_zero(s) * T(kInverseSqrtTwoPi) * elementary::exp(T(-0.5) * s * s)))
+               near_or_zero(s) * T(kSqrtTwoOverPi / 2) * elementary::exp(T(-0.5) * s * s)))
 NORMA_UNARY(gelu_tanh, false, T(0.5) * not_far_below(x) * (1 + gelu_tanh_inner(x)), d* gelu_tanh_slope(s))
 NORMA_UNARY(silu, false, not_far_below(x) * logistic(x), d*(logistic(s) * (1 + near_or_zero(s) * (1 - logistic(s)))))
 NORMA_UNARY(mish, false, not_far_below(x) * Mish<T>(x).gate, d* Mish<T>(s).slope(s))

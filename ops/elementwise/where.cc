@@ -43,11 +43,7 @@ Tensor tril(const Tensor& x, int64_t diagonal) { return triangle("tril", x, diag
 
 void cpu::where(const Tensor& condition, const Tensor& a, const Tensor& b, const Tensor& y) {
   dispatch(y.dtype(), [&]<class T>() {
-    const bool* c = condition.strided_data<bool>();
-    const T *p = a.strided_data<T>(), *q = b.strided_data<T>();
-    T* out = y.mutable_data<T>();
-    base::for_each(elements_of(condition, a, b, y),
-                   [=](const auto& at) { out[at[3]] = c[at[0]] ? p[at[1]] : q[at[2]]; });
+    base::map<T, bool, T, T>([](T& to, bool c, T s, T t) { to = c ? s : t; }, y, condition, a, b);
   });
 }
 

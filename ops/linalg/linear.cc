@@ -14,6 +14,17 @@ static Tensor as_rows(const Tensor& x) {
   return view::reshape(x, {x.shape().without(x.rank() - 1).numel(), x.dim(-1)});
 }
 
+// linear as a 1x1 convolution, if that is worth it: on the CPU the rows of x [rows, in] are the pixels of one image.
+// With rows enough to pay for packing the weight, the convolution's kernels win: their vectors are as wide as this CPU
+// has, which is not so in every OpenBLAS.
+static std::optional<ConvGeometry> as_convolution(const Tensor& x, const Tensor& weight) {
+  const int64_t rows = x.dim(0), in = weight.dim(1), out = weight.dim(0);
+  if (!x.device().is_cpu() || x.dtype() != f32 || rows < 16 || in < 16 || out < 16) return {};
+  ConvGeometry g = {.n = 1, .h = 1, .w = rows, .c = in, .oh = 1, .ow = rows, .oc = out, .kh = 1, .kw = 1};
+  g.algorithm = ConvAlgorithm::direct;
+  return g;
+}
+
 Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
   const Op op("linear", {input, weight, bias});
   op.check(weight.rank() == 2, "weight {} is not [out, in]: input {}", weight.shape(), input.shape());
@@ -22,46 +33,22 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
   op.check(!bias.defined() || bias.shape() == Shape{weight.dim(0)}, "bias {} does not fit weight {}",
            bias.defined() ? bias.shape() : Shape{}, weight.shape());
   const Tensor x = as_rows(input), w = weight.contiguous();
-  const Tensor y(input.shape().with(input.rank() - 1, w.dim(0)), x.dtype(), x.device());
-  kernel::linear(x, w, bias.contiguous(), as_rows(y));
-  return op.record(
-      {input, weight, bias}, y,
-      [x = op.save_for(weight, x), w = op.save_for(input, w)](const Tensor& upstream, Sink& dx) {
-        const Tensor dy = as_rows(upstream);
-        dx.write(0, [&](const Tensor& grad, bool add) { kernel::linear_backward_input(dy, w, as_rows(grad), add); });
-        dx.write(1, kernel::linear_backward_weight, dy, x);
-        if (dx.wants(2)) dx.give(2, sum_to(dy, dx.shape(2)));
-      });
+  const Tensor y(input.shape().with(input.rank() - 1, w.dim(0)), x.dtype(), x.device()), rows = as_rows(y);
+  const auto g = as_convolution(x, w);
+  if (bias.defined() && !g) rows.copy_from(view::expand(bias, rows.shape()));
+  if (g) kernel::conv2d_forward(*g, x, w, bias.contiguous(), rows);
+  else kernel::matmul(false, true, x, w, rows, bias.defined());
+  return op.record({input, weight, bias}, y,
+                   [g, x = op.save_for(weight, x), w = op.save_for(input, w)](const Tensor& upstream, Sink& dx) {
+                     const Tensor dy = as_rows(upstream);
+                     dx.write(0, [&](const Tensor& grad, bool add) {
+                       if (g) kernel::conv2d_backward_input(*g, dy, w, as_rows(grad), add);
+                       else kernel::matmul(false, false, dy, w, as_rows(grad), add);
+                     });
+                     if (g) dx.write(1, kernel::conv2d_backward_weight, *g, x, dy);
+                     else dx.write(1, kernel::matmul, true, false, dy, x);
+                     if (dx.wants(2)) dx.give(2, sum_to(dy, dx.shape(2)));
+                   });
 }
 
-namespace cpu {
-
-// linear as a 1x1 convolution, if that is worth it: the rows of x [rows, in] are the pixels of one image. With rows
-// enough to pay for packing the weight, the convolution's kernels win: their vectors are as wide as this CPU has, which
-// is not so in every OpenBLAS.
-static std::optional<ConvGeometry> as_convolution(const Tensor& x, const Tensor& weight) {
-  const int64_t rows = x.dim(0), in = weight.dim(1), out = weight.dim(0);
-  if (x.dtype() != f32 || rows < 16 || in < 16 || out < 16) return {};
-  ConvGeometry g = {.n = 1, .h = 1, .w = rows, .c = in, .oh = 1, .ow = rows, .oc = out, .kh = 1, .kw = 1};
-  g.algorithm = ConvAlgorithm::direct;
-  return g;
-}
-
-void linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& y) {
-  if (const auto g = as_convolution(x, weight)) return conv2d_forward(*g, x, weight, bias, y);
-  if (bias.defined()) y.copy_from(view::expand(bias, y.shape()));
-  matmul(false, true, x, weight, y, bias.defined());
-}
-
-void linear_backward_input(const Tensor& dy, const Tensor& weight, const Tensor& dx, bool add) {
-  if (const auto g = as_convolution(dx, weight)) return conv2d_backward_input(*g, dy, weight, dx, add);
-  matmul(false, false, dy, weight, dx, add);
-}
-
-void linear_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& dweight, bool add) {
-  if (const auto g = as_convolution(x, dweight)) return conv2d_backward_weight(*g, x, dy, dweight, add);
-  matmul(true, false, dy, x, dweight, add);
-}
-
-}  // namespace cpu
 }  // namespace norma

@@ -30,7 +30,7 @@ Tensor norm_max_pool(const Tensor& x, const Grouping& grouping, const Statistics
   return op.record({x, gamma, beta}, y,
                    [call = std::move(call), g, x = op.save(in), place = op.save(place), winner = op.save(winner)](
                        const Tensor& dy, Sink& sink) {
-                     const Tensor dx = sink.wants(0) ? empty_like(*x) : Tensor(), upstream = dy.contiguous();
+                     const Tensor dx = sink.wants(0) ? empty_like(x) : Tensor(), upstream = dy.contiguous();
                      const Tensor affine = call.affine_gradients(sink, 1);
                      if (call.plan.sets > 0)
                        kernel::norm_max_pool_backward(x, call, g, upstream, place, winner, dx, affine);

@@ -9,8 +9,7 @@ static constexpr int64_t kGrain = 16384;
 
 // In parallel, calls f.operator()<T>(step, begin, end) for the elements [begin, end) of a step's parameter, as if all
 // lay one behind the other: small ones are done together.
-template <class F>
-static void for_all(const char* op, std::span<const ParameterStep> steps, F&& f) {
+static void for_all(const char* op, std::span<const ParameterStep> steps, auto&& f) {
   PoolVector<int64_t> ends;
   for (const ParameterStep& step : steps) ends.push_back((ends.empty() ? 0 : ends.back()) + step.p.numel());
   parallel_for(ends.empty() ? 0 : ends.back(), kGrain, [&](int64_t begin, int64_t end) {

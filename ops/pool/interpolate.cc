@@ -9,8 +9,7 @@
 namespace norma {
 // Calls term(output, input, weight) for what is not zero in the matrix that makes `out` pixels of `in` along an axis,
 // by output and in it by input.
-template <class F>
-static void for_terms(int64_t in, int64_t out, const InterpolateOptions& options, F&& term) {
+static void for_terms(int64_t in, int64_t out, const InterpolateOptions& options, auto&& term) {
   const auto inputs = static_cast<double>(in), outputs = static_cast<double>(out);
   for (int64_t i = 0; i < out; ++i) {
     const auto output = static_cast<double>(i);

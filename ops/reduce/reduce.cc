@@ -1,7 +1,7 @@
 #include "norma/ops/reduce/reduce.h"
 
 #include <cfloat>
-#include <numeric>
+#include <ranges>
 
 #include "norma/autograd/op.h"
 #include "norma/core/parallel.h"
@@ -105,10 +105,8 @@ Tensor max(const Tensor& x, const Shape& axes, bool keepdim) { return extreme("m
 Tensor min(const Tensor& x, const Shape& axes, bool keepdim) { return extreme("min", Reduce::min, x, axes, keepdim); }
 Tensor any(const Tensor& x, const Shape& axes, bool keepdim) { return truth("any", Reduce::max, x, axes, keepdim); }
 Tensor all(const Tensor& x, const Shape& axes, bool keepdim) { return truth("all", Reduce::min, x, axes, keepdim); }
-Tensor argmax(const Tensor& x) { return place("argmax", true, x, {}, false); }
-Tensor argmin(const Tensor& x) { return place("argmin", false, x, {}, false); }
-Tensor argmax(const Tensor& x, int64_t axis, bool keepdim) { return place("argmax", true, x, {axis}, keepdim); }
-Tensor argmin(const Tensor& x, int64_t axis, bool keepdim) { return place("argmin", false, x, {axis}, keepdim); }
+Tensor argmax(const Tensor& x, const Shape& axes, bool keepdim) { return place("argmax", true, x, axes, keepdim); }
+Tensor argmin(const Tensor& x, const Shape& axes, bool keepdim) { return place("argmin", false, x, axes, keepdim); }
 
 // The mean is held as high + low, so that it keeps its digits also between two numbers of x's dtype: low is the mean of
 // what x differs from high, which is the mean as it is rounded.
@@ -228,16 +226,7 @@ void topk(bool largest, bool nan_first, const Tensor& x, const Tensor& y) {
     int64_t* to = y.mutable_data<int64_t>();
     parallel_each(x.dim(0) * inner, 1 + 4096 / (n + 1), [=](int64_t i) {
       const Before<T> before = {from + i / inner * n * inner + i % inner, inner, largest, nan_first};
-      int64_t *first = to + i * k, *last = first + k;  // a heap of the first k so far, on top the last of them
-      std::iota(first, last, 0);
-      std::make_heap(first, last, before);
-      for (int64_t place = k; place < n && k > 0; ++place) {
-        if (!before(place, *first)) continue;
-        std::pop_heap(first, last, before);
-        last[-1] = place;
-        std::push_heap(first, last, before);
-      }
-      std::sort_heap(first, last, before);
+      std::ranges::partial_sort_copy(std::views::iota(int64_t{0}, n), std::span(to + i * k, k), before);
     });
   });
 }

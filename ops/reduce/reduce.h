@@ -25,7 +25,10 @@ namespace norma {
 //   all        whether each element is true: x is bool; true of none. Not recorded.
 //   logsumexp  log(sum(exp(x))), without overflow. The gradient goes to the elements in proportion to exp(x): equally
 //              to infinite ones, and to none where all are -inf.
-#define NORMA_EACH_REDUCTION(X) X(sum) X(mean) X(prod) X(max) X(min) X(any) X(all) X(logsumexp)
+//   argmax     the index (i64) of the largest element along an axis; of several or all axes, its row-major one among
+//              theirs. Of the first of those that tie, or of the first NaN. x has any dtype. Not recorded.
+//   argmin     that of the smallest
+#define NORMA_EACH_REDUCTION(X) X(sum) X(mean) X(prod) X(max) X(min) X(any) X(all) X(logsumexp) X(argmax) X(argmin)
 #define NORMA_REDUCTION(name) Tensor name(const Tensor& x, const Shape& axes = {}, bool keepdim = false);
 NORMA_EACH_REDUCTION(NORMA_REDUCTION)
 #undef NORMA_REDUCTION
@@ -44,12 +47,10 @@ Tensor variance(const char* name, bool root, const Tensor& x, const Shape& axes,
   inline Tensor name(const Tensor& x, const Shape& axes = {}, int64_t correction = 1, bool keepdim = false) { \
     return variance(#name, root, x, axes, correction, keepdim);                                               \
   }                                                                                                           \
-  template <std::same_as<bool> Flag>                                                                          \
-  Tensor name(const Tensor& x, const Shape& axes, Flag keepdim) {                                             \
+  Tensor name(const Tensor& x, const Shape& axes, std::same_as<bool> auto keepdim) {                          \
     return name(x, axes, 1, keepdim);                                                                         \
   }                                                                                                           \
-  template <std::same_as<bool> Flag>                                                                          \
-  Tensor name(const Tensor& x, const Shape& axes, Flag correction, bool keepdim) = delete;
+  Tensor name(const Tensor& x, const Shape& axes, std::same_as<bool> auto correction, bool keepdim) = delete;
 NORMA_VARIANCE(var, false)
 NORMA_VARIANCE(stddev, true)
 #undef NORMA_VARIANCE
@@ -58,19 +59,6 @@ NORMA_VARIANCE(stddev, true)
 // (ops/norm/norm.h) normalizes. Finite wherever the result is. The gradient is 0 where all are 0. Errors: p <= 0 or
 // NaN.
 Tensor vector_norm(const Tensor& x, double p = 2, const Shape& axes = {}, bool keepdim = false);
-
-// Tensor name(const Tensor& x, int64_t axis, bool keepdim = false) and, of all axes, Tensor name(const Tensor& x):
-//   argmax  the index (i64) of the largest element along an axis, or its row-major one among all
-//   argmin  that of the smallest
-// Of the first of those that tie, or of the first NaN. x has any dtype. They have no gradient, so are never recorded.
-#define NORMA_PLACE(name)                                           \
-  Tensor name(const Tensor& x, int64_t axis, bool keepdim = false); \
-  Tensor name(const Tensor& x);                                     \
-  template <std::same_as<bool> Flag>                                \
-  Tensor name(const Tensor& x, Flag keepdim) = delete; /* the axis is missing */
-NORMA_PLACE(argmax)
-NORMA_PLACE(argmin)
-#undef NORMA_PLACE
 
 struct TopK {
   Tensor values, indices;

@@ -15,7 +15,7 @@ static Tensor apply(const char* name, bool log, const Tensor& x, int64_t along) 
   return op.record({x}, y, [log, axis, out = op.save(out)](const Tensor& upstream, Sink& dx) {
     const Tensor dy = transpose(upstream, axis, -1).contiguous();
     const bool last = axis == dy.rank() - 1;
-    const auto [grad, add] = last ? dx.into(0) : Sink::Target{empty_like(*out), false};
+    const auto [grad, add] = last ? dx.into(0) : Sink::Target{empty_like(out), false};
     if (grad.numel() > 0) kernel::softmax_backward(log, dy, out, grad, add);
     if (!last) dx.give(0, transpose(grad, axis, -1));
   });

@@ -16,22 +16,17 @@ static Tensor in_three(const Tensor& x, int axis) {
   return view::reshape(x, three);
 }
 
-// The index of gather, of y's shape, or of index_select, [m], laid over y [outer, m, inner].
-static Tensor index_in_three(const Tensor& index, int axis, const Tensor& y) {
-  if (index.shape() == y.shape()) return in_three(index, axis);
-  return view::expand(view::reshape(index, {1, -1, 1}), in_three(y, axis).shape());
-}
-
 static Tensor pick(const Op& op, const Tensor& x, int axis, const Tensor& index, const Shape& shape) {
   op.check(index.device() == x.device(), "the index is on {}, the tensor on {}", index.device(), x.device());
-  const Tensor picks = index.contiguous();
-  kernel::check_index(op.name(), picks, -x.shape()[axis], x.shape()[axis]);
-  const Tensor y(shape, x.dtype(), x.device());
-  kernel::gather(in_three(x.contiguous(), axis), index_in_three(picks, axis, y), in_three(y, axis));
-  return op.record({x}, y, [axis, saved = op.save(picks)](const Tensor& dy, Sink& dx) {
+  const Tensor all = index.contiguous(), y(shape, x.dtype(), x.device()), to = in_three(y, axis);
+  kernel::check_index(op.name(), all, -x.shape()[axis], x.shape()[axis]);
+  const Tensor picks = all.shape() == shape ? in_three(all, axis) : view::reshape(all, {1, -1, 1});
+  kernel::gather(in_three(x, axis), view::expand(picks, to.shape()), to);
+  return op.record({x}, y, [axis, picks = op.save(picks)](const Tensor& dy, Sink& dx) {
     const auto [grad, add] = dx.into(0);
     if (!add) grad.fill(0);
-    kernel::gather_backward(in_three(dy.contiguous(), axis), index_in_three(saved, axis, dy), in_three(grad, axis));
+    const Tensor from = in_three(dy, axis);
+    kernel::gather_backward(from, view::expand(picks, from.shape()), in_three(grad, axis));
   });
 }
 
@@ -63,7 +58,7 @@ Tensor scatter_add(const Tensor& x, int64_t axis, const Tensor& index, const Ten
            source.shape(), x.shape(), x.dtype(), x.device());
   const Tensor picks = index.contiguous(), y = x.clone();
   kernel::check_index(op.name(), picks, -x.shape()[a], x.shape()[a]);
-  kernel::gather_backward(in_three(source.contiguous(), a), in_three(picks, a), in_three(y, a));
+  kernel::gather_backward(in_three(source, a), in_three(picks, a), in_three(y, a));
   return op.record({x, source}, y, [a, saved = op.save_for(source, picks)](const Tensor& dy, Sink& dx) {
     dx.give(0, dy);
     if (dx.wants(1)) dx.give(1, gather(dy, a, saved));
@@ -101,7 +96,7 @@ void gather(const Tensor& x, const Tensor& index, const Tensor& y) {
       const int64_t* pick = picks + row / m * steps[0] + row % m * steps[1];
       const T* from = in + row / m * n * inner;
       T* to = out + row * inner;
-      if (steps[2] == 0) std::copy_n(from + entry_of(*pick, n) * inner, inner, to);
+      if (steps[2] == 0 && inner > 1) std::copy_n(from + entry_of(*pick, n) * inner, inner, to);
       else
         for (int64_t k = 0; k < inner; ++k) to[k] = from[entry_of(pick[k * steps[2]], n) * inner + k];
     });

@@ -11,7 +11,7 @@
 namespace norma {
 // y has x's elements in another shape.
 static Tensor reshaped(const Op& op, const Tensor& x, const Tensor& y) {
-  return op.record({x}, y, [from = x.shape()](const Tensor& dy, Sink& dx) { dx.give(0, view::reshape(dy, from)); });
+  return op.record({x}, y, [](const Tensor& dy, Sink& dx) { dx.give(0, view::reshape(dy, dx.shape(0))); });
 }
 
 static Tensor permuted(const Op& op, const Tensor& x, const Shape& axes) {
@@ -55,10 +55,8 @@ Tensor slice(const Tensor& x, int64_t axis, int64_t start, int64_t stop, int64_t
   }
   return op.record({x}, view::slice(x, a, start, stop, step), [=](const Tensor& dy, Sink& dx) {
     const auto [grad, add] = dx.into(0);
-    const Tensor part = view::slice(grad, a, start, stop, step);
-    if (add) return backend(grad.device()).add_into(part, dy);
-    grad.fill(0);
-    part.copy_from(dy);
+    if (!add) grad.fill(0);
+    backend(grad.device()).add_into(view::slice(grad, a, start, stop, step), dy);
   });
 }
 
@@ -105,7 +103,7 @@ Tensor tile(const Tensor& x, const Shape& repeats) {
 Tensor expand(const Tensor& x, const Shape& shape) {
   const Op op("expand");
   return op.record({x}, view::expand(x, shape),
-                   [from = x.shape()](const Tensor& dy, Sink& dx) { dx.give(0, sum_to(dy, from)); });
+                   [](const Tensor& dy, Sink& dx) { dx.give(0, sum_to(dy, dx.shape(0))); });
 }
 
 Tensor squeeze(const Tensor& x, int64_t axis) {
@@ -119,11 +117,10 @@ Tensor unsqueeze(const Tensor& x, int64_t axis) {
   const Op op("unsqueeze");
   op.check(axis >= -x.rank() - 1 && axis <= x.rank(), "axis {} is out of range for shape {}", axis, x.shape());
   const int a = static_cast<int>(axis < 0 ? axis + x.rank() + 1 : axis);
-  Shape shape = x.shape(), strides = x.strides(), axes;  // with the new one last, and then from there to its place
-  shape.push_back(1);
-  strides.push_back(0);
-  for (int i = 0; i <= x.rank(); ++i) axes.push_back(i < a ? i : i == a ? x.rank() : i - 1);
-  return reshaped(op, x, view::permute(Tensor(x.storage(), shape, strides, x.offset(), x.dtype()), axes));
+  Shape shape = 1, axes;  // with the new one first, and then from there to its place
+  for (int64_t extent : x.shape()) shape.push_back(extent);
+  for (int i = 0; i <= x.rank(); ++i) axes.push_back(i < a ? i + 1 : i == a ? 0 : i);
+  return reshaped(op, x, view::permute(view::expand(x, shape), axes));
 }
 
 }  // namespace norma

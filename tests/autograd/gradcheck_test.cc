@@ -81,7 +81,7 @@ TEST(Gradcheck, SaysWhereAndBothValues) {
     for (double& value : std::span(y.mutable_data<double>(), 6)) value *= value;
     return op.record({in[0]}, y, [x = op.save(in[0])](const Tensor& dy, Sink& dx) {
       const Tensor grad = dy.clone();
-      for (int64_t i = 0; i < 6; ++i) grad.mutable_data<double>()[i] *= (i == 5 ? 3 : 2) * x->data<double>()[i];
+      for (int64_t i = 0; i < 6; ++i) grad.mutable_data<double>()[i] *= (i == 5 ? 3 : 2) * x.data<double>()[i];
       dx.give(0, grad);
     });
   };
@@ -111,7 +111,7 @@ Tensor softmax_scaled(const Tensor& x, double scale) {
     const Tensor grad = dy.clone();
     for (int64_t row = 0; row < grad.dim(0); ++row) {
       double* g = grad.mutable_data<double>() + row * n;
-      const double* p = y->data<double>() + row * n;
+      const double* p = y.data<double>() + row * n;
       double dot = 0;
       for (int64_t i = 0; i < n; ++i) dot += g[i] * p[i];
       for (int64_t i = 0; i < n; ++i) g[i] = scale * p[i] * (g[i] - dot);
@@ -157,7 +157,7 @@ TEST(Gradcheck, KeepsAwayFromKinks) {
     return op.record({in[0]}, y, [x = op.save(in[0])](const Tensor& dy, Sink& dx) {
       const Tensor grad = dy.clone();
       for (int64_t i = 0; i < grad.numel(); ++i)
-        if (x->data<double>()[i] < 0) grad.mutable_data<double>()[i] *= -1;
+        if (x.data<double>()[i] < 0) grad.mutable_data<double>()[i] *= -1;
       dx.give(0, grad);
     });
   };

@@ -223,12 +223,12 @@ TEST(Op, ChecksItsTensors) {
 TEST(Op, SavesForAnInputWhoseGradientIsRecorded) {
   const Tensor x = leaf({2}), constant = ones({2}, f64), kept = ones({2}, f64);
   const Op op("own");
-  EXPECT_FALSE((*op.save_for(x, kept)).defined());  // no tape
+  EXPECT_FALSE(op.save_for(x, kept).defined());  // no tape
   const Tape tape;
-  EXPECT_FALSE((*op.save_for(constant, kept)).defined());
+  EXPECT_FALSE(op.save_for(constant, kept).defined());
   EXPECT_FALSE(kept.storage()->pinned());
   const Saved saved = op.save_for(x, kept);
-  EXPECT_EQ(saved->storage(), kept.storage());
+  EXPECT_EQ(saved.storage(), kept.storage());
   EXPECT_TRUE(kept.storage()->pinned());
 }
 
@@ -236,15 +236,15 @@ TEST(Saved, PinsForAsLongAsACopyLives) {
   const Tensor x = ones({2});
   {
     Saved first(x, "one");
-    EXPECT_EQ((*first).identity(), x.identity());
-    EXPECT_EQ(first->numel(), 2);
+    EXPECT_EQ(first.identity(), x.identity());
+    EXPECT_EQ(first.numel(), 2);
     const Saved second = first, third = std::move(first);
     EXPECT_TRUE(x.storage()->pinned());
     EXPECT_STREQ(x.storage()->pinned_by(), "one");
   }
   EXPECT_FALSE(x.storage()->pinned());
   const Saved nothing(Tensor(), "none");
-  EXPECT_FALSE((*nothing).defined());
+  EXPECT_FALSE(nothing.defined());
 }
 
 }  // namespace

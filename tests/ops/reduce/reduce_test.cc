@@ -16,7 +16,7 @@ TEST(Reduce, AgreesWithPyTorch) {
   for_each_case("reduce", "", [](const GoldenCase& c) {
     const bool keepdim = c.attrs.at("keepdim");
     if (c.op == "argmax") {
-      EXPECT_TRUE(same_bits(argmax(c["x"], c.attrs.at("axis"), keepdim), c["y"]));
+      EXPECT_TRUE(same_bits(argmax(c["x"], c.attrs.at("axis").get<int64_t>(), keepdim), c["y"]));
       return;
     }
     const Tensor x = c.leaf("x");
