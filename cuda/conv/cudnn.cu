@@ -81,7 +81,7 @@ struct Extent {
   int64_t size, padding_after;
   Extent(const WindowAxis& axis, int64_t in, int64_t out) {
     const int64_t read = axis.inputs(out) + axis.padding;  // with the padding behind the input, not that before it
-    const bool usual = axis.outputs(in, axis.padding) == out;
+    const bool usual = axis.outputs(in) == out;
     size = usual ? in : std::max<int64_t>(1, std::min(in, read));
     padding_after = usual ? axis.padding : std::max<int64_t>(0, read - in);
   }

@@ -48,6 +48,7 @@ struct WindowAxis {
     const int64_t windows = room < 0 ? 0 : room / stride + 1, next = windows * stride;
     return windows + (ceil && next < room + stride && next < inputs + padding ? 1 : 0);
   }
+  int64_t outputs(int64_t inputs) const { return outputs(inputs, padding); }
   // The inverse: the fewest inputs that have so many windows, with as much padding after them as before. Where they
   // cannot be counted, more than a tensor can have.
   int64_t inputs(int64_t outputs) const {
