@@ -160,6 +160,7 @@ void normalize(const Work<T>& work, size_t tensor, const T* x, const T* residual
         const int64_t i = row * call.channels + tile.c;
         if (mask) mask[i] = passes(call, v);
         y[i] = activate(call, v);
+        if (call.post_bias) y[i] += call.post_bias[tile.c % call.affine_channels];
       });
     };
     if (call.row_sets) {

@@ -55,7 +55,7 @@ struct Passes : NormDims {
   const Piece* pieces;                    // by tensor
   const int64_t *set_begin, *set_pieces;  // the pieces of a set: set_pieces[set_begin[set]] and on
   const double* parts;                    // [kNormCellParts, cells]
-  const T *gamma, *beta;                  // null: 1, 0
+  const T *gamma, *beta, *post_bias;      // null: 1, 0, 0
   const RowCell<T>* row_cells;            // [cells], where every row is a set
 
   __device__ double part(NormCellPart k, int64_t cell) const { return parts[k * cells() + cell]; }
@@ -113,6 +113,7 @@ class Work {
     call.parts = of.cells.cuda_data<double>();
     call.gamma = of.gamma.data_or_null<T>();
     call.beta = of.beta.data_or_null<T>();
+    call.post_bias = of.post_bias.data_or_null<T>();
     call.row_cells = nullptr;
     call.width = width_for(plan.channels);
     const int64_t all = std::accumulate(plan.rows.begin(), plan.rows.end(), int64_t{0});

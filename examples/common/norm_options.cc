@@ -9,7 +9,8 @@ namespace {
 using namespace norma;
 
 constexpr const char* kNorms =
-    "bn, bn:K, ebn, gn:G, ln, in, hin, rms, brn, frn, dyt, dye, sync, sync:K, frozen (before these: ws+), none";
+    "bn, bn:K, ebn, gn:G, ln, in, hin, rms, brn, frn, dyt, dye, evo, evo:G, sync, sync:K, frozen (before these: ws+), "
+    "none";
 
 // All of the text as a number of at least `least`.
 template <class T>
@@ -37,6 +38,8 @@ NormChoice parse_norm(std::string_view text, Communicator* me) {
       {"frn", [](int64_t c, int64_t) { return nn::FilterResponseNorm(c); }},
       {"dyt", [](int64_t c, int64_t) { return nn::DynamicTanh(c); }},
       {"dye", [](int64_t c, int64_t) { return nn::DynamicErf(c); }},
+      {"evo", [](int64_t c, int64_t) { return nn::EvoNormS0(c); }},
+      {"evo:", [](int64_t c, int64_t n) { return nn::EvoNormS0(c, n); }},
       {"sync", [](int64_t c, int64_t) { return nn::BatchNorm(c); }},  // of one worker
       {"sync:", [](int64_t c, int64_t) { return nn::BatchNorm(c); }},
       {"frozen", [](int64_t c, int64_t) { return nn::FrozenBatchNorm(c); }},

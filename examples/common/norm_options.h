@@ -19,7 +19,8 @@ namespace examples {
 //   brn     batch renorm               rms     RMS norm                        none  the activation only
 //   ebn     a variance of all channels, a mean of each
 //   frn     filter response norm with a threshold; the activation stands behind it
-//   dyt     tanh(a x) in place of a norm            dye   erf(a x)
+//   dyt     tanh(a x) in place of a norm            dye   erf(a x + s)
+//   evo     EvoNorm-S0 of 8 groups     evo:4  of 4 groups; the activation stands behind it
 //   frozen  an affine map by constants, mean 0 and variance 1
 // Before any but `none` may stand "ws+": convolutions with standardized weights.
 struct NormChoice {

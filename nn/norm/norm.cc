@@ -46,6 +46,7 @@ std::vector<Tensor> finish(const NormOptions& behind, const std::optional<Pair>&
     if (!behind.residual.empty()) ys[i] = ys[i] + behind.residual[i];
     if (kind == Activation::Kind::relu) ys[i] = relu(ys[i]);
     if (kind == Activation::Kind::leaky_relu) ys[i] = leaky_relu(ys[i], slope);
+    if (behind.post_bias.defined()) ys[i] = ys[i] + behind.post_bias;
     if (max_pool) ys[i] = max_pool2d(ys[i], {.kernel = *max_pool});
   }
   return ys;
@@ -116,12 +117,22 @@ std::vector<Tensor> normalize_by_batch(Call call) {
   return ys;
 }
 
+// x over the deviation of its cells, which are within a sample.
+Tensor by_deviation(const Norm& norm, const Tensor& x) {
+  const int64_t count = norm.grouping.channels.count, groups = count > 0 ? count : norm.channels();
+  const int64_t positions = x.shape().without(x.rank() - 1).without(0).numel();
+  const Tensor cells = reshape(x, {x.dim(0), positions, groups, norm.channels() / groups});
+  return reshape(cells / sqrt(var(cells, {1, 3}, 0, true) + norm.eps), x.shape());
+}
+
 // What stands instead of the norm, and behind it: composed.
 std::vector<Tensor> run_instead(const Call& call) {
   std::vector<Tensor> ys;
   for (const Tensor& x : call.xs) {
     const Tensor scaled = call.norm.input_scale * x;
-    Tensor y = call.norm.instead == Instead::tanh ? tanh(scaled) : erf(scaled);
+    Tensor y = call.norm.instead == Instead::tanh  ? tanh(scaled)
+               : call.norm.instead == Instead::erf ? erf(scaled + call.norm.input_shift)
+                                                   : by_deviation(call.norm, x) * sigmoid(scaled);
     if (call.gamma.defined()) y = y * call.gamma;
     ys.push_back(call.beta.defined() ? y + call.beta : y);
   }
@@ -140,7 +151,9 @@ Norm::Norm(int64_t channels, const NormSettings& settings) : NormSettings(settin
     if (center || thresholded) bias = Parameter(zeros(shape));
   }
   if (thresholded) tau = Parameter(zeros({channels}));
-  if (instead != Instead::nothing) input_scale = Parameter(full({1}, 0.5));
+  const bool evo = instead == Instead::evo;
+  if (instead != Instead::nothing) input_scale = Parameter(full({evo ? channels : 1}, evo ? 1 : 0.5));
+  if (instead == Instead::erf) input_shift = Parameter(zeros({1}));
   if (learned_alpha) mixing = Parameter(full({population_shape(*this).back()}, std::log(alpha / (1 - alpha))));
   if (has_population()) reset_population();
 }
@@ -161,6 +174,8 @@ void Norm::check_settings(const std::string& op) const {
         grouping, scale.value_or(grouping));
   check(instead == Instead::nothing || (domains.count == 0 && !half), op,
         "what stands instead of a norm goes without domains and half");
+  check(instead != Instead::evo || (!grouping.over_samples() && grouping.positions == Positions::all), op,
+        "EvoNorm-S0 wants cells within a sample, not {}", grouping);
   const bool mixes = source > Source::given || evaluation > EvalStatistics::mini_batch;
   check(domains.count == 0 || domains.batch || !domains.population || !mixes, op,
         "a batch of all domains is neither mixed with nor corrected towards the population of each");
@@ -173,7 +188,8 @@ void Norm::check_settings(const std::string& op) const {
 
 std::string Norm::type() const {
   if (identity) return "Identity";
-  if (instead != Instead::nothing) return instead == Instead::tanh ? "DynamicTanh" : "DynamicErf";
+  constexpr const char* others[] = {"", "DynamicTanh", "DynamicErf", "EvoNormS0"};
+  if (instead != Instead::nothing) return others[static_cast<size_t>(instead)];
   if (domains.count > 0) return fmt::format("DomainNorm({})", domains.count);
   if (source == Source::given) return "FrozenBatchNorm";
   if (source == Source::renorm) return "BatchRenorm";
@@ -220,7 +236,9 @@ std::vector<Tensor> Norm::forward(Conv2d* conv, std::vector<Tensor> xs, const Te
                       .residual = residual.defined() ? std::vector{residual} : std::vector<Tensor>(),
                       .scale = has_population() ? std::nullopt : scale};
   check_settings(type());
-  check((instead == Instead::nothing || input_scale.defined()) && (!thresholded || tau.defined()) &&
+  const bool evo = instead == Instead::evo;
+  check((instead == Instead::nothing || (input_scale.defined() && input_scale.numel() == (evo ? channels_ : 1))) &&
+            (instead != Instead::erf || input_shift.defined()) && (!thresholded || tau.defined()) &&
             (!learned_alpha || mixing.defined()),
         type(), "has no parameters for what it is now: set learned_alpha, instead and thresholded when it is made");
   if (has_population()) {
@@ -246,8 +264,9 @@ std::vector<Tensor> Norm::forward(Conv2d* conv, std::vector<Tensor> xs, const Te
         "a gamma and a beta of each sample do not go with domains or labels, nor without a norm");
   const Tensor scaling = own ? gamma : Tensor(weight);
   Tensor shift = own ? beta : Tensor(bias);
-  if (thresholded) {  // max(y, tau) = relu(y - tau) + tau, of which all but the last is fused
+  if (thresholded) {  // max(y, tau) = relu(y - tau) + tau
     options.activation = Activation::relu();
+    options.post_bias = tau;
     shift = (shift.defined() ? shift : zeros_like(scaling.defined() ? scaling : Tensor(tau))) - tau;
   }
   const Call call{*this, xs, options, thresholded ? std::optional<Pair>() : pool, scaling, shift};
@@ -256,9 +275,7 @@ std::vector<Tensor> Norm::forward(Conv2d* conv, std::vector<Tensor> xs, const Te
                            : !has_population() ? run(call, grouping, Statistics::batch())
                            : by_population     ? normalize_by_population(call)
                                                : normalize_by_batch(call);
-  if (!thresholded) return ys;
-  for (Tensor& y : ys) y = y + tau;
-  return finish({.activation = f}, pool, ys);
+  return thresholded ? finish({.activation = f}, pool, ys) : ys;
 }
 
 }  // namespace norma::nn

@@ -35,9 +35,12 @@ struct Estimator {
 // fully test-time adaptation", 2023).
 enum class EvalStatistics : uint8_t { population, mini_batch, mixed, renorm };
 
-// A layer that stands where a norm might, and has no statistics: tanh(a x) of DyT (Zhu et al., "Transformers without
-// normalization", 2025), or erf(a x) (after Chen et al., "Stronger normalization-free transformers", 2025).
-enum class Instead : uint8_t { nothing, tanh, erf };
+// A layer that stands where a norm might, and has no population:
+//   tanh  tanh(a x)                          DyT (Zhu et al., "Transformers without normalization", 2025)
+//   erf   erf(a x + s)                       Derf (Chen et al., "Stronger normalization-free transformers", 2025)
+//   evo   x sigmoid(a x) / sqrt(var + eps)   EvoNorm-S0 (Liu et al., "Evolving normalization-activation layers", 2020);
+//         var is that of the layer's grouping, which is within each sample. An activation is part of it.
+enum class Instead : uint8_t { nothing, tanh, erf, evo };
 
 // A domain is a source of samples: a camera, a pyramid's level. What is true here each domain has of its own, what is
 // false they share.
@@ -146,11 +149,12 @@ struct Norm : Module, NormSettings {
   // With domains, what each of them has of its own has a leading axis [domains.count].
   Parameter weight, bias;            // [C], or [ceil(C / 2)] with `half`: gamma and beta; undefined without `affine`
   Parameter tau;                     // [C], of a threshold, begins as 0
-  Parameter input_scale;             // a of `instead`: [1], begins as 0.5
+  Parameter input_scale;             // a of `instead`: [1], begins as 0.5; of evo [C], as 1
+  Parameter input_shift;             // s of Instead::erf: [1], begins as 0
   Parameter mixing;                  // of a learned alpha, [C] or one a channel group: alpha = sigmoid(mixing)
   Buffer running_mean, running_var;  // the population: f64, [C] or one entry a channel group of the means
   Buffer num_batches_tracked;        // i64 []: the steps that moved it
-  NORMA_VISIT(weight, bias, tau, input_scale, mixing, running_mean, running_var, num_batches_tracked)
+  NORMA_VISIT(weight, bias, tau, input_scale, input_shift, mixing, running_mean, running_var, num_batches_tracked)
 
   // Where there are domains: i64 [N], on the CPU, the domain of each sample of this thread's batch; see set_domains().
   ThreadTensor ids;
@@ -226,6 +230,9 @@ inline Norm FilterResponseNorm(int64_t channels, double eps = 1e-6) {
 // Those of `Instead`, with a weight and a bias.
 inline Norm DynamicTanh(int64_t channels) { return Norm(channels, {.instead = Instead::tanh}); }
 inline Norm DynamicErf(int64_t channels) { return Norm(channels, {.instead = Instead::erf}); }
+inline Norm EvoNormS0(int64_t channels, int64_t count = 8) {
+  return Norm(channels, {.grouping = groups(count), .instead = Instead::evo});
+}
 
 // Calls f for every Norm of a model, with its path.
 inline void for_each_norm(Module& model, const std::function<void(const std::string& path, Norm& norm)>& f) {

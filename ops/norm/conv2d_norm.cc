@@ -18,7 +18,7 @@ Tensor conv2d_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, co
   };
   const bool recorded = Op::records({x, weight, bias, gamma, beta}) || Op::records(after.residual);
   if (recorded || statistics.source != Statistics::Source::given || x.dtype() != f32 || !x.device().is_cpu() ||
-      options.padding_mode != PadMode::zeros)
+      options.padding_mode != PadMode::zeros || after.post_bias.defined())
     return two_passes();
 
   Op op("conv2d_norm");

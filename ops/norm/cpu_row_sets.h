@@ -307,7 +307,7 @@ template <class T>
 void row_sets_forward(const Tensor& x, const NormCall& call, const NormOutputs& to) {
   const RowSets<T> sets{call};
   const int64_t groups = call.plan.groups, size = sets.size;
-  const T *in = x.data<T>(), *residual = to.residual[0].data_or_null<T>();
+  const T *in = x.data<T>(), *residual = to.residual[0].data_or_null<T>(), *bias = call.post_bias.data_or_null<T>();
   T* y = to.y[0].mutable_data<T>();
   uint8_t* mask = to.mask[0].mutable_data_or_null<uint8_t>();
   with_activation(call.activation, [&]<Activation::Kind kind>() {
@@ -330,6 +330,7 @@ void row_sets_forward(const Tensor& x, const NormCall& call, const NormOutputs& 
                          sets.weight + c, sets.bias + c,
                          forward_column<T>(cells.mean[at + i], cells.inv[at + i], cells.offset[at + i]), sets.leak);
       });
+      for (int64_t k = 0; k < n * size && bias; ++k) y[first * size + k] += bias[k % (groups * size)];
     };
     parallel_for(call.plan.sets, sets.grain, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin, rows; row < end; row += rows) block(row, rows = sets.block(row, end));

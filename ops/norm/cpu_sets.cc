@@ -11,10 +11,15 @@ using namespace norm_kernel;
 void norm_forward(std::span<const Tensor> x, const NormCall& call, const NormOutputs& to) {
   dispatch_floating("norm", x[0].dtype(), [&]<class T>() {
     if (call.plan.row_sets) return row_sets_forward<T>(x[0], call, to);
+    PoolVector<T> post_bias;  // for each column of a wide row
+    const T* bias = call.post_bias.data_or_null<T>();
+    for (int64_t j = 0, c = call.plan.channels; j < rows_per_wide_row(c) * c && bias; ++j)
+      post_bias.push_back(bias[j % call.plan.affine_channels]);
     PoolVector<ForwardData<T>> data;  // of each tensor
     for (int64_t t = 0; t < std::ssize(x); ++t)
       data.push_back({x[t].data<T>(), to.residual[t].data_or_null<T>(), to.y[t].mutable_data<T>(),
-                      to.mask[t].mutable_data_or_null<uint8_t>(), static_cast<T>(call.activation.slope)});
+                      to.mask[t].mutable_data_or_null<uint8_t>(), static_cast<T>(call.activation.slope),
+                      bias ? post_bias.data() : nullptr});
     const auto apply_block = [&](const NormBlock& block, const Columns<T>& columns) {
       with_activation(call.activation, [&]<Activation::Kind kind>() {
         for_each_row_list(call.plan, block,

@@ -188,6 +188,7 @@ struct ForwardData {
   T* y;
   uint8_t* mask;  // where the activation passes the gradient on; may be null, is without a residual
   T leak;
+  const T* post_bias;  // for a wide row; may be null
 };
 
 // y of a tile, with what is fused chosen at compile time.
@@ -195,7 +196,7 @@ template <Activation::Kind kind, bool with_residual, bool with_mask, bool vector
 [[gnu::always_inline]] inline void apply_tile(const ForwardData<T>& data, const Tile& tile, const Columns<T>& columns) {
   using P = typename Pack<T, vector>::type;
   constexpr int64_t size = Pack<T, vector>::size;
-  const auto [x, residual, y, mask, leak] = data;
+  const auto [x, residual, y, mask, leak, _] = data;
   Packs<T, vector, n> high(columns.high + tile.j), scale(columns.scale + tile.j), shift(columns.shift + tile.j);
   for (int64_t r = 0; r < tile.rows; ++r)
     for (int k = 0; k < n; ++k) {
@@ -215,6 +216,9 @@ void apply(const ForwardData<T>& data, const RowList& list, const Columns<T>& co
     else if (data.residual) apply_tile<kind, true, false, vector, n>(data, tile, columns);
     else apply_tile<kind, false, false, vector, n>(data, tile, columns);
   });
+  T* __restrict y = data.y;
+  for (int64_t r = 0; r < list.count && data.post_bias; ++r)  // y is still in the cache
+    for (int64_t j = 0; j < list.width; ++j) y[list.at[r] + j] += data.post_bias[j];
 }
 
 // What the gradient's passes read and write.

@@ -61,6 +61,7 @@ std::vector<Tensor> norm_in_double(std::vector<Tensor> xs, const Grouping& group
   const auto wide = [](const Tensor& x) { return x.defined() ? to(x, f64) : x; };
   for (Tensor& x : xs) x = wide(x);
   for (Tensor& x : options.residual) x = wide(x);
+  options.post_bias = wide(options.post_bias);
   std::vector<Tensor> ys = norm(xs, grouping, statistics, wide(gamma), wide(beta), options);
   for (Tensor& y : ys) y = to(y, f32);
   return ys;
@@ -89,7 +90,7 @@ void NormCall::merge_over_workers() const {
 NormCall::NormCall(const Op& op, const std::vector<Tensor>& xs, const Grouping& grouping, const Statistics& statistics,
                    const Tensor& gamma_, const Tensor& beta_, const NormOptions& options)
     : NormOptions(options), Statistics(statistics), comm(measured() ? grouping.samples.comm : nullptr) {
-  for (const Tensor& x : xs) op.check_same({xs[0], x, gamma_, beta_});
+  for (const Tensor& x : xs) op.check_same({xs[0], x, gamma_, beta_, post_bias});
   op.check(!gamma_.defined() || !beta_.defined() || gamma_.shape() == beta_.shape(), "gamma is {}, beta is {}",
            gamma_.defined() ? gamma_.shape() : Shape{}, beta_.defined() ? beta_.shape() : Shape{});
   op.check(!scale || (center && normalized_channels < 0 && !of_mixture),
@@ -102,6 +103,9 @@ NormCall::NormCall(const Op& op, const std::vector<Tensor>& xs, const Grouping& 
              gamma_.defined() ? "gamma" : "beta", p.shape(), plan.affine_size(), grouping, xs[0].shape());
     if (p.rank() == 2) plan.affine_sets = p.dim(0);
   }
+  op.check(!post_bias.defined() || (post_bias.shape() == Shape{plan.affine_channels} && normalized_channels < 0),
+           "a post_bias of shape {} for {} channels: wants all channels normalized",
+           post_bias.defined() ? post_bias.shape() : Shape{}, plan.affine_channels);
   op.check(eps >= 0 && std::isfinite(eps), "an eps of {}: want 0 or more", eps);
   op.check(std::isfinite(activation.slope), "an activation's slope of {}", activation.slope);
   op.check(options.residual.empty() || options.residual.size() == xs.size(), "{} residuals for {} inputs",
@@ -123,6 +127,7 @@ NormCall::NormCall(const Op& op, const std::vector<Tensor>& xs, const Grouping& 
            "alpha is learned where positions share statistics, and all channels are normalized");
   if (gamma_.defined()) gamma = gamma_.contiguous().detach();
   if (beta_.defined()) beta = beta_.contiguous().detach();
+  if (post_bias.defined()) post_bias = post_bias.contiguous().detach();
   if (learns_alpha) plan.affine_sets = plan.sets;
 }
 
@@ -135,7 +140,7 @@ void NormCall::save(const Op& op) {
   }
   // The variance of a mixture is about the mean of both, as the gradient has it from here on.
   if (of_mixture) part(kCellOwn).copy_from(part(kCellMean));
-  mean = var = population = {};  // which only the forward pass reads
+  mean = var = population = post_bias = {};  // which only the forward pass reads
   residual.clear();
   saved = {op.save(gamma), op.save(beta), op.save(cells)};
 }
@@ -171,15 +176,18 @@ std::vector<Tensor> norm(const std::vector<Tensor>& xs, const Grouping& grouping
   const bool by_sample = is_by_sample(p, grouping), activates = options.activation.kind != Activation::Kind::none;
   // In a second norm, by which each sample is a set, or alpha's gradient is made of sums that no gamma has weighed.
   if ((by_sample && grouping.over_samples()) ||
-      (Op::records({statistics.alpha}) && (p.defined() || activates || !options.residual.empty()))) {
+      (Op::records({statistics.alpha}) &&
+       (p.defined() || activates || !options.residual.empty() || options.post_bias.defined()))) {
     NormOptions first = options;
     first.activation = {};
     first.residual = {};
+    first.post_bias = {};
     const std::vector<Tensor> normalized = norm(xs, grouping, statistics, {}, {}, first);
     const Tensor zero = zeros({xs[0].dim(-1)}, f64, xs[0].device());
-    return norm(normalized, by_sample ? instance() : Grouping{grouping.samples},
-                Statistics::given(zero, ones_like(zero)), gamma, beta,
-                {.eps = 0, .activation = options.activation, .residual = options.residual});
+    return norm(
+        normalized, by_sample ? instance() : Grouping{grouping.samples}, Statistics::given(zero, ones_like(zero)),
+        gamma, beta,
+        {.eps = 0, .activation = options.activation, .residual = options.residual, .post_bias = options.post_bias});
   }
   NormCall call(op, xs, grouping, statistics, gamma, beta, options);
   const bool adds = !options.residual.empty(), keeps_mask = adds && options.activation.kind != Activation::Kind::none;
@@ -195,9 +203,8 @@ std::vector<Tensor> norm(const std::vector<Tensor>& xs, const Grouping& grouping
   if (options.moments && call.measured()) *options.moments = call.cell_moments();
 
   std::vector<Tensor> recorded = xs;
-  recorded.insert(recorded.end(), {gamma, beta});
+  recorded.insert(recorded.end(), {gamma, beta, statistics.alpha, options.post_bias});
   recorded.insert(recorded.end(), options.residual.begin(), options.residual.end());
-  recorded.push_back(statistics.alpha);
   if (!Op::records(recorded)) return outputs;
   call.save(op);
   for (const std::vector<Tensor>* kept : {&inputs, &masks})
@@ -212,9 +219,11 @@ std::vector<Tensor> norm(const std::vector<Tensor>& xs, const Grouping& grouping
                   };
                   for (size_t i = 0; i < count; ++i) {
                     dx.push_back(target(i, dys[i]));
-                    dresidual.push_back(adds ? target(count + 2 + i, dys[i]) : Sink::Target{});
+                    dresidual.push_back(adds ? target(count + 4 + i, dys[i]) : Sink::Target{});
                     dy.push_back(dys[i].defined() ? dys[i].contiguous() : zeros_like(inputs[i]));
                   }
+                  for (size_t i = 0; i < count && sink.wants(count + 3); ++i)
+                    sink.give(count + 3, sum_to(dy[i], sink.shape(count + 3)));  // before dx, which may be where dy is
                   const Tensor affine = call.affine_gradients(sink, count);
                   if (call.plan.sets > 0) kernel::norm_backward(inputs, call, {masks, dy, dx, dresidual, affine});
                   call.give(affine, sink, count);

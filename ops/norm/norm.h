@@ -1,6 +1,6 @@
 // The normalization family: one op for every grouping (ops/norm/grouping.h) and every source of statistics.
 //
-//   y = f(gamma * (x - mean) / sqrt(var + eps) + beta + residual)
+//   y = f(gamma * (x - mean) / sqrt(var + eps) + beta + residual) + post_bias
 //
 // f is an activation; mean and var (biased) are those of each element's cell. With s = sqrt(var + eps),
 // xhat = (x - mean) / s, dy behind the activation, g = dy * gamma, and means taken over the cell:
@@ -63,7 +63,10 @@ struct NormOptions {
   int64_t normalized_channels = -1;  // >= 0: only the first so many, each by itself; the rest pass through (half
                                      // instance norm)
   std::vector<Tensor> residual{};    // added before the activation: one for each x, of its shape
-  Moments* moments = nullptr;        // where to put the cells' moments (all sources but given)
+  // [C], of x's dtype: added behind the activation. So a threshold max(v, tau) is relu(v - tau) + tau. Not with
+  // normalized_channels.
+  Tensor post_bias{};
+  Moments* moments = nullptr;  // where to put the cells' moments (all sources but given)
   // What shares a variance, where that is more channels than share a mean: the op's grouping with fewer groups. The
   // variance is then about the means of its parts, and the moments' m2 is shared out evenly. Given statistics have an
   // entry for each of the mean's groups. Extended BN: {.scale = Grouping{.channels = Channels::all()}}.

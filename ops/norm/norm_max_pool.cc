@@ -12,8 +12,8 @@ Tensor norm_max_pool(const Tensor& x, const Grouping& grouping, const Statistics
              wide = g.c * static_cast<int64_t>(size_of(x.dtype())) >= 64,
              apart = g.stride == g.kernel && g.padding == Pair(0) && g.dilation == Pair(1) &&
                      g.oh * g.kernel.h <= g.h && g.ow * g.kernel.w <= g.w && g.kernel.h * g.kernel.w <= 256;
-  if (row_sets || !wide || !apart || !options.residual.empty() || statistics.alpha.defined() ||
-      (grouping.over_samples() && is_by_sample(gamma.defined() ? gamma : beta, grouping)))
+  if (row_sets || !wide || !apart || !options.residual.empty() || options.post_bias.defined() ||
+      statistics.alpha.defined() || (grouping.over_samples() && is_by_sample(gamma.defined() ? gamma : beta, grouping)))
     return max_pool2d(norm(x, grouping, statistics, gamma, beta, options), pool);
 
   NormCall call(op, {x}, grouping, statistics, gamma, beta, options);

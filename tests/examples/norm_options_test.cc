@@ -27,6 +27,8 @@ TEST(NormOptions, ANormIsMadeFromItsName) {
       {"frn", "FilterResponseNorm"},
       {"dyt", "DynamicTanh"},
       {"dye", "DynamicErf"},
+      {"evo", "EvoNormS0"},
+      {"evo:4", "EvoNormS0"},
       {"ebn", "Norm(whole x all x each, variance whole x all x all)"}};
   for (const auto& [text, type] : types) {
     const NormChoice choice = parse_norm(text);

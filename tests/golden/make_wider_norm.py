@@ -43,6 +43,15 @@ def filter_response(eps):
     return norm
 
 
+def evo_norm(groups, eps):
+    """EvoNorm-S0: the variance over the places of a sample and the channels of each of `groups` groups."""
+    def norm(x, gamma, beta, a):
+        cells = x.flatten(1, -2).unflatten(-1, (groups, -1)) if x.ndim > 2 else x.unflatten(-1, (groups, -1)).unsqueeze(1)
+        s = torch.sqrt(cells.var((1, 3), unbiased=False, keepdim=True) + eps).expand(cells.shape)
+        return gamma * x * torch.sigmoid(a * x) / s.reshape(x.shape) + beta
+    return norm
+
+
 def main():
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
@@ -70,9 +79,15 @@ def main():
         channels = size[-1]
         inputs = dict(x=normal(*size, scale=2, shift=1), gamma=nonzero(channels), beta=normal(channels))
         case("wider_norm", "frn", dict(inputs, tau=normal(channels)), filter_response(1e-6))
-        for name, f in dict(dynamic_tanh=torch.tanh, dynamic_erf=torch.erf).items():
-            case("wider_norm", name, dict(inputs, a=uniform(1, lo=0.2, hi=0.9)),
-                 lambda x, gamma, beta, a, f=f: gamma * f(a * x) + beta)
+        case("wider_norm", "dynamic_tanh", dict(inputs, a=uniform(1, lo=0.2, hi=0.9)),
+             lambda x, gamma, beta, a: gamma * torch.tanh(a * x) + beta)
+        case("wider_norm", "dynamic_erf", dict(inputs, a=uniform(1, lo=0.2, hi=0.9), s=normal(1)),
+             lambda x, gamma, beta, a, s: gamma * torch.erf(a * x + s) + beta)
+    for size, groups in [((4, 5, 3, 6), 3), ((2, 1, 2, 5), 1), ((3, 7, 8), 2), ((5, 6), 2)]:
+        channels = size[-1]
+        inputs = dict(x=normal(*size, scale=2, shift=1), gamma=nonzero(channels), beta=normal(channels),
+                      a=uniform(channels, lo=0.2, hi=1.5))
+        case("wider_norm", "evo", inputs, evo_norm(groups, 1e-5), groups=groups)
     save("wider_norm", *files["wider_norm"])
     print((DATA / "wider_norm.safetensors").stat().st_size, "wider_norm.safetensors")
 

@@ -67,6 +67,7 @@ TEST(OnDevice, LayersDoWhatTheyDoOnTheCpu) {
       norm_layer("frn", [] { return FilterResponseNorm(4); }),
       norm_layer("dyt", [] { return DynamicTanh(4); }),
       norm_layer("dye", [] { return DynamicErf(4); }),
+      norm_layer("evo", [] { return EvoNormS0(4, 2); }),
       norm_layer("mixed",
                  [] {
                    return Norm(4, {.source = Statistics::Source::mixed,

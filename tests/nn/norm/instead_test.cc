@@ -31,6 +31,8 @@ TEST(Instead, AgreesWithTheFormulaeWrittenOut) {
   check_layer("dynamic_tanh", [](const GoldenCase&, int64_t channels) { return DynamicTanh(channels); },
               {{"gamma", &Norm::weight}, {"beta", &Norm::bias}, {"a", &Norm::input_scale}});
   check_layer("dynamic_erf", [](const GoldenCase&, int64_t channels) { return DynamicErf(channels); },
+              {{"gamma", &Norm::weight}, {"beta", &Norm::bias}, {"a", &Norm::input_scale}, {"s", &Norm::input_shift}});
+  check_layer("evo", [](const GoldenCase& c, int64_t channels) { return EvoNormS0(channels, c.attrs.at("groups")); },
               {{"gamma", &Norm::weight}, {"beta", &Norm::bias}, {"a", &Norm::input_scale}});
 }
 
@@ -39,17 +41,18 @@ std::vector<Norm> all_layers(int64_t channels) {
   layers.push_back(FilterResponseNorm(channels));
   layers.push_back(DynamicTanh(channels));
   layers.push_back(DynamicErf(channels));
+  layers.push_back(EvoNormS0(channels, 2));
   return layers;
 }
 
 TEST(Instead, NamesWhatItIs) {
-  const char* const types[] = {"FilterResponseNorm", "DynamicTanh", "DynamicErf"};
+  const char* const types[] = {"FilterResponseNorm", "DynamicTanh", "DynamicErf", "EvoNormS0"};
   size_t i = 0;
   for (const Norm& norm : all_layers(4)) {
     EXPECT_EQ(norm.type(), types[i++]);
     EXPECT_FALSE(norm.has_population()) << norm.type();
   }
-  EXPECT_EQ(DynamicErf(4).named_parameters().size(), 3u);
+  EXPECT_EQ(DynamicErf(4).named_parameters().size(), 4u);
   EXPECT_EQ(FilterResponseNorm(4).named_parameters().at(2).first, "tau");
 }
 
@@ -105,9 +108,9 @@ TEST(Instead, AThresholdGoesWithAnAffineOfEachSample) {
 TEST(Instead, AnyNormBecomesAnyOther) {
   Sequential model(Conv2d(3, 8, 3), BatchNorm(8), ReLU(), Conv2d(8, 8, 3), GroupNorm(2, 8));
   const Tensor x = random({2, 8, 8, 3}).to(f32);
-  for (size_t kind = 0; kind < 4; ++kind) {
+  for (size_t kind = 0; kind < 5; ++kind) {
     for_each_norm(model, [&](const std::string&, Norm& norm) {
-      norm = kind < 3 ? std::move(all_layers(norm.channels())[kind]) : BatchNorm(norm.channels());
+      norm = kind < 4 ? std::move(all_layers(norm.channels())[kind]) : BatchNorm(norm.channels());
     });
     Tape tape;
     tape.backward(mean(square(model(x))));
@@ -123,7 +126,18 @@ TEST(Instead, EmptyBatchesAndErrors) {
   Norm norm = GroupNorm(2, 4);
   norm.instead = Instead::erf;
   expect_error([&] { norm(ones({2, 4})); }, "[DynamicErf] has no parameters");
-  norm.instead = Instead::nothing;
+  norm.instead = Instead::evo;
+  expect_error([&] { norm(ones({2, 4})); }, "[EvoNormS0] has no parameters");
+  norm = DynamicTanh(4);
+  norm.instead = Instead::evo;
+  norm.grouping = instance();
+  expect_error([&] { norm(ones({2, 4})); }, "[EvoNormS0] has no parameters");  // of its size
+  norm.instead = Instead::erf;
+  expect_error([&] { norm(ones({2, 4})); }, "[DynamicErf] has no parameters");  // no shift
+  for (const Grouping& grouping : {whole(), chunks(2), features()})
+    expect_error([&] { Norm(4, {.grouping = grouping, .instead = Instead::evo}); }, "wants cells within a sample");
+  expect_error([] { EvoNormS0(12); }, "12 channels do not divide into 8 groups");
+  norm = GroupNorm(2, 4);
   norm.thresholded = true;
   expect_error([&] { norm(ones({2, 4})); }, "[GroupNorm(2)] has no parameters");
   Norm tanh = DynamicTanh(4);
