@@ -1,5 +1,5 @@
-// for_each: what the elementwise kernels of the CPU are made of, the twin of cuda/launch.h's: it calls a function of
-// one element for all elements of several strided arrays. The loop along a row is written here and nowhere else, for
+// map: what the elementwise kernels of the CPU are made of, the twin of CUDA's: it calls a function of one element for
+// all elements of several strided tensors. The loop along a row is written here and nowhere else, for
 // the level of the file that calls it (core/simd/vectors.h): that of `base` where a file has none of its own.
 #pragma once
 

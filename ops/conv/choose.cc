@@ -11,7 +11,7 @@ static constexpr const char* kNames[] = {"automatic", "im2col", "direct", "winog
 const char* name_of(ConvAlgorithm algorithm) { return kNames[static_cast<int>(algorithm)]; }
 
 bool can_do(ConvAlgorithm algorithm, const ConvGeometry& g, DType dtype) {
-  if (algorithm <= ConvAlgorithm::im2col) return true;
+  if (algorithm <= ConvAlgorithm::im2col) return true;  // automatic, too
   const bool dense = g.groups == 1, depthwise = g.groups == g.c && g.groups == g.oc;
   if (algorithm == ConvAlgorithm::direct) return dtype == f32 && (dense || depthwise);
   return dtype == f32 && dense && g.kh == 3 && g.kw == 3 && g.stride == Pair(1) && g.dilation == Pair(1);
